@@ -1,0 +1,93 @@
+"""The whole path from one image to faces with expressions."""
+
+from pathlib import Path
+from typing import Final
+
+from fer.classification import EmotionClassifier
+from fer.cropping import crop_face, reference_square
+from fer.detection import FaceDetector, load_detector
+from fer.faces import Detection, Face
+from fer.images import RgbImage, as_rgb
+from fer.model_card import CARD_FILE, UnknownModelError
+
+DEFAULT_WEIGHTS: Final = "kv_fast.crowd"
+DEFAULT_DETECTOR: Final = "auto"
+
+_PACKAGE: Final = Path(__file__).resolve().parent
+
+
+class FaceAnalyzer:
+    """Detector and classifier; keeps nothing between images and may be shared by threads."""
+
+    def __init__(self, detector: FaceDetector, classifier: EmotionClassifier) -> None:
+        self.detector = detector
+        self.classifier = classifier
+
+    def analyze(self, image: RgbImage) -> list[Face]:
+        """Find every face and read its expression.
+
+        Args:
+            image: RGB ``uint8`` of shape (H, W, 3); grey and RGBA are accepted too.
+
+        Returns:
+            Faces, largest first; an empty list when there are none.
+
+        Raises:
+            UnreadableImageError: The array is no image.
+        """
+        image = as_rgb(image)
+        return self.read_faces(image, self.detector.detect(image))
+
+    def read_faces(self, image: RgbImage, detections: list[Detection]) -> list[Face]:
+        """Read the expressions of faces that were found already; drops what the classifier calls no face."""
+        margin = self.classifier.card.preprocessing.margin
+        framing = self.detector.framing
+        crops = [crop_face(image, reference_square(detection, framing), margin) for detection in detections]
+        limit = self.classifier.head.other_above
+        return [
+            Face(detection, prediction)
+            for detection, prediction in zip(detections, self.classifier.classify(crops), strict=True)
+            if prediction.other <= limit
+        ]
+
+
+def load_analyzer(weights: str | Path | None = None, detector: str | None = None) -> FaceAnalyzer:
+    """Build an analyzer.
+
+    Args:
+        weights: A name under ``weights/`` or the path of a weights folder; None for the default.
+        detector: A detector's name; None for the default.
+
+    Raises:
+        UnknownModelError: No such weights or detector.
+        WeightsMismatchError: The weights do not belong to their card.
+    """
+    return FaceAnalyzer(load_detector(detector or DEFAULT_DETECTOR), EmotionClassifier(find_weights(weights)))
+
+
+def weights_shelf() -> Path:
+    """The folder of the weights that come along: beside the package, or inside it once installed."""
+    inside = _PACKAGE / "weights"
+    return inside if inside.is_dir() else _PACKAGE.parent / "weights"
+
+
+def list_weights() -> list[str]:
+    """The names of the weights that come along, sorted."""
+    return sorted(path.parent.name for path in weights_shelf().glob(f"*/{CARD_FILE}"))
+
+
+def find_weights(weights: str | Path | None = None) -> Path:
+    """The folder of a name or path; None for the default.
+
+    Raises:
+        UnknownModelError: There is no such folder with a card.
+    """
+    wanted = Path(weights or DEFAULT_WEIGHTS)
+    for folder in (wanted, weights_shelf() / wanted):
+        if (folder / CARD_FILE).is_file():
+            return folder
+    known = ", ".join(list_weights()) or "none"
+    raise UnknownModelError(
+        f"no weights named {str(weights or DEFAULT_WEIGHTS)!r}; expected a folder with a {CARD_FILE} "
+        f"or one of the names that come along: {known}"
+    )

@@ -1,0 +1,142 @@
+"""From face crops to predictions, all faces of a picture in one batch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer.emotions import OTHER
+from fer.faces import Prediction
+from fer.images import RgbImage
+from fer.model_card import (
+    ONNX_FILE,
+    WEIGHTS_FILE,
+    Head,
+    ModelCard,
+    WeightsMismatchError,
+    load_card,
+    verified_file,
+)
+from fer.preprocessing import prepare_crops
+
+Engine = Literal["onnx", "torch"]
+
+
+class _Runner(Protocol):
+    """Runs a batch through an exported network."""
+
+    def __call__(self, batch: NDArray[np.uint8], head: str) -> NDArray[np.float32]:
+        """Probabilities of one head, shape (N, outputs)."""
+
+
+class EmotionClassifier:
+    """An exported network with its card; stateless, may be called from several threads.
+
+    Args:
+        folder: A weights folder: card and network.
+        engine: ``onnx`` runs on the CPU, ``torch`` on CUDA where there is a card.
+        head: Which of the card's heads answers; None for its default.
+        thread_count: CPU threads; one is fastest for single faces, on busy machines for all.
+
+    Raises:
+        UnknownModelError: Card, file or head are missing.
+        WeightsMismatchError: The file is not the one the card names, or has other outputs than labels.
+    """
+
+    def __init__(
+        self, folder: Path, *, engine: Engine = "onnx", head: str | None = None, thread_count: int = 1
+    ) -> None:
+        self.folder = folder
+        self.card: ModelCard = load_card(folder)
+        self.head: Head = self.card.head(head)
+        self.engine: Engine = engine
+        if engine == "onnx":
+            self._run: _Runner = _onnx_runner(
+                verified_file(folder, self.card, ONNX_FILE), self.card, thread_count
+            )
+        elif engine == "torch":
+            self._run = _torch_runner(verified_file(folder, self.card, WEIGHTS_FILE), self.card)
+        else:
+            raise ValueError(f"expected engine 'onnx' or 'torch', got {engine!r}")
+        labels = self.head.labels
+        self._emotion_columns = [i for i, label in enumerate(labels) if label != OTHER]
+        self._other_column = labels.index(OTHER) if OTHER in labels else None
+
+    def classify(self, crops: Sequence[RgbImage]) -> list[Prediction]:
+        """Read every crop, in order.
+
+        Args:
+            crops: Square RGB ``uint8`` crops of any size; an empty list gives an empty list.
+        """
+        if not crops:
+            return []
+        return self.predictions(self.probabilities(prepare_crops(crops, self.card.preprocessing)))
+
+    def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The head's calibrated probabilities, ``other`` included.
+
+        Args:
+            batch: Prepared crops, ``uint8`` of shape (N, C, size, size).
+
+        Returns:
+            Shape (N, outputs), in the order of the head's labels.
+        """
+        return self._run(batch, self.head.name)
+
+    def predictions(self, probabilities: NDArray[np.float32]) -> list[Prediction]:
+        """Give the probabilities of the head their names; the expressions share what ``other`` leaves."""
+        emotions = probabilities[:, self._emotion_columns].astype(np.float32)
+        emotions /= np.maximum(emotions.sum(axis=1, keepdims=True), 1e-12)
+        other = (
+            np.zeros(len(probabilities))
+            if self._other_column is None
+            else probabilities[:, self._other_column]
+        )
+        return [
+            Prediction(self.head.emotions, row, float(np.clip(share, 0, 1)), self.head.unsure_below)
+            for row, share in zip(emotions, other, strict=True)
+        ]
+
+
+def _check_outputs(card: ModelCard, counts: dict[str, int], path: Path) -> None:
+    expected = {head.name: len(head.labels) for head in card.heads}
+    if counts != expected:
+        raise WeightsMismatchError(
+            f"{path} has outputs {counts}, its card lists {expected}; restore both from one export"
+        )
+
+
+def _onnx_runner(path: Path, card: ModelCard, thread_count: int) -> _Runner:
+    import onnxruntime  # noqa: PLC0415 - costs a tenth of a second; only use pays it
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = thread_count
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session: Any = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    _check_outputs(card, {output.name: output.shape[-1] for output in session.get_outputs()}, path)
+    input_name = session.get_inputs()[0].name
+
+    def run(batch: NDArray[np.uint8], head: str) -> NDArray[np.float32]:
+        return np.asarray(session.run([head], {input_name: batch})[0], dtype=np.float32)
+
+    return run
+
+
+def _torch_runner(path: Path, card: ModelCard) -> _Runner:
+    import torch  # noqa: PLC0415 - costs seconds; only a CUDA engine pays it
+    from fer.networks import load_network  # noqa: PLC0415
+
+    network = load_network(path, card)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = network.to(device).eval()
+    _check_outputs(card, network.output_counts, path)
+
+    def run(batch: NDArray[np.uint8], head: str) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            probabilities = network.probabilities(torch.from_numpy(batch).to(device))[head]
+        return probabilities.float().cpu().numpy()
+
+    return run

@@ -1,0 +1,197 @@
+"""The card that travels with weights: labels, preprocessing, calibration, provenance."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from fer.emotions import OTHER, Emotion
+
+CARD_FORMAT: Final = 1
+CARD_FILE: Final = "card.json"
+WEIGHTS_FILE: Final = "model.safetensors"
+ONNX_FILE: Final = "model.onnx"
+GOLDEN_FILE: Final = "golden.safetensors"
+
+
+class UnknownModelError(LookupError):
+    """A model name or folder without usable weights."""
+
+
+class WeightsMismatchError(ValueError):
+    """Weights that do not belong to their card."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """What a network wants to see.
+
+    Attributes:
+        size: Side of the square crop in pixels.
+        colour: ``grey`` for one channel of luma (ITU-R BT.601), ``rgb`` for three.
+        margin: What is added on each side of the reference square, as a share of its side.
+    """
+
+    size: int = 48
+    colour: Literal["grey", "rgb"] = "grey"
+    margin: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.size < 8:
+            raise ValueError(f"expected a crop of at least 8 pixels, got {self.size}")
+        if self.colour not in ("grey", "rgb"):
+            raise ValueError(f"expected colour 'grey' or 'rgb', got {self.colour!r}")
+        if not -0.4 <= self.margin <= 2.0:
+            raise ValueError(f"expected a margin in [-0.4, 2], got {self.margin}")
+
+    @property
+    def channel_count(self) -> int:
+        """Channels of the network's input."""
+        return 1 if self.colour == "grey" else 3
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One output of a network.
+
+    Attributes:
+        name: How it is asked for.
+        labels: In output order: expressions, and at most one ``other`` for none of them.
+        temperature: What the logits are divided by before the softmax; already part of the exported files.
+        unsure_below: Confidence under which the answer is called unsure; 0 where it was not measured.
+        other_above: Share of ``other`` above which a detection is taken for no readable face; 1 means never.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    temperature: float = 1.0
+    unsure_below: float = 0.0
+    other_above: float = 1.0
+
+    def __post_init__(self) -> None:
+        unknown = [label for label in self.labels if label != OTHER and label not in set(Emotion)]
+        if unknown or len(set(self.labels)) != len(self.labels) or len(self.emotions) < 2:
+            raise ValueError(
+                f"expected head {self.name!r} to list at least two different expressions out of "
+                f"{', '.join(Emotion)} (and at most one '{OTHER}'), got {list(self.labels)}"
+            )
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise ValueError(f"expected a temperature above 0 for head {self.name!r}, got {self.temperature}")
+
+    @property
+    def emotions(self) -> tuple[Emotion, ...]:
+        """The labels that are expressions, in output order."""
+        return tuple(Emotion(label) for label in self.labels if label != OTHER)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What has to be known to use a set of weights; the only place where label order matters.
+
+    Attributes:
+        name: ``architecture.tag``, the name of the folder.
+        architecture: A name that ``fer.networks`` can build.
+        preprocessing: What the network wants to see.
+        heads: Its outputs, in graph order.
+        default_head: The head that is shown to people.
+        files: SHA-256 of each file that belongs to the card.
+        description: One sentence.
+        licence: Of the weights.
+        data_sets: Each with name, licence and use.
+        metrics: Measured figures by data set and head, copied from the stored report.
+    """
+
+    name: str
+    architecture: str
+    preprocessing: Preprocessing
+    heads: tuple[Head, ...]
+    default_head: str
+    files: Mapping[str, str] = field(default_factory=dict)
+    description: str = ""
+    licence: str = "MIT"
+    data_sets: tuple[Mapping[str, str], ...] = ()
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = [head.name for head in self.heads]
+        if len(set(names)) != len(names) or self.default_head not in names:
+            raise ValueError(
+                f"expected different heads and a default among them, got {names}, {self.default_head!r}"
+            )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The default head's labels in output order."""
+        return self.head().labels
+
+    def head(self, name: str | None = None) -> Head:
+        """The head of this name, or the default one.
+
+        Raises:
+            UnknownModelError: The card lists no such head.
+        """
+        for head in self.heads:
+            if head.name == (name or self.default_head):
+                return head
+        known = ", ".join(head.name for head in self.heads)
+        raise UnknownModelError(f"{self.name} has no head {name!r}; it has {known}")
+
+    def save(self, folder: Path) -> None:
+        """Write the card as JSON into a folder, under a temporary name first."""
+        data = {"format": CARD_FORMAT, **asdict(self)}
+        temporary = folder / f".{CARD_FILE}.tmp"
+        temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+        temporary.replace(folder / CARD_FILE)
+
+
+def load_card(folder: Path) -> ModelCard:
+    """Read the card of a weights folder, without touching the weights.
+
+    Raises:
+        UnknownModelError: There is no card, or it cannot be understood.
+    """
+    path = folder / CARD_FILE
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data.pop("format", None) != CARD_FORMAT:
+            raise ValueError(f"expected card format {CARD_FORMAT}")
+        data["preprocessing"] = Preprocessing(**data["preprocessing"])
+        data["heads"] = tuple(Head(**{**head, "labels": tuple(head["labels"])}) for head in data["heads"])
+        data["data_sets"] = tuple(data.get("data_sets", ()))
+        return ModelCard(**data)
+    except OSError as error:
+        raise UnknownModelError(
+            f"no {CARD_FILE} in {folder}; name a folder under weights/ or run 'python -m training.export'"
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnknownModelError(f"{path} cannot be understood ({error}); export the run again") from error
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verified_file(folder: Path, card: ModelCard, name: str) -> Path:
+    """The path of one of the card's files, after its hash was recomputed.
+
+    Raises:
+        UnknownModelError: The file is missing.
+        WeightsMismatchError: The file is another one than the card names.
+    """
+    path = folder / name
+    if not path.is_file():
+        raise UnknownModelError(
+            f"no {name} in {folder}; the card lists it, restore it or export the run again"
+        )
+    expected, found = card.files.get(name), file_hash(path)
+    if expected != found:
+        raise WeightsMismatchError(
+            f"{path} does not belong to the card beside it: expected SHA-256 {str(expected)[:12]}…, "
+            f"got {found[:12]}…; restore both from one export"
+        )
+    return path

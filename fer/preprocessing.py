@@ -1,0 +1,42 @@
+"""From crops to the network's input tensor: the only way there, for training too."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fer.images import RgbImage
+from fer.model_card import Preprocessing
+
+
+def prepare_crops(crops: Sequence[RgbImage], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Resize square crops and reduce their colour.
+
+    Shrinking averages areas, enlarging is bilinear; a crop that has the size already keeps its pixels.
+
+    Args:
+        crops: RGB ``uint8`` squares of any size.
+        preprocessing: From the model's card.
+
+    Returns:
+        ``uint8`` of shape (N, C, size, size); standardisation is the network's first layer.
+    """
+    size = preprocessing.size
+    batch = np.empty((len(crops), preprocessing.channel_count, size, size), dtype=np.uint8)
+    for slot, crop in zip(batch, crops, strict=True):
+        if crop.ndim != 3 or crop.shape[0] != crop.shape[1] or crop.shape[2] != 3:
+            raise ValueError(f"expected a square RGB crop of shape (S, S, 3), got shape {crop.shape}")
+        if preprocessing.colour == "grey":
+            slot[0] = _resize(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), size)
+        else:
+            slot[:] = _resize(crop, size).transpose(2, 0, 1)
+    return batch
+
+
+def _resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    side = image.shape[0]
+    if side == size:
+        return image
+    method = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (size, size), interpolation=method), dtype=np.uint8)

@@ -1,0 +1,34 @@
+"""Fixtures that several test files need."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fer.images import RgbImage
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED = REPOSITORY.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of research pictures, which are not part of the repository."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("needs the research pictures in ../shared, which are not part of the repository")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> RgbImage:
+    """A freely licensed photograph, 512×512, RGB, with one smiling face."""
+    from skimage.data import astronaut  # noqa: PLC0415
+
+    image: RgbImage = np.ascontiguousarray(astronaut())
+    image.setflags(write=False)
+    return image
