@@ -1,0 +1,122 @@
+"""What a training is asked to do."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+Schedule = Literal["cosine", "plateau", "step", "constant"]
+Optimizer = Literal["sgd", "adamw", "adam"]
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """Settings of one training; a wrong value is refused when the object is made.
+
+    Attributes:
+        data: Folders of class folders, FER2013 CSV files, or parquet files; splits are named in them.
+        architecture: A name that ``fer.networks`` builds.
+        heads: Outputs of the network: ``crowd`` (six expressions and other) and ``fer2013`` (seven labels).
+        initial_weights: A weights folder to start from, or empty to start from random weights.
+        epochs: Passes over the training split at most.
+        batch_size: Pictures a step.
+        optimizer: ``sgd`` has Nesterov momentum 0.9.
+        learning_rate: The peak.
+        schedule: ``cosine`` falls to 0, ``plateau`` divides by 10 when the validation loss rests,
+            ``step`` divides by 10 after each half of what remains.
+        warmup_epochs: Epochs of linear rise to the peak.
+        plateau_patience: Epochs without a better validation loss before the rate falls.
+        weight_decay: L2 strength; not on biases and normalisation.
+        dropout: Share of features dropped before the heads; None for the architecture's own.
+        crowd_share: Weight of the crowd head in the loss, in [0, 1]; the other head has the rest.
+        class_balance: Strength of the inverse-frequency weights, in [0, 1]; 0 is off, 0.5 is square root.
+        mixup: Beta parameter of mixup; 0 is off; off for the last 15 % of epochs.
+        augment: Random transforms of the training split.
+        ema_decay: Decay of the averaged weights a step, 0 is off.
+        early_stopping_patience: Epochs without a better validation figure before stopping; 0 is never.
+        select_by: The validation figure that picks the best epoch.
+        val_share: Share of the training split that becomes the validation split where the data names none.
+        seed: Of every random choice.
+        device: ``auto`` takes CUDA where there is a card.
+        precision: ``auto`` is bfloat16 where the hardware is fast at it.
+        thread_count: CPU threads of PyTorch; 0 leaves it to PyTorch.
+        runs: The folder that gets the run directory.
+        name: The run directory's name; empty for ``<time>_<architecture>``.
+    """
+
+    data: tuple[Path, ...]
+    architecture: str = "kv_fast"
+    heads: tuple[str, ...] = ("crowd", "fer2013")
+    initial_weights: str = ""
+    epochs: int = 60
+    batch_size: int = 128
+    optimizer: Optimizer = "sgd"
+    learning_rate: float = 0.1
+    schedule: Schedule = "cosine"
+    warmup_epochs: int = 2
+    plateau_patience: int = 5
+    weight_decay: float = 5e-4
+    dropout: float | None = None
+    crowd_share: float = 0.5
+    class_balance: float = 0.0
+    mixup: float = 0.0
+    augment: bool = True
+    ema_decay: float = 0.999
+    early_stopping_patience: int = 0
+    select_by: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
+    val_share: float = 0.1
+    seed: int = 0
+    device: Device = "auto"
+    precision: Precision = "auto"
+    thread_count: int = 0
+    runs: Path = Path("runs")
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        _require(len(self.data) > 0, "data", self.data, "at least one folder or file")
+        _require(len(self.heads) > 0, "heads", self.heads, "at least one head")
+        _require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        _require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2")
+        _require(0 < self.learning_rate <= 1, "learning_rate", self.learning_rate, "a value in (0, 1]")
+        _require(0 <= self.warmup_epochs < max(self.epochs, 1) + 1, "warmup_epochs", self.warmup_epochs, "0 to epochs")
+        _require(self.plateau_patience >= 1, "plateau_patience", self.plateau_patience, "at least 1")
+        _require(0 <= self.weight_decay < 1, "weight_decay", self.weight_decay, "a value in [0, 1)")
+        _require(self.dropout is None or 0 <= self.dropout < 1, "dropout", self.dropout, "a value in [0, 1)")
+        _require(0 <= self.crowd_share <= 1, "crowd_share", self.crowd_share, "a value in [0, 1]")
+        _require(0 <= self.class_balance <= 1, "class_balance", self.class_balance, "a value in [0, 1]")
+        _require(0 <= self.mixup <= 2, "mixup", self.mixup, "a value in [0, 2]")
+        _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "a value in [0, 1)")
+        _require(self.early_stopping_patience >= 0, "early_stopping_patience", self.early_stopping_patience, "0 or more")
+        _require(0 < self.val_share < 0.9, "val_share", self.val_share, "a value in (0, 0.9)")
+        _require(self.thread_count >= 0, "thread_count", self.thread_count, "0 or more")
+        _require("/" not in self.name and "\\" not in self.name, "name", self.name, "a plain folder name")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as stored in a run directory."""
+        data = asdict(self)
+        data["data"] = [str(path) for path in self.data]
+        data["heads"] = list(self.heads)
+        data["runs"] = str(self.runs)
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "TrainConfig":
+        """Rebuild from stored values; unknown settings of other versions are refused by name."""
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(data) - known)
+        if unknown:
+            raise ValueError(f"expected settings of TrainConfig, got unknown {', '.join(unknown)}")
+        values = dict(data)
+        values["data"] = tuple(Path(path) for path in values["data"])
+        if "heads" in values:
+            values["heads"] = tuple(values["heads"])
+        if "runs" in values:
+            values["runs"] = Path(values["runs"])
+        return cls(**values)
+
+
+def _require(fulfilled: bool, setting: str, found: object, expected: str) -> None:
+    if not fulfilled:
+        raise ValueError(f"expected {setting} to be {expected}, got {found!r}")
