@@ -1,10 +1,13 @@
 """Face detectors by name."""
 
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
 
 from fer.cropping import Framing
+from fer.detection.haar import LIVE, PHOTO, HaarDetector
 from fer.faces import Detection
 from fer.images import RgbImage
+from fer.model_card import UnknownModelError
 
 
 class FaceDetector(Protocol):
@@ -24,3 +27,31 @@ class FaceDetector(Protocol):
         Args:
             image: RGB ``uint8`` of shape (H, W, 3).
         """
+
+
+def load_detector(name: str, *, live: bool = False) -> FaceDetector:
+    """Build a detector.
+
+    Args:
+        name: One of ``detector_names()``.
+        live: Settings for frames of a stream, where speed counts, instead of those for photos.
+
+    Raises:
+        UnknownModelError: No detector has this name, or what it needs is not there.
+    """
+    build = _BUILDERS.get(name)
+    if build is None:
+        raise UnknownModelError(f"no detector named {name!r}; expected one of {', '.join(detector_names())}")
+    return build(live)
+
+
+def detector_names() -> list[str]:
+    """The names that ``load_detector`` knows."""
+    return list(_BUILDERS)
+
+
+def _haar(live: bool) -> FaceDetector:
+    return HaarDetector(LIVE if live else PHOTO)
+
+
+_BUILDERS: Final[Mapping[str, Callable[[bool], FaceDetector]]] = {"auto": _haar, "haar": _haar}

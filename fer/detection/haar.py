@@ -1,0 +1,137 @@
+"""The detector of the project's origin: OpenCV's Haar cascade, with a search for tilted heads."""
+
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fer.cropping import Framing
+from fer.faces import Box, Detection
+from fer.images import RgbImage
+from fer.model_card import UnknownModelError
+
+CASCADE_FILE: Final = "haarcascade_frontalface_alt2.xml"
+
+
+@dataclass(frozen=True, slots=True)
+class HaarSettings:
+    """How thoroughly the cascade searches.
+
+    Attributes:
+        scale_factor: From one searched size to the next.
+        neighbour_count: Hits close together that make a face.
+        smallest_share: Side of the smallest face, as a share of the picture's short side.
+        longest_side: Larger pictures are shrunk to this; cost grows with the pixels.
+        tilts: Turns of the head, in degrees, to try in this order when nothing upright is found.
+    """
+
+    scale_factor: float = 1.1
+    neighbour_count: int = 4
+    smallest_share: float = 0.08
+    longest_side: int = 1280
+    tilts: tuple[float, ...] = (-25.0, 25.0)
+
+
+PHOTO: Final = HaarSettings()
+LIVE: Final = HaarSettings(scale_factor=1.2, neighbour_count=5, smallest_share=0.2, longest_side=480)
+
+_SMALLEST_SIDE: Final = 20  # the window the cascade was trained on
+_FRAMING: Final = Framing()
+
+
+class HaarDetector:
+    """Finds frontal faces without landmarks; may be called from several threads.
+
+    Args:
+        settings: ``PHOTO`` or ``LIVE``.
+
+    Raises:
+        UnknownModelError: This OpenCV has no cascades.
+    """
+
+    name: Final = "haar"
+    framing: Final = _FRAMING
+
+    def __init__(self, settings: HaarSettings = PHOTO) -> None:
+        self.settings = settings
+        # A cascade keeps buffers while it runs: each call takes an idle one, or makes one more.
+        self._idle: deque["cv2.CascadeClassifier"] = deque([_load_cascade()])
+
+    def detect(self, image: RgbImage) -> list[Detection]:
+        """All faces, largest first; tilted ones are looked for when there is no upright one.
+
+        Args:
+            image: RGB ``uint8`` of shape (H, W, 3).
+        """
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        shrink = min(1.0, self.settings.longest_side / max(grey.shape))
+        if shrink < 1.0:
+            size_wh = (max(round(grey.shape[1] * shrink), 1), max(round(grey.shape[0] * shrink), 1))
+            grey = cv2.resize(grey, size_wh, interpolation=cv2.INTER_AREA)
+        try:
+            cascade = self._idle.pop()
+        except IndexError:
+            cascade = _load_cascade()
+        try:
+            for tilt in (0.0, *self.settings.tilts):
+                found = self._search(cascade, grey, tilt, 1 / shrink)
+                if found:
+                    return sorted(found, key=lambda detection: -detection.box.area)
+        finally:
+            self._idle.append(cascade)
+        return []
+
+    def _search(
+        self, cascade: "cv2.CascadeClassifier", grey: NDArray[Any], tilt: float, enlarge: float
+    ) -> list[Detection]:
+        turned, to_grey = _turn(grey, tilt)
+        smallest = max(round(self.settings.smallest_share * min(grey.shape)), _SMALLEST_SIDE)
+        boxes_xywh, counts = cascade.detectMultiScale2(
+            turned,
+            scaleFactor=self.settings.scale_factor,
+            minNeighbors=self.settings.neighbour_count,
+            minSize=(smallest, smallest),
+        )
+        found = []
+        for (x, y, width, height), count in zip(boxes_xywh, counts, strict=True):
+            centre_x, centre_y = (to_grey @ (x + width / 2, y + height / 2, 1.0)).tolist()
+            box = Box(
+                centre_x - width / 2, centre_y - height / 2, centre_x + width / 2, centre_y + height / 2
+            )
+            found.append(Detection(box.scale(enlarge), _score(int(count)), roll=tilt))
+        return found
+
+
+def _turn(grey: NDArray[Any], tilt: float) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Turn a picture so that heads of this tilt stand upright; also the way back, shape (2, 3)."""
+    if tilt == 0.0:
+        return grey, np.eye(2, 3)
+    height, width = grey.shape
+    forth = cv2.getRotationMatrix2D((width / 2, height / 2), tilt, 1.0)
+    cos, sin = abs(forth[0, 0]), abs(forth[0, 1])
+    size_wh = (int(np.ceil(width * cos + height * sin)), int(np.ceil(width * sin + height * cos)))
+    forth[:, 2] += (size_wh[0] - width) / 2, (size_wh[1] - height) / 2
+    turned = cv2.warpAffine(grey, forth, size_wh, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return np.asarray(turned), np.asarray(cv2.invertAffineTransform(forth), dtype=np.float64)
+
+
+def _score(count: int) -> float:
+    return count / (count + 5.0)
+
+
+def _load_cascade() -> "cv2.CascadeClassifier":
+    """OpenCV's cascade, or a clear word about the OpenCV that has none."""
+    advice = 'install one that does: pip install "opencv-python-headless<5"'
+    if not hasattr(cv2, "CascadeClassifier"):
+        raise UnknownModelError(f"OpenCV {cv2.__version__} brings no Haar cascades; {advice}")
+    path = Path(getattr(getattr(cv2, "data", None), "haarcascades", "")) / CASCADE_FILE
+    if not path.is_file():
+        raise UnknownModelError(f"OpenCV {cv2.__version__} comes without {CASCADE_FILE}; {advice}")
+    cascade = cv2.CascadeClassifier(str(path))
+    if cascade.empty():
+        raise UnknownModelError(f"{path} cannot be read; {advice}")
+    return cascade
