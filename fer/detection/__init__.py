@@ -5,6 +5,7 @@ from typing import Final, Protocol
 
 from fer.cropping import Framing
 from fer.detection.haar import LIVE, PHOTO, HaarDetector
+from fer.detection.yunet import LIVE_SIDE, PHOTO_SIDE, YuNetDetector, yunet_path
 from fer.faces import Detection
 from fer.images import RgbImage
 from fer.model_card import UnknownModelError
@@ -54,4 +55,16 @@ def _haar(live: bool) -> FaceDetector:
     return HaarDetector(LIVE if live else PHOTO)
 
 
-_BUILDERS: Final[Mapping[str, Callable[[bool], FaceDetector]]] = {"auto": _haar, "haar": _haar}
+def _yunet(live: bool) -> FaceDetector:
+    return YuNetDetector(longest_side=LIVE_SIDE if live else PHOTO_SIDE)
+
+
+def _auto(live: bool) -> FaceDetector:
+    return _yunet(live) if yunet_path().is_file() else _haar(live)
+
+
+_BUILDERS: Final[Mapping[str, Callable[[bool], FaceDetector]]] = {
+    "auto": _auto,
+    "haar": _haar,
+    "yunet": _yunet,
+}

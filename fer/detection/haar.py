@@ -1,6 +1,5 @@
 """The detector of the project's origin: OpenCV's Haar cascade, with a search for tilted heads."""
 
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer.cropping import Framing
+from fer.detection.pool import Pool
 from fer.faces import Box, Detection
 from fer.images import RgbImage
 from fer.model_card import UnknownModelError
@@ -58,8 +58,8 @@ class HaarDetector:
 
     def __init__(self, settings: HaarSettings = PHOTO) -> None:
         self.settings = settings
-        # A cascade keeps buffers while it runs: each call takes an idle one, or makes one more.
-        self._idle: deque["cv2.CascadeClassifier"] = deque([_load_cascade()])
+        # A cascade keeps buffers while it runs, so each caller needs one of its own.
+        self._cascades = Pool(_load_cascade)
 
     def detect(self, image: RgbImage) -> list[Detection]:
         """All faces, largest first; tilted ones are looked for when there is no upright one.
@@ -72,17 +72,11 @@ class HaarDetector:
         if shrink < 1.0:
             size_wh = (max(round(grey.shape[1] * shrink), 1), max(round(grey.shape[0] * shrink), 1))
             grey = cv2.resize(grey, size_wh, interpolation=cv2.INTER_AREA)
-        try:
-            cascade = self._idle.pop()
-        except IndexError:
-            cascade = _load_cascade()
-        try:
+        with self._cascades.lend() as cascade:
             for tilt in (0.0, *self.settings.tilts):
                 found = self._search(cascade, grey, tilt, 1 / shrink)
                 if found:
                     return sorted(found, key=lambda detection: -detection.box.area)
-        finally:
-            self._idle.append(cascade)
         return []
 
     def _search(
@@ -97,7 +91,7 @@ class HaarDetector:
             minSize=(smallest, smallest),
         )
         found = []
-        for (x, y, width, height), count in zip(boxes_xywh, counts, strict=True):
+        for (x, y, width, height), count in zip(np.asarray(boxes_xywh).tolist(), counts, strict=True):
             centre_x, centre_y = (to_grey @ (x + width / 2, y + height / 2, 1.0)).tolist()
             box = Box(
                 centre_x - width / 2, centre_y - height / 2, centre_x + width / 2, centre_y + height / 2

@@ -1,0 +1,112 @@
+"""YuNet, OpenCV Zoo's small face detector, run by OpenCV from a file that is fetched on request."""
+
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fer.cropping import Framing
+from fer.detection.fetch import Download, cache_folder
+from fer.detection.pool import Pool
+from fer.faces import Box, Detection, Landmarks
+from fer.images import RgbImage
+from fer.model_card import UnknownModelError, WeightsMismatchError, file_hash
+
+YUNET: Final = Download(
+    name="face_detection_yunet_2023mar.onnx",
+    address="https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/"
+    "face_detection_yunet_2023mar.onnx",
+    size=232_589,
+    sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+)
+"""MIT licence; the ``raw.githubusercontent`` address serves a pointer instead of the file."""
+
+PHOTO_SIDE: Final = 640
+LIVE_SIDE: Final = 320
+
+_SCORE: Final = 0.6  # OpenCV's 0.9 is too strict: it loses turned and small faces
+_OVERLAP: Final = 0.3
+_CANDIDATES: Final = 1000
+
+
+def yunet_path() -> Path:
+    """Where ``fetch_yunet`` puts the file."""
+    return cache_folder() / YUNET.name
+
+
+def fetch_yunet() -> Path:
+    """Download YuNet's file into the user's cache folder, unless it is there.
+
+    Raises:
+        FetchError: No network, or something else came than was expected.
+    """
+    return YUNET.fetch(cache_folder())
+
+
+class YuNetDetector:
+    """Finds faces with five landmarks; may be called from several threads.
+
+    Args:
+        path: The network's file; None for the one that was fetched.
+        longest_side: Larger pictures are shrunk to this for the search.
+
+    Raises:
+        UnknownModelError: The file was not fetched yet.
+        WeightsMismatchError: It is another file.
+    """
+
+    name: Final = "yunet"
+    framing: Final = Framing()
+
+    def __init__(self, path: Path | None = None, *, longest_side: int = PHOTO_SIDE) -> None:
+        self._path = _verified(path or yunet_path())
+        self.longest_side = longest_side
+        # OpenCV keeps the input size between calls, so each caller needs a network of its own.
+        self._networks = Pool(self._build)
+
+    def detect(self, image: RgbImage) -> list[Detection]:
+        """All faces, largest first, with landmarks and the roll they tell.
+
+        Args:
+            image: RGB ``uint8`` of shape (H, W, 3).
+        """
+        height, width = image.shape[:2]
+        shrink = min(1.0, self.longest_side / max(height, width))
+        size_wh = (max(round(width * shrink), 1), max(round(height * shrink), 1))
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)  # what OpenCV's networks were trained on
+        if shrink < 1.0:
+            bgr = cv2.resize(bgr, size_wh, interpolation=cv2.INTER_AREA)
+        with self._networks.lend() as network:
+            network.setInputSize(size_wh)
+            _, rows = network.detect(bgr)
+        if rows is None:
+            return []
+        rows[:, 0:14:2] *= width / size_wh[0]
+        rows[:, 1:14:2] *= height / size_wh[1]
+        found = [_detection(row) for row in rows if row[2] > 0 and row[3] > 0]
+        return sorted(found, key=lambda detection: -detection.box.area)
+
+    def _build(self) -> "cv2.FaceDetectorYN":
+        return cv2.FaceDetectorYN.create(str(self._path), "", (64, 64), _SCORE, _OVERLAP, _CANDIDATES)
+
+
+def _detection(row: NDArray[np.float32]) -> Detection:
+    """From YuNet's row: x, y, width, height, five points, score."""
+    x, y, width, height = map(float, row[:4])
+    landmarks = Landmarks.from_array(row[4:14].reshape(5, 2))
+    score = float(np.clip(row[14], 0, 1))
+    return Detection(Box(x, y, x + width, y + height), score, landmarks, landmarks.roll)
+
+
+def _verified(path: Path) -> Path:
+    if not path.is_file():
+        raise UnknownModelError(f"YuNet's file is not at {path}; fetch it with 'python -m fer fetch yunet'")
+    found = file_hash(path)
+    if found != YUNET.sha256:
+        raise WeightsMismatchError(
+            f"{path} is not the file that was expected: SHA-256 {YUNET.sha256[:12]}…, got {found[:12]}…; "
+            "delete it and run 'python -m fer fetch yunet'"
+        )
+    return path
