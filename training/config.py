@@ -80,7 +80,12 @@ class TrainConfig:
         _require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         _require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2")
         _require(0 < self.learning_rate <= 1, "learning_rate", self.learning_rate, "a value in (0, 1]")
-        _require(0 <= self.warmup_epochs < max(self.epochs, 1) + 1, "warmup_epochs", self.warmup_epochs, "0 to epochs")
+        _require(
+            0 <= self.warmup_epochs < max(self.epochs, 1) + 1,
+            "warmup_epochs",
+            self.warmup_epochs,
+            "0 to epochs",
+        )
         _require(self.plateau_patience >= 1, "plateau_patience", self.plateau_patience, "at least 1")
         _require(0 <= self.weight_decay < 1, "weight_decay", self.weight_decay, "a value in [0, 1)")
         _require(self.dropout is None or 0 <= self.dropout < 1, "dropout", self.dropout, "a value in [0, 1)")
@@ -88,7 +93,12 @@ class TrainConfig:
         _require(0 <= self.class_balance <= 1, "class_balance", self.class_balance, "a value in [0, 1]")
         _require(0 <= self.mixup <= 2, "mixup", self.mixup, "a value in [0, 2]")
         _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "a value in [0, 1)")
-        _require(self.early_stopping_patience >= 0, "early_stopping_patience", self.early_stopping_patience, "0 or more")
+        _require(
+            self.early_stopping_patience >= 0,
+            "early_stopping_patience",
+            self.early_stopping_patience,
+            "0 or more",
+        )
         _require(0 < self.val_share < 0.9, "val_share", self.val_share, "a value in (0, 0.9)")
         _require(self.thread_count >= 0, "thread_count", self.thread_count, "0 or more")
         _require("/" not in self.name and "\\" not in self.name, "name", self.name, "a plain folder name")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ SILENCE_S: Final = 120.0
 class RunState(StrEnum):
     """Where a training stands."""
 
+    QUEUED = "queued"
     RUNNING = "running"
     FINISHED = "finished"
     STOPPED = "stopped"
@@ -51,9 +53,17 @@ class StopRequestedError(Exception):
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Write under a temporary name, then rename, so that no reader sees half a file; NaN becomes null."""
+    _replace_text(path, json.dumps(_finite(data), indent=2) + "\n")
+
+
+def _replace_text(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(_finite(data), indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError:  # a full disk: the old file stays, the half-written one goes
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _finite(value: Any) -> Any:
@@ -117,12 +127,25 @@ class RunWriter:
         try:
             self._lock.acquire(timeout=5)
         except Timeout as error:
-            raise RunInUseError(f"another process is writing to {self.folder}; wait for it or stop it") from error
-        (self.folder / STOP_FILE).unlink(missing_ok=True)
+            raise RunInUseError(
+                f"another process is writing to {self.folder}; wait for it or stop it"
+            ) from error
+        try:
+            self._begin()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def _begin(self) -> None:
+        # A stop request for the process that wrote before is void; one made while this process started counts.
+        if _state_of(self.folder) not in (None, RunState.QUEUED):
+            (self.folder / STOP_FILE).unlink(missing_ok=True)
+        _cut_unfinished_line(self.folder / EPOCHS_FILE)
+        self._status["epoch"] = len(read_epochs(self.folder))
         write_json(self.folder / CONFIG_FILE, self._config)
         write_json(self.folder / ENVIRONMENT_FILE, self._environment)
         self.progress(force=True)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -133,8 +156,15 @@ class RunWriter:
             self._status |= {"state": RunState.STOPPED, "message": "stopped on request"}
         else:
             self._status |= {"state": RunState.FAILED, "message": f"{kind.__name__}: {error}"}
-        self.progress(force=True)
-        self._lock.release()
+        try:
+            self.progress(force=True)
+            (self.folder / STOP_FILE).unlink(missing_ok=True)
+        except OSError:
+            # A full disk: the error that is on its way says so, and without the lock the run reads as interrupted.
+            if kind is None:
+                raise
+        finally:
+            self._lock.release()
         return kind is not None and issubclass(kind, StopRequestedError)
 
     def progress(self, *, force: bool = False, **changes: Any) -> None:
@@ -162,9 +192,7 @@ class RunWriter:
     def keep_epochs(self, count: int) -> None:
         """Cut the history back to the epochs that a checkpoint contains, before a run goes on from it."""
         rows = read_epochs(self.folder)[:count]
-        temporary = self.folder / f".{EPOCHS_FILE}.tmp"
-        temporary.write_text("".join(json.dumps(_finite(row)) + "\n" for row in rows), encoding="utf-8")
-        temporary.replace(self.folder / EPOCHS_FILE)
+        _replace_text(self.folder / EPOCHS_FILE, "".join(json.dumps(_finite(row)) + "\n" for row in rows))
 
     def add_report(self, report: Mapping[str, Any]) -> None:
         """Store the metrics of the finished model."""
@@ -176,15 +204,35 @@ def read_epochs(folder: Path) -> list[dict[str, Any]]:
     path = folder / EPOCHS_FILE
     if not path.is_file():
         return []
-    rows = []
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines[:-1], start=1):  # what follows the last line break is unfinished
-        if line.strip():
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                raise ValueError(f"expected an object in line {number} of {path.name}")
-            rows.append(row)
-    return rows
+    lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last line break is unfinished
+    return [_parse_row(line, number) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _parse_row(line: bytes, number: int) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"line {number} of {EPOCHS_FILE} is no JSON") from error
+    if not isinstance(row, dict):
+        raise ValueError(f"expected an object in line {number} of {EPOCHS_FILE}")
+    return row
+
+
+def _cut_unfinished_line(path: Path) -> None:
+    """Remove what a killed process left after the last line break, so that the next line stands alone."""
+    if path.is_file():
+        data = path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            os.truncate(path, whole)
+
+
+def _state_of(folder: Path) -> RunState | None:
+    """What the status file says; None where there is none, or none that can be read."""
+    try:
+        return RunState(_read_object(folder / STATUS_FILE)["state"])
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,184 @@
+"""Networks by name: crops of ``uint8`` pixels in, logits of every head out."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from fer.model_card import ModelCard, WeightsMismatchError
+
+PIXEL_MEAN: Final = 0.508
+PIXEL_STD: Final = 0.255
+"""Mean and spread of the pixels of FER2013's training split, scaled to [0, 1]."""
+
+
+class Standardise(nn.Module):
+    """Turns pixels in [0, 255] into numbers around 0; part of the network so that no caller can differ."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: float = PIXEL_MEAN, std: float = PIXEL_STD) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Shape (N, C, H, W) in [0, 255], any number type."""
+        return (crops.float() / 255 - self.mean) / self.std
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions and a way around them (He et al. 2016, post-activation)."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.convolve_1 = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)
+        self.normalise_1 = nn.BatchNorm2d(out_channels)
+        self.convolve_2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
+        self.normalise_2 = nn.BatchNorm2d(out_channels)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or in_channels != out_channels:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
+            )
+        nn.init.zeros_(self.normalise_2.weight)  # every block starts as its shortcut (Goyal et al. 2017)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Shape (N, in, H, W) to (N, out, H / stride, W / stride)."""
+        inner = torch.relu(self.normalise_1(self.convolve_1(features)))
+        inner = self.normalise_2(self.convolve_2(inner))
+        return torch.relu(inner + self.shortcut(features))
+
+
+def residual_trunk(
+    channels: int, widths: tuple[int, ...], depths: tuple[int, ...], stem_stride: int
+) -> nn.Sequential:
+    """A stem, then stages of residual blocks that halve the side, then the mean over the picture."""
+    layers: list[nn.Module] = [
+        nn.Conv2d(channels, widths[0], 3, stem_stride, 1, bias=False),
+        nn.BatchNorm2d(widths[0]),
+        nn.ReLU(),
+    ]
+    width = widths[0]
+    for stage, (stage_width, depth) in enumerate(zip(widths, depths, strict=True)):
+        for block in range(depth):
+            layers.append(ResidualBlock(width, stage_width, 2 if stage > 0 and block == 0 else 1))
+            width = stage_width
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def origin_trunk(channels: int) -> nn.Sequential:
+    """The student project's network without its last layer: 48×48 in, 1024 features out."""
+    layers: list[nn.Module] = []
+    width = channels
+    for stage_width, depth in ((64, 2), (128, 2), (256, 3)):
+        for _ in range(depth):
+            layers += [nn.Conv2d(width, stage_width, 3, padding=1), nn.ReLU()]
+            width = stage_width
+        layers.append(nn.MaxPool2d(2))
+    layers += [nn.Flatten(), nn.Linear(256 * 6 * 6, 1024), nn.ReLU(), nn.Dropout(0.5)]
+    layers += [nn.Linear(1024, 1024), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+class Architecture:
+    """How to build a trunk, how many features it gives, which dropout stands before its heads."""
+
+    def __init__(self, trunk: Callable[[int], nn.Sequential], feature_count: int, dropout: float) -> None:
+        self.trunk, self.feature_count, self.dropout = trunk, feature_count, dropout
+
+
+ARCHITECTURES: Final[Mapping[str, Architecture]] = MappingProxyType(
+    {
+        "kv_fast": Architecture(
+            lambda channels: residual_trunk(channels, (32, 48, 96, 192), (2, 2, 2, 1), 2), 192, 0.2
+        ),
+        "kv_accurate": Architecture(
+            lambda channels: residual_trunk(channels, (32, 64, 160, 320), (1, 2, 3, 2), 1), 320, 0.3
+        ),
+        "kv_teacher": Architecture(
+            lambda channels: residual_trunk(channels, (64, 128, 256, 512), (2, 2, 2, 2), 1), 512, 0.3
+        ),
+        "kv_cnn": Architecture(origin_trunk, 1024, 0.5),
+    }
+)
+
+
+class ExpressionNetwork(nn.Module):
+    """Standardisation, trunk, one linear layer a head, and the temperature of each head.
+
+    Args:
+        architecture: A key of ``ARCHITECTURES``.
+        output_counts: Outputs by head name, in order.
+        channels: 1 for grey crops, 3 for RGB.
+        dropout: Share of features dropped before the heads; None for the architecture's own.
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        output_counts: Mapping[str, int],
+        channels: int = 1,
+        dropout: float | None = None,
+    ) -> None:
+        super().__init__()
+        if architecture not in ARCHITECTURES:
+            raise ValueError(f"unknown architecture {architecture!r}; known are {', '.join(ARCHITECTURES)}")
+        plan = ARCHITECTURES[architecture]
+        self.architecture = architecture
+        self.output_counts = dict(output_counts)
+        self.channels = channels
+        self.standardise = Standardise()
+        self.trunk = plan.trunk(channels)
+        self.dropout = nn.Dropout(plan.dropout if dropout is None else dropout)
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(plan.feature_count, count) for name, count in output_counts.items()}
+        )
+        self.temperatures = nn.ParameterDict(
+            {name: nn.Parameter(torch.ones(()), requires_grad=False) for name in output_counts}
+        )
+
+    def forward(self, crops: Tensor) -> dict[str, Tensor]:
+        """Logits by head, each of shape (N, outputs).
+
+        Args:
+            crops: Shape (N, C, size, size), values in [0, 255].
+        """
+        features = self.dropout(self.trunk(self.standardise(crops)))
+        return {name: head(features) for name, head in self.heads.items()}
+
+    def probabilities(self, crops: Tensor) -> dict[str, Tensor]:
+        """Calibrated probabilities by head, each of shape (N, outputs)."""
+        return {
+            name: torch.softmax(logits.float() / self.temperatures[name], dim=1)
+            for name, logits in self(crops).items()
+        }
+
+
+def network_for(card: ModelCard) -> ExpressionNetwork:
+    """The card's network with fresh weights."""
+    output_counts = {head.name: len(head.labels) for head in card.heads}
+    return ExpressionNetwork(card.architecture, output_counts, card.preprocessing.channel_count)
+
+
+def load_network(path: Path, card: ModelCard) -> ExpressionNetwork:
+    """The card's network with the weights of a safetensors file.
+
+    Raises:
+        WeightsMismatchError: The tensors are not those of the card's network.
+    """
+    from safetensors.torch import load_file  # noqa: PLC0415 - not part of the lite set
+
+    network = network_for(card)
+    try:
+        network.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise WeightsMismatchError(
+            f"{path} does not hold the tensors of {card.architecture} with outputs "
+            f"{network.output_counts}; restore card and weights from one export"
+        ) from error
+    return network

@@ -1,0 +1,158 @@
+"""Random transforms of training crops, in front of the network, a whole batch at a time on its device."""
+
+import math
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchvision.transforms.v2 import functional as transforms
+
+ROTATION_DEGREES: Final = 15.0
+SHIFT_SHARE: Final = 0.10
+SCALE_RANGE: Final = (0.82, 1.22)
+ASPECT_SHARE: Final = 0.05
+SHEAR_DEGREES: Final = 5.0
+
+
+class Augmentation:
+    """Draws with its own generator, so that a seed gives the same pictures again.
+
+    Args:
+        generator: On the device of the crops.
+    """
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
+        self.device = generator.device
+
+    def __call__(self, crops: Tensor) -> Tensor:
+        """Transform every crop by itself.
+
+        Args:
+            crops: ``uint8`` of shape (N, C, S, S).
+
+        Returns:
+            ``uint8`` of the same shape.
+        """
+        pixels = crops.float() / 255
+        pixels = self._move(pixels)
+        pixels = self._relight(pixels)
+        pixels = self._degrade(pixels)
+        pixels = self._erase(pixels)
+        return (pixels.clamp(0, 1) * 255).round().to(torch.uint8)
+
+    def _uniform(self, count: int, low: float, high: float) -> Tensor:
+        return torch.rand(count, generator=self.generator, device=self.device) * (high - low) + low
+
+    def _chosen(self, count: int, share: float) -> Tensor:
+        """True for a random share, shape (N, 1, 1, 1)."""
+        return (self._uniform(count, 0, 1) < share)[:, None, None, None]
+
+    def _move(self, pixels: Tensor) -> Tensor:
+        """One affine map: mirror, turn, shift, scale, aspect, shear; edge pixels repeat."""
+        count = len(pixels)
+        angle = self._uniform(count, -1, 1) * math.radians(ROTATION_DEGREES)
+        shear = torch.tan(self._uniform(count, -1, 1) * math.radians(SHEAR_DEGREES))
+        scale = torch.exp(self._uniform(count, math.log(SCALE_RANGE[0]), math.log(SCALE_RANGE[1])))
+        aspect = torch.exp(self._uniform(count, -ASPECT_SHARE, ASPECT_SHARE))
+        mirror = torch.where(self._uniform(count, 0, 1) < 0.5, -1.0, 1.0)
+        cos, sin = torch.cos(angle), torch.sin(angle)
+        # Rows of the map from output to input, in grid_sample's coordinates of [-1, 1].
+        across, down = 1 / (scale * aspect), aspect / scale
+        matrix = torch.stack(
+            [
+                torch.stack(
+                    [mirror * cos * across, mirror * (cos * shear - sin) * down, self._shift(count)], dim=1
+                ),
+                torch.stack([sin * across, (sin * shear + cos) * down, self._shift(count)], dim=1),
+            ],
+            dim=1,
+        )
+        grid = functional.affine_grid(matrix, list(pixels.shape), align_corners=False)
+        return functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+
+    def _shift(self, count: int) -> Tensor:
+        return self._uniform(count, -2 * SHIFT_SHARE, 2 * SHIFT_SHARE)  # the grid is two units wide
+
+    def _relight(self, pixels: Tensor) -> Tensor:
+        """Histogram equalisation, gamma, contrast, and a light from one side."""
+        count, _, side, _ = pixels.shape
+        equalised = transforms.equalize((pixels.clamp(0, 1) * 255).to(torch.uint8)).float() / 255
+        pixels = torch.where(self._chosen(count, 0.2), equalised, pixels)
+        gamma = torch.exp(self._uniform(count, math.log(0.6), math.log(1.6)))[:, None, None, None]
+        pixels = pixels.clamp(1e-4, 1) ** gamma
+        contrast = self._uniform(count, 0.6, 1.5)[:, None, None, None]
+        mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
+        pixels = (pixels - mean) * contrast + mean
+        angle = self._uniform(count, 0, 2 * math.pi)[:, None, None, None]
+        line = torch.linspace(-1, 1, side, device=self.device)
+        slope = torch.cos(angle) * line[None, None, None, :] + torch.sin(angle) * line[None, None, :, None]
+        strength = self._uniform(count, 0, 0.3)[:, None, None, None]
+        lit = pixels + slope * strength
+        return torch.where(self._chosen(count, 0.4), lit, pixels).clamp(0, 1)
+
+    def _degrade(self, pixels: Tensor) -> Tensor:
+        """What small, blurred, dark and compressed faces look like."""
+        count, _, side, _ = pixels.shape
+        small_side = int(self._uniform(1, 20, 40).item()) * side // 48
+        small = functional.interpolate(pixels, size=(small_side, small_side), mode="area")
+        coarse = functional.interpolate(small, size=(side, side), mode="bilinear", align_corners=False)
+        pixels = torch.where(self._chosen(count, 0.3), coarse, pixels)
+        sigma = float(self._uniform(1, 0.4, 1.2).item())
+        blurred = transforms.gaussian_blur(pixels, kernel_size=[5, 5], sigma=[sigma, sigma])
+        pixels = torch.where(self._chosen(count, 0.15), blurred, pixels)
+        noise = torch.randn(pixels.shape, generator=self.generator, device=self.device)
+        strength = self._uniform(count, 0, 0.06)[:, None, None, None]
+        pixels = torch.where(self._chosen(count, 0.3), pixels + noise * strength, pixels)
+        return torch.where(self._chosen(count, 0.2), self._compress(pixels), pixels)
+
+    def _compress(self, pixels: Tensor) -> Tensor:
+        """JPEG's loss: cosine coefficients of 8×8 blocks, rounded to multiples of the luma table (ITU-T T.81)."""
+        count, channels, side, _ = pixels.shape
+        if side % 8:
+            return pixels
+        transform, table = _cosine_matrix(self.device), _luma_table(self.device)
+        factor = self._uniform(count, 0.4, 2.0)[:, None, None, None, None, None]  # quality 80 to 25
+        blocks = pixels.reshape(count, channels, side // 8, 8, side // 8, 8).transpose(3, 4) * 255 - 128
+        steps = table * factor
+        coefficients = torch.round(transform @ blocks @ transform.T / steps) * steps
+        blocks = (transform.T @ coefficients @ transform + 128) / 255
+        return blocks.transpose(3, 4).reshape(count, channels, side, side)
+
+    def _erase(self, pixels: Tensor) -> Tensor:
+        """Cover 2 to 20 % of half of the crops with a plain rectangle (Zhong et al. 2020)."""
+        count, _, side, _ = pixels.shape
+        area = self._uniform(count, 0.02, 0.20)
+        ratio = torch.exp(self._uniform(count, math.log(0.4), math.log(2.5)))
+        height, width = (area * ratio).sqrt() * side, (area / ratio).sqrt() * side
+        top = self._uniform(count, 0, 1) * (side - height)
+        left = self._uniform(count, 0, 1) * (side - width)
+        line = torch.arange(side, device=self.device)
+        in_rows = (line >= top[:, None]) & (line < (top + height)[:, None])
+        in_columns = (line >= left[:, None]) & (line < (left + width)[:, None])
+        covered = in_rows[:, None, :, None] & in_columns[:, None, None, :] & self._chosen(count, 0.5)
+        return torch.where(covered, self._uniform(count, 0, 1)[:, None, None, None], pixels)
+
+
+def _cosine_matrix(device: torch.device) -> Tensor:
+    """The orthonormal discrete cosine transform of eight values."""
+    index = torch.arange(8, device=device, dtype=torch.float32)
+    matrix = torch.cos((2 * index[None, :] + 1) * index[:, None] * math.pi / 16) / 2
+    matrix[0] /= math.sqrt(2)
+    return matrix
+
+
+def _luma_table(device: torch.device) -> Tensor:
+    """Table K.1 of ITU-T T.81, which most encoders scale."""
+    rows = (
+        (16, 11, 10, 16, 24, 40, 51, 61),
+        (12, 12, 14, 19, 26, 58, 60, 55),
+        (14, 13, 16, 24, 40, 57, 69, 56),
+        (14, 17, 22, 29, 51, 87, 80, 62),
+        (18, 22, 37, 56, 68, 109, 103, 77),
+        (24, 35, 55, 64, 81, 104, 113, 92),
+        (49, 64, 78, 87, 103, 121, 120, 101),
+        (72, 92, 95, 98, 112, 100, 103, 99),
+    )
+    return torch.tensor(rows, device=device, dtype=torch.float32)

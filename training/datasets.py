@@ -1,0 +1,334 @@
+"""Labelled face pictures from folders, FER2013 CSV files and parquet files as one table."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from fer.emotions import FER2013_CODES, Emotion, UnknownEmotionError, emotion_from_name
+from fer.images import RgbImage, UnreadableImageError, as_rgb, find_images, read_image
+from fer.model_card import Preprocessing
+from fer.preprocessing import prepare_crops
+from training.targets import VOTE_WORDS
+
+SPLITS: Final = ("train", "val", "test")
+SPLIT_SPELLINGS: Final = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "publictest": "val",
+    "test": "test",
+    "privatetest": "test",
+}
+"""How data sets write the splits, lower case; FER2013 calls validation PublicTest."""
+
+
+class DatasetError(ValueError):
+    """A data set that cannot be used as it is."""
+
+
+Picture = bytes | Path | RgbImage
+
+
+@dataclass(frozen=True, slots=True)
+class FaceTable:
+    """Pictures of faces with what is known about them; nothing is decoded yet.
+
+    Attributes:
+        names: Of each picture, for messages.
+        splits: ``train``, ``val``, ``test`` or empty where the data names none.
+        labels: The data set's label, None where it has none.
+        votes: Counts of shape (N, 10) in the order of ``VOTE_WORDS``; rows of -1 without votes.
+        pictures: Encoded bytes, paths, or pixels.
+    """
+
+    names: tuple[str, ...]
+    splits: tuple[str, ...]
+    labels: tuple[Emotion | None, ...]
+    votes: NDArray[np.int16]
+    pictures: tuple[Picture, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def has_votes(self) -> bool:
+        """Whether any picture was voted on."""
+        return bool((self.votes >= 0).any())
+
+    def take(self, rows: Iterable[int]) -> "FaceTable":
+        """The table of these rows, in this order."""
+        index = [int(row) for row in rows]
+        return FaceTable(
+            tuple(self.names[i] for i in index),
+            tuple(self.splits[i] for i in index),
+            tuple(self.labels[i] for i in index),
+            self.votes[index],
+            tuple(self.pictures[i] for i in index),
+        )
+
+    def split(self, name: str) -> "FaceTable":
+        """The rows of one split."""
+        return self.take(i for i, split in enumerate(self.splits) if split == name)
+
+    def with_labels(self, labels: Sequence[Emotion | None]) -> "FaceTable":
+        """The same pictures with other labels."""
+        return FaceTable(self.names, self.splits, tuple(labels), self.votes, self.pictures)
+
+    def with_split(self, splits: Sequence[str]) -> "FaceTable":
+        """The same pictures in other splits."""
+        return FaceTable(self.names, tuple(splits), self.labels, self.votes, self.pictures)
+
+    def summary(self) -> pd.DataFrame:
+        """Pictures by label (rows) and split (columns)."""
+        labels = pd.Series([label.value if label else "without label" for label in self.labels], name="label")
+        splits = pd.Series([split or "unsplit" for split in self.splits], name="split")
+        return pd.crosstab(labels, splits)
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedFaces:
+    """The pictures of a table as a network sees them.
+
+    Attributes:
+        table: The rows that could be read.
+        crops: ``uint8`` of shape (N, C, size, size).
+        problems: A sentence for each picture that was left out.
+    """
+
+    table: FaceTable
+    crops: NDArray[np.uint8]
+    problems: tuple[str, ...]
+
+
+def read_tables(paths: Sequence[Path]) -> FaceTable:
+    """Read several data sets and put them one after the other.
+
+    Raises:
+        DatasetError: Nothing there, an unknown form, an unknown class, or no pictures.
+    """
+    tables = [read_table(path) for path in paths]
+    return FaceTable(
+        tuple(name for table in tables for name in table.names),
+        tuple(split for table in tables for split in table.splits),
+        tuple(label for table in tables for label in table.labels),
+        np.concatenate([table.votes for table in tables]),
+        tuple(picture for table in tables for picture in table.pictures),
+    )
+
+
+def read_table(path: Path) -> FaceTable:
+    """Read one data set by its form: folder, ``.csv`` or ``.parquet``.
+
+    Raises:
+        DatasetError: Nothing there, an unknown form, an unknown class, or no pictures.
+    """
+    path = Path(path)
+    if path.is_dir():
+        table = _read_folder(path)
+    elif not path.exists():
+        raise DatasetError(
+            f"no data at {path}; expected a folder of class folders, a FER2013 CSV or a parquet file"
+        )
+    elif path.suffix.lower() == ".csv":
+        table = _read_csv(path)
+    elif path.suffix.lower() == ".parquet":
+        table = _read_parquet(path)
+    else:
+        raise DatasetError(
+            f"{path} has the ending {path.suffix!r}; expected a folder of class folders, .csv or .parquet"
+        )
+    if not len(table):
+        raise DatasetError(f"no pictures in {path}; expected class folders such as {path}/train/happy/…")
+    return table
+
+
+def decode(table: FaceTable, preprocessing: Preprocessing, inset: float = 0.0) -> DecodedFaces:
+    """Decode every picture and prepare it for a network; unreadable ones are left out and named.
+
+    Args:
+        table: What to decode.
+        preprocessing: What the network wants to see.
+        inset: What to cut off on each side, as a share, from data sets that frame faces wider.
+    """
+    kept, prepared, problems = [], [], []
+    for row, picture in enumerate(table.pictures):
+        try:
+            image = picture if isinstance(picture, np.ndarray) else read_image(picture)
+        except UnreadableImageError as error:
+            problems.append(f"{table.names[row]}: {error}")
+            continue
+        prepared.append(prepare_crops([_square(as_rgb(image), inset)], preprocessing))
+        kept.append(row)
+    shape = (0, preprocessing.channel_count, preprocessing.size, preprocessing.size)
+    crops = np.concatenate(prepared) if prepared else np.empty(shape, dtype=np.uint8)
+    return DecodedFaces(table.take(kept), crops, tuple(problems))
+
+
+def _square(image: RgbImage, inset: float) -> RgbImage:
+    """The largest centred square, less the inset."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    cut = round(side * inset)
+    side = max(side - 2 * cut, 1)
+    top, left = (height - side) // 2, (width - side) // 2
+    return np.ascontiguousarray(image[top : top + side, left : left + side])
+
+
+def _read_folder(folder: Path) -> FaceTable:
+    """``split/class/picture``, or ``class/picture`` without splits, or a folder of data files."""
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".csv", ".parquet"))
+    subfolders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if files and not subfolders:
+        return read_tables(files)
+    names, splits, labels, pictures = [], [], [], []
+    for subfolder in subfolders:
+        split = SPLIT_SPELLINGS.get(subfolder.name.strip().lower(), "")
+        class_folders = sorted(p for p in subfolder.iterdir() if p.is_dir()) if split else [subfolder]
+        for class_folder in class_folders:
+            if class_folder.name.startswith("."):
+                continue
+            label = _emotion(class_folder.name, f"the folder {class_folder}")
+            for path in find_images(class_folder, recursive=True):
+                names.append(str(path.relative_to(folder)))
+                splits.append(split)
+                labels.append(label)
+                pictures.append(path)
+    return FaceTable(tuple(names), tuple(splits), tuple(labels), _no_votes(len(names)), tuple(pictures))
+
+
+def _read_csv(path: Path) -> FaceTable:
+    """FER2013 as published: ``emotion``, ``pixels`` (2304 numbers), ``Usage``."""
+    try:
+        frame = pd.read_csv(path, dtype={"pixels": str}, skipinitialspace=True)
+    except (ValueError, OSError) as error:
+        raise DatasetError(f"{path} cannot be read as CSV ({error}); expected FER2013's columns") from error
+    frame.columns = frame.columns.str.strip().str.lower()
+    missing = {"emotion", "pixels"} - set(frame.columns)
+    if missing:
+        raise DatasetError(
+            f"{path} has no column {' and '.join(sorted(missing))}; expected FER2013's emotion, pixels, Usage"
+        )
+    pictures, labels = [], []
+    for row, (code, text) in enumerate(zip(frame["emotion"], frame["pixels"], strict=True), start=2):
+        pictures.append(_pixels(text, f"{path}, line {row}"))
+        labels.append(_fer2013_label(code, f"{path}, line {row}"))
+    usage = frame["usage"].astype(str) if "usage" in frame else pd.Series([""] * len(frame))
+    return FaceTable(
+        tuple(f"{path.name} line {row}" for row in range(2, len(frame) + 2)),
+        tuple(SPLIT_SPELLINGS.get(word.strip().lower(), "") for word in usage),
+        tuple(labels),
+        _no_votes(len(frame)),
+        tuple(pictures),
+    )
+
+
+def _pixels(text: object, where: str) -> RgbImage:
+    try:
+        values = np.array(str(text).split(), dtype=np.int64)
+    except ValueError as error:
+        raise DatasetError(f"{where}: expected numbers in 'pixels'") from error
+    side = int(np.sqrt(values.size))
+    if side * side != values.size or side == 0 or values.min() < 0 or values.max() > 255:
+        raise DatasetError(f"{where}: expected 2304 pixels in 0 to 255, got {values.size} values")
+    return as_rgb(values.reshape(side, side).astype(np.uint8))
+
+
+def _fer2013_label(code: object, where: str) -> Emotion:
+    if str(code).strip().lstrip("-").isdigit():
+        number = int(str(code))
+        if not 0 <= number < len(FER2013_CODES):
+            raise DatasetError(
+                f"{where}: expected an emotion from 0 to {len(FER2013_CODES) - 1}, got {number}"
+            )
+        return FER2013_CODES[number]
+    return _emotion(str(code), where)
+
+
+def _read_parquet(path: Path) -> FaceTable:
+    """Hugging Face's layout: ``image`` = struct of bytes and path, ``label``, optional ``votes_<word>``."""
+    try:
+        parquet = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DatasetError(f"{path} cannot be read as parquet ({error}); save it again") from error
+    missing = {"image", "label"} - set(parquet.column_names)
+    if missing:
+        raise DatasetError(
+            f"{path} has no column {' and '.join(sorted(missing))}; it has {parquet.column_names}"
+        )
+    images = parquet.column("image").to_pylist()
+    pictures: list[Picture] = []
+    for row, image in enumerate(images):
+        content = image.get("bytes") if isinstance(image, dict) else image
+        if not content:
+            linked = path.parent / str(image.get("path")) if isinstance(image, dict) else None
+            if linked is None or not linked.is_file():
+                raise DatasetError(f"{path}, row {row}: expected the picture's bytes in 'image', got none")
+            pictures.append(linked)
+        else:
+            pictures.append(content)
+    if "split" in parquet.column_names:
+        words = [str(word).strip().lower() for word in parquet.column("split").to_pylist()]
+        splits = tuple(SPLIT_SPELLINGS.get(word, "") for word in words)
+    else:
+        splits = (_split_from_name(path.stem),) * len(pictures)
+    return FaceTable(
+        tuple(f"{path.name} row {row}" for row in range(len(pictures))),
+        splits,
+        tuple(_parquet_labels(parquet, path)),
+        _parquet_votes(parquet),
+        tuple(pictures),
+    )
+
+
+def _split_from_name(stem: str) -> str:
+    """``fer2013_publictest`` → ``val``; empty where the name tells nothing."""
+    words = stem.lower().replace("-", "_").replace(".", "_").split("_")
+    return next((SPLIT_SPELLINGS[word] for word in words if word in SPLIT_SPELLINGS), "")
+
+
+def _parquet_labels(parquet: pa.Table, path: Path) -> list[Emotion | None]:
+    column = parquet.column("label")
+    values = column.to_pylist()
+    if not pa.types.is_integer(column.type):
+        return [None if value is None else _emotion(str(value), str(path)) for value in values]
+    try:
+        metadata = json.loads((parquet.schema.metadata or {})[b"huggingface"])
+        words = metadata["info"]["features"]["label"]["names"]
+    except (KeyError, ValueError, TypeError) as error:
+        raise DatasetError(
+            f"{path} has numbers in 'label' without names; expected ClassLabel names in the schema's metadata"
+        ) from error
+    emotions = [_emotion(str(word), str(path)) for word in words]
+    if any(value is not None and not 0 <= value < len(emotions) for value in values):
+        raise DatasetError(f"{path}: expected labels from 0 to {len(emotions) - 1}")
+    return [None if value is None else emotions[value] for value in values]
+
+
+def _parquet_votes(parquet: pa.Table) -> NDArray[np.int16]:
+    """Rows without a count are pictures that the annotators found no clean face in: all zero."""
+    columns = [f"votes_{word}" for word in VOTE_WORDS]
+    if not set(columns) <= set(parquet.column_names):
+        return _no_votes(parquet.num_rows)
+    counts = [parquet.column(column).to_pandas().fillna(0).to_numpy(dtype=np.int16) for column in columns]
+    return np.stack(counts, axis=1)
+
+
+def _no_votes(count: int) -> NDArray[np.int16]:
+    return np.full((count, len(VOTE_WORDS)), -1, dtype=np.int16)
+
+
+def _emotion(word: str, where: str) -> Emotion:
+    try:
+        return emotion_from_name(word)
+    except UnknownEmotionError as error:
+        raise DatasetError(f"{where}: {error}") from error

@@ -1,0 +1,102 @@
+"""Pictures that stand in a data set more than once."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.datasets import DecodedFaces
+
+NEAR_MEAN_DIFFERENCE = 6.0
+"""Mean difference of pixel values up to which two pictures are one picture, mirrored or saved again."""
+
+_SKETCH_SIDE = 8
+_CANDIDATE_CORRELATION = 0.97
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateReport:
+    """What was found and done.
+
+    Attributes:
+        across_splits: Training pictures dropped because the picture stands in ``val`` or ``test`` too.
+        within_train: Training pictures dropped because the same pixels stand in ``train`` before them.
+        conflicting: Training pictures whose copies have other labels; their label is forgotten, votes stay.
+    """
+
+    across_splits: int
+    within_train: int
+    conflicting: int
+
+
+def drop_duplicates(faces: DecodedFaces) -> tuple[DecodedFaces, DuplicateReport]:
+    """Keep every picture once: ``val`` and ``test`` stay whole, ``train`` gives way."""
+    table = faces.table
+    in_train = np.array([split == "train" for split in table.splits])
+    train_rows, held_rows = np.flatnonzero(in_train), np.flatnonzero(~in_train)
+    copies = near_copies(faces.crops[train_rows], faces.crops[held_rows])
+
+    first: dict[bytes, int] = {}
+    labels = list(table.labels)
+    conflicting: set[int] = set()
+    within: set[int] = set()
+    for row in train_rows:
+        key = faces.crops[row].tobytes()
+        original = first.setdefault(key, row)
+        if original != row:
+            within.add(int(row))
+            if labels[original] != labels[row]:
+                conflicting.add(int(original))
+    for row in conflicting:
+        labels[row] = None
+
+    dropped = set(train_rows[copies].tolist()) | within
+    kept = [row for row in range(len(table)) if row not in dropped]
+    report = DuplicateReport(
+        int(copies.sum()), len(within - set(train_rows[copies].tolist())), len(conflicting)
+    )
+    return DecodedFaces(table.with_labels(labels).take(kept), faces.crops[kept], faces.problems), report
+
+
+def near_copies(crops: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which crops stand among the others too: same pixels, mirrored, or nearly so.
+
+    Candidates are found by the correlation of small sketches, then compared pixel by pixel.
+
+    Args:
+        crops: ``uint8`` of shape (N, C, S, S).
+        others: ``uint8`` of shape (M, C, S, S).
+
+    Returns:
+        Shape (N,).
+    """
+    found = np.zeros(len(crops), dtype=bool)
+    if not len(crops) or not len(others):
+        return found
+    sketches = sketch(crops)
+    for compared in (others, others[..., ::-1]):
+        theirs = sketch(compared)
+        for start in range(0, len(crops), 4096):
+            likeness = sketches[start : start + 4096] @ theirs.T
+            for row, column in zip(*np.nonzero(likeness > _CANDIDATE_CORRELATION), strict=True):
+                mine = crops[start + row].astype(np.int16)
+                found[start + row] |= bool(np.abs(mine - compared[column]).mean() <= NEAR_MEAN_DIFFERENCE)
+    return found
+
+
+def sketch(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """A small picture of each crop as a vector of length 1: its dot product is a correlation.
+
+    Args:
+        crops: ``uint8`` of shape (N, C, S, S).
+
+    Returns:
+        Shape (N, 64).
+    """
+    count, channels, side, _ = crops.shape
+    cell = side // _SKETCH_SIDE
+    used = crops[:, :, : cell * _SKETCH_SIDE, : cell * _SKETCH_SIDE]
+    cells = used.reshape(count, channels, _SKETCH_SIDE, cell, _SKETCH_SIDE, cell)
+    small = cells.mean(axis=(1, 3, 5), dtype=np.float32).reshape(count, -1)
+    small -= small.mean(axis=1, keepdims=True)
+    return small / np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-6)

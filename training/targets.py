@@ -1,0 +1,129 @@
+"""From labels and crowd votes to what each head should answer."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer.emotions import FER2013_CODES, OTHER, SIX_EMOTIONS, Emotion
+
+VOTE_WORDS: Final = (
+    "neutral",
+    "happiness",
+    "surprise",
+    "sadness",
+    "anger",
+    "disgust",
+    "fear",
+    "contempt",
+    "unknown",
+    "nf",
+)
+"""What FER+'s ten annotators could choose (Barsoum et al. 2016); ``nf`` is "not a face"."""
+
+VOTE_MEANINGS: Final[tuple[str, ...]] = (
+    Emotion.NEUTRAL,
+    Emotion.HAPPY,
+    Emotion.SURPRISED,
+    Emotion.SAD,
+    Emotion.ANGRY,
+    Emotion.DISGUSTED,
+    Emotion.FEARFUL,
+    Emotion.CONTEMPTUOUS,
+    OTHER,
+    OTHER,
+)
+
+HEAD_LABELS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {"crowd": (*SIX_EMOTIONS, OTHER), "fer2013": FER2013_CODES}
+)
+"""The heads that can be trained: what people agree to see, and the seven labels of the data sets."""
+
+
+def majority(votes: NDArray[np.integer]) -> list[Emotion | None]:
+    """The expression that the crowd agrees on, or None.
+
+    Single votes are dropped; the winner must hold more than half of what remains; majorities for
+    "unknown" and "not a face" count as none.
+
+    Args:
+        votes: Counts of shape (N, 10) in the order of ``VOTE_WORDS``.
+    """
+    counts = _without_single_votes(votes)
+    winners = counts.argmax(axis=1)
+    clear = counts[np.arange(len(counts)), winners] * 2 > counts.sum(axis=1)
+    meanings = [VOTE_MEANINGS[winner] for winner in winners]
+    return [
+        Emotion(meaning) if is_clear and meaning != OTHER else None
+        for meaning, is_clear in zip(meanings, clear, strict=True)
+    ]
+
+
+def _without_single_votes(votes: NDArray[np.integer]) -> NDArray[np.int64]:
+    if votes.ndim != 2 or votes.shape[1] != len(VOTE_WORDS):
+        raise ValueError(f"expected votes of shape (N, {len(VOTE_WORDS)}), got {votes.shape}")
+    counts = votes.astype(np.int64)
+    counts[counts < 2] = 0
+    return counts
+
+
+def crowd_targets(
+    labels: list[Emotion | None], votes: NDArray[np.integer] | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What the crowd head should answer.
+
+    Votes give shares, single votes dropped; without votes the label stands alone. Disgust, contempt,
+    "unknown" and "not a face" go to ``other``; so does a picture whose votes are all zero.
+
+    Args:
+        labels: The data set's label of each picture, None where it has none.
+        votes: Counts of shape (N, 10), rows of -1 where a picture was not voted on; None for no votes at all.
+
+    Returns:
+        Shares of shape (N, 7) in the order of ``HEAD_LABELS["crowd"]``, and weights of shape (N,): 0 where
+        nothing is known.
+    """
+    names = HEAD_LABELS["crowd"]
+    shares = np.zeros((len(labels), len(names)), dtype=np.float32)
+    weights = np.ones(len(labels), dtype=np.float32)
+    other = names.index(OTHER)
+    for row, label in enumerate(labels):
+        if label is None:
+            weights[row] = 0
+        else:
+            shares[row, names.index(label) if label in names else other] = 1
+    if votes is not None:
+        voted = (votes >= 0).all(axis=1)
+        counts = _without_single_votes(np.where(voted[:, None], votes, 0))
+        columns = [names.index(meaning) if meaning in names else other for meaning in VOTE_MEANINGS]
+        from_votes = np.zeros_like(shares)
+        for column, vote_counts in zip(columns, counts.T, strict=True):
+            from_votes[:, column] += vote_counts
+        from_votes[counts.sum(axis=1) == 0, other] = 1
+        shares[voted] = (from_votes / from_votes.sum(axis=1, keepdims=True))[voted]
+        weights[voted] = 1
+    return shares, weights
+
+
+def label_targets(
+    labels: list[Emotion | None], names: tuple[str, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """One-hot shares over ``names`` of shape (N, C), with weight 0 where a label is not among them."""
+    shares = np.zeros((len(labels), len(names)), dtype=np.float32)
+    for row, label in enumerate(labels):
+        if label in names:
+            shares[row, names.index(label)] = 1
+    return shares, shares.sum(axis=1)
+
+
+def head_targets(
+    head: str, labels: list[Emotion | None], votes: NDArray[np.integer] | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Targets and weights of one head, see ``crowd_targets`` and ``label_targets``."""
+    if head not in HEAD_LABELS:
+        raise ValueError(f"unknown head {head!r}; known are {', '.join(HEAD_LABELS)}")
+    if head == "crowd":
+        return crowd_targets(labels, votes)
+    return label_targets(labels, HEAD_LABELS[head])
