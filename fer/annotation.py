@@ -1,0 +1,122 @@
+"""Draws faces with their expressions on a copy of an image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from fer.faces import Detection, Face
+from fer.images import RgbImage, as_rgb
+from fer.palette import Rgb, emotion_colour, person_colour, text_colour
+
+_OUTLINE: Rgb = (16, 20, 26)
+
+
+@dataclass(frozen=True, slots=True)
+class FaceAnnotator:
+    """Frames each face and writes its expression beside it, in a size that fits the image.
+
+    Attributes:
+        scale: Makes lines and letters larger or smaller than what fits the image by itself.
+        turned_above: In-plane turn in degrees from which a box is drawn turned.
+        with_confidence: Whether the percentage is written after the expression.
+    """
+
+    scale: float = 1.0
+    turned_above: float = 8.0
+    with_confidence: bool = True
+
+    def annotate(self, image: RgbImage, faces: Sequence[Face]) -> RgbImage:
+        """A copy of the image with every face drawn on it; the image itself stays as it is.
+
+        Faces of a stream are framed in their person's colour, others in that of their expression.
+        """
+        canvas = as_rgb(image).copy()
+        height, width = canvas.shape[:2]
+        side = (height * width) ** 0.5
+        thickness = max(round(self.scale * side / 280), 2)
+        for face in reversed(faces):  # largest first in the list: its label shall lie on top
+            colour = emotion_colour(face.prediction.emotion)
+            line = colour if face.track_id is None else person_colour(face.track_id)
+            outline = _rounded_outline(face.detection, self.turned_above)
+            cv2.polylines(canvas, [outline], True, _OUTLINE, thickness + 2, cv2.LINE_AA, shift=4)
+            cv2.polylines(canvas, [outline], True, line, thickness, cv2.LINE_AA, shift=4)
+        for face in reversed(faces):
+            self._write_label(canvas, face)
+        return canvas
+
+    def text(self, face: Face) -> str:
+        """What is written beside a face, such as ``Happy 93 %`` or ``Unsure: sad 34 %``."""
+        prediction = face.prediction
+        word = prediction.emotion.display_name
+        if prediction.is_unsure:
+            word = f"Unsure: {word.lower()}"
+        return f"{word} {prediction.confidence:.0%}".replace("%", " %") if self.with_confidence else word
+
+    def _write_label(self, canvas: RgbImage, face: Face) -> None:
+        height, width = canvas.shape[:2]
+        size = round(self.scale * float(np.clip((height * width) ** 0.5 / 30, 11, 160)))
+        box = face.detection.box
+        colour = emotion_colour(face.prediction.emotion)
+        label = _label(self.text(face), size, colour, face.prediction.is_unsure)
+        top = box.top - label.shape[0] - size * 0.35
+        if top < 0:  # no room above: inside the box, below the box where that would cover the face
+            top = box.top + size * 0.35 if box.height > 4 * label.shape[0] else box.bottom + size * 0.35
+        _lay(canvas, label, round(box.left), round(top))
+
+
+def _rounded_outline(detection: Detection, turned_above: float) -> NDArray[np.int32]:
+    """The corners of a box, rounded and turned with the head, in sixteenths of a pixel."""
+    box = detection.box
+    radius = 0.12 * min(box.width, box.height)
+    inner = np.array([box.width, box.height]) / 2 - radius
+    quarter = np.radians(np.linspace(0, 90, 7))
+    arc = radius * np.stack([np.cos(quarter), np.sin(quarter)], axis=1)
+    corners = []
+    for sign_x, sign_y, order in ((1, 1, 1), (-1, 1, -1), (-1, -1, 1), (1, -1, -1)):
+        corners.append(((inner + arc) * (sign_x, sign_y))[::order])
+    points = np.concatenate(corners)
+    if abs(detection.roll) >= turned_above:
+        angle = np.radians(detection.roll)
+        cos, sin = np.cos(angle), np.sin(angle)
+        points = points @ np.array([[cos, sin], [-sin, cos]])
+    return np.round((points + box.centre) * 16).astype(np.int32)
+
+
+@lru_cache(maxsize=256)
+def _label(text: str, size: int, colour: Rgb, is_unsure: bool) -> NDArray[np.uint8]:
+    """A pill with text, RGBA; outlined instead of filled where the answer is unsure."""
+    font = ImageFont.load_default(size)
+    left, _, right, _ = font.getbbox(text)
+    capital_top, capital_bottom = font.getbbox("H")[1::2]
+    pad_x, pad_y = size * 0.5, size * 0.36
+    width, height = round(right - left + 2 * pad_x), round(capital_bottom - capital_top + 2 * pad_y)
+    ground, ink = (_OUTLINE, (255, 255, 255)) if is_unsure else (colour, text_colour(colour))
+    pill = Image.new("RGBA", (width, height))
+    draw = ImageDraw.Draw(pill)
+    draw.rounded_rectangle(
+        (0, 0, width - 1, height - 1),
+        radius=height * 0.32,
+        fill=(*ground, 235),
+        outline=(*colour, 255),
+        width=max(size // 9, 1),
+    )
+    draw.text((pad_x - left, pad_y - capital_top), text, font=font, fill=(*ink, 255))
+    pixels = np.asarray(pill)
+    pixels.setflags(write=False)
+    return pixels
+
+
+def _lay(canvas: RgbImage, patch: NDArray[np.uint8], left: int, top: int) -> None:
+    """Blend an RGBA patch into the canvas, moved so far that it lies inside."""
+    height, width = min(patch.shape[0], canvas.shape[0]), min(patch.shape[1], canvas.shape[1])
+    patch = patch[:height, :width]
+    left = int(np.clip(left, 0, canvas.shape[1] - width))
+    top = int(np.clip(top, 0, canvas.shape[0] - height))
+    ground = canvas[top : top + height, left : left + width]
+    alpha = patch[:, :, 3:].astype(np.float32) / 255
+    ground[:] = np.round(patch[:, :, :3] * alpha + ground * (1 - alpha)).astype(np.uint8)
