@@ -1,0 +1,190 @@
+"""Who is who from one frame of a stream to the next."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer.faces import Box, Detection, Face
+from fer.smoothing import ProbabilitySmoother, Steadiness, SteadyPoint, SteadyPrediction
+
+_VELOCITY_TIME_S: Final = 0.15
+"""Time constant of the measured velocity: two to five frames."""
+
+_GLIDE_TIME_S: Final = 1.0
+"""How long a face that is not seen keeps moving: heads slow down."""
+
+_REACH: Final = 0.6
+_REACH_PER_S: Final = 0.8
+"""How far from where it was expected a face may turn up, in sides of it, plus so much a second unseen."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingSettings:
+    """How faces are followed.
+
+    Attributes:
+        steadiness: How slowly a face's expression may change.
+        gap_s: A face not seen for longer is forgotten; it comes back as somebody new.
+        hold_s: For so long a face that was not found this time is still reported, where it should be by now.
+        confirm_count: Frames in which a face must be found before it is reported; keeps out false flashes.
+        max_count: The largest number of people remembered; the longest unseen go first.
+    """
+
+    steadiness: Steadiness = field(default_factory=Steadiness)
+    gap_s: float = 1.0
+    hold_s: float = 0.3
+    confirm_count: int = 1
+    max_count: int = 64
+
+
+class FaceTracker:
+    """One stream's memory: gives each face its ``track_id`` and a steady prediction.
+
+    Belongs to one stream and is used by one thread at a time; bounded by ``max_count`` people.
+    """
+
+    def __init__(self, settings: TrackingSettings | None = None) -> None:
+        self.settings = settings or TrackingSettings()
+        self._tracks: list[_Track] = []
+        self._time_s: float | None = None
+        self._next_id = 1
+
+    def update(self, faces: Sequence[Face], timestamp_s: float) -> list[Face]:
+        """Take in the faces of one frame.
+
+        Args:
+            faces: What was found in it; an empty list when nothing was.
+            timestamp_s: When it was taken, by the medium or a monotonic clock; a step back starts anew.
+
+        Returns:
+            The people seen, and those missed for up to ``hold_s``, largest first, with their ``track_id``.
+        """
+        if self._time_s is not None and timestamp_s < self._time_s:
+            self.reset()
+        self._time_s = timestamp_s
+        tracks = [track for track in self._tracks if timestamp_s - track.time_s <= self.settings.gap_s]
+        matched = _match(
+            [track.predict(timestamp_s) for track in tracks],
+            [timestamp_s - track.time_s for track in tracks],
+            faces,
+        )
+        for index, face in enumerate(faces):
+            if index in matched:
+                tracks[matched[index]].see(face, timestamp_s)
+            else:
+                tracks.append(_Track(self._next_id, face, timestamp_s, self.settings.steadiness))
+                self._next_id += 1
+        tracks.sort(key=lambda track: -track.time_s)
+        self._tracks = tracks[: self.settings.max_count]
+        shown = [track.face(timestamp_s) for track in self._tracks if self._is_shown(track, timestamp_s)]
+        return sorted(shown, key=lambda face: -face.detection.box.area)
+
+    def predict(self, timestamp_s: float) -> list[Detection]:
+        """Where the people remembered should be at this time, the last seen first."""
+        return [track.predict(timestamp_s) for track in self._tracks]
+
+    def reset(self) -> None:
+        """Forget everybody; numbers are not used again."""
+        self._tracks = []
+        self._time_s = None
+
+    def change_steadiness(self, steadiness: Steadiness) -> None:
+        """Change how slowly expressions may change, for the people followed now too."""
+        self.settings = replace(self.settings, steadiness=steadiness)
+        for track in self._tracks:
+            track.smoother.steadiness = steadiness
+
+    def _is_shown(self, track: "_Track", timestamp_s: float) -> bool:
+        is_confirmed = track.seen_count >= self.settings.confirm_count
+        return is_confirmed and timestamp_s - track.time_s <= self.settings.hold_s
+
+
+class _Track:
+    """One person: where, how fast, and what the face shows."""
+
+    def __init__(self, track_id: int, face: Face, timestamp_s: float, steadiness: Steadiness) -> None:
+        self.track_id = track_id
+        self.smoother = ProbabilitySmoother(steadiness)
+        self.seen_count = 1
+        self.time_s = timestamp_s
+        self._velocity = np.zeros(2)
+        self._measured = face.detection
+        self._point = SteadyPoint()
+        self._take(face, 0.0)
+
+    def see(self, face: Face, timestamp_s: float) -> None:
+        """The person was found again."""
+        elapsed_s = timestamp_s - self.time_s
+        if elapsed_s > 0:
+            moved = np.subtract(face.detection.box.centre, self._measured.box.centre) / elapsed_s
+            share = 1 - np.exp(-elapsed_s / _VELOCITY_TIME_S)
+            self._velocity = self._velocity + share * (moved - self._velocity)
+        self.seen_count += 1
+        self.time_s = timestamp_s
+        self._take(face, elapsed_s)
+
+    def predict(self, timestamp_s: float) -> Detection:
+        """Where the face should be by now: it glides on in its direction, slowing down."""
+        return _glide(self._measured, self._velocity, timestamp_s - self.time_s)
+
+    def face(self, timestamp_s: float) -> Face:
+        """What to report for this time."""
+        detection = _glide(self._shown, self._velocity, timestamp_s - self.time_s)
+        return Face(detection, self._prediction, self.track_id)
+
+    def _take(self, face: Face, elapsed_s: float) -> None:
+        self._measured = face.detection
+        self._prediction: SteadyPrediction = self.smoother.update(face.prediction, self.time_s)
+        box = face.detection.box
+        values = np.array([*box.centre, box.width, box.height])
+        centre_x, centre_y, width, height = self._point.update(values, elapsed_s, _side(box))
+        steadied = Box(
+            centre_x - width / 2, centre_y - height / 2, centre_x + width / 2, centre_y + height / 2
+        )
+        self._shown = replace(face.detection, box=steadied)
+
+
+def _glide(detection: Detection, velocity: NDArray[np.float64], elapsed_s: float) -> Detection:
+    """The detection moved on; its landmarks are left out, for nobody measured them."""
+    if elapsed_s <= 0:
+        return detection
+    dx, dy = velocity * _GLIDE_TIME_S * (1 - np.exp(-elapsed_s / _GLIDE_TIME_S))
+    box = detection.box
+    moved = Box(box.left + dx, box.top + dy, box.right + dx, box.bottom + dy)
+    return replace(detection, box=moved, landmarks=None)
+
+
+def _match(
+    predicted: Sequence[Detection], unseen_s: Sequence[float], faces: Sequence[Face]
+) -> dict[int, int]:
+    """Pairs of face and track by overlap and distance, the surest first: ``{face index: track index}``."""
+    pairs = []
+    for track_index, expected in enumerate(predicted):
+        for face_index, face in enumerate(faces):
+            likeness = _likeness(expected.box, face.detection.box, unseen_s[track_index])
+            if likeness is not None:
+                pairs.append((likeness, face_index, track_index))
+    matched: dict[int, int] = {}
+    taken: set[int] = set()
+    for _, face_index, track_index in sorted(pairs, reverse=True):
+        if face_index not in matched and track_index not in taken:
+            matched[face_index] = track_index
+            taken.add(track_index)
+    return matched
+
+
+def _likeness(expected: Box, found: Box, unseen_s: float) -> float | None:
+    """How well a box fits the expected one; None where it cannot be the same person."""
+    size_ratio = _side(found) / _side(expected)
+    distance = float(np.hypot(*np.subtract(found.centre, expected.centre))) / _side(expected)
+    reach = _REACH + _REACH_PER_S * unseen_s
+    if not 0.5 <= size_ratio <= 2.0 or distance > reach:
+        return None
+    return expected.iou(found) - distance - abs(float(np.log2(size_ratio)))
+
+
+def _side(box: Box) -> float:
+    return (box.width + box.height) / 2
