@@ -1,46 +1,69 @@
 """The run directory: what a training writes down, what the dashboard reads."""
 
-import json
-import math
-import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from filelock import FileLock, Timeout
 
-CONFIG_FILE: Final = "config.json"
-ENVIRONMENT_FILE: Final = "environment.json"
-STATUS_FILE: Final = "status.json"
-EPOCHS_FILE: Final = "epochs.jsonl"
-REPORT_FILE: Final = "report.json"
-BEST_FILE: Final = "best.safetensors"
-LAST_FILE: Final = "last.pt"
-STOP_FILE: Final = "stop"
-LOCK_FILE: Final = ".lock"
+from training.run_files import (
+    BEST_FILE,
+    CONFIG_FILE,
+    ENVIRONMENT_FILE,
+    EPOCHS_FILE,
+    JOB_LOCK_FILE,
+    LAST_FILE,
+    LOCK_FILE,
+    LOG_FILE,
+    MISTAKES_FILE,
+    REPORT_FILE,
+    STATUS_FILE,
+    STOP_FILE,
+    RunState,
+    add_line,
+    cut_unfinished_line,
+    read_epochs,
+    read_object,
+    state_of,
+    write_json,
+    write_lines,
+)
+
+__all__ = [
+    "BEST_FILE",
+    "CONFIG_FILE",
+    "ENVIRONMENT_FILE",
+    "EPOCHS_FILE",
+    "LAST_FILE",
+    "LOG_FILE",
+    "MISTAKES_FILE",
+    "REPORT_FILE",
+    "STATUS_FILE",
+    "STOP_FILE",
+    "Run",
+    "RunInUseError",
+    "RunState",
+    "RunStore",
+    "RunWriter",
+    "StopRequestedError",
+    "new_run_folder",
+    "read_epochs",
+    "read_run",
+    "write_json",
+]
 
 HEARTBEAT_S: Final = 1.0
 """How often a running training rewrites its status at most."""
 
+STARTING_S: Final = 15.0
+"""How long a job may take from being asked for to holding its lock."""
+
 SILENCE_S: Final = 120.0
 """A run whose lock cannot be tried (read-only folder, another machine) counts as dead after this silence."""
-
-
-class RunState(StrEnum):
-    """Where a training stands."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    FINISHED = "finished"
-    STOPPED = "stopped"
-    FAILED = "failed"
-    INTERRUPTED = "interrupted"
-    UNREADABLE = "unreadable"
 
 
 class RunInUseError(RuntimeError):
@@ -49,32 +72,6 @@ class RunInUseError(RuntimeError):
 
 class StopRequestedError(Exception):
     """Someone asked the training to stop; leaving the run writer with it gives the state ``stopped``."""
-
-
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write under a temporary name, then rename, so that no reader sees half a file; NaN becomes null."""
-    _replace_text(path, json.dumps(_finite(data), indent=2) + "\n")
-
-
-def _replace_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError:  # a full disk: the old file stays, the half-written one goes
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _finite(value: Any) -> Any:
-    """JSON knows no NaN and no infinity."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
 
 
 def new_run_folder(runs: Path, architecture: str) -> Path:
@@ -138,10 +135,10 @@ class RunWriter:
         return self
 
     def _begin(self) -> None:
-        # A stop request for the process that wrote before is void; one made while this process started counts.
-        if _state_of(self.folder) not in (None, RunState.QUEUED):
+        # A stop asked of the process that wrote before is void; one asked while this one started counts.
+        if state_of(self.folder) not in (None, RunState.QUEUED):
             (self.folder / STOP_FILE).unlink(missing_ok=True)
-        _cut_unfinished_line(self.folder / EPOCHS_FILE)
+        cut_unfinished_line(self.folder / EPOCHS_FILE)
         self._status["epoch"] = len(read_epochs(self.folder))
         write_json(self.folder / CONFIG_FILE, self._config)
         write_json(self.folder / ENVIRONMENT_FILE, self._environment)
@@ -160,7 +157,7 @@ class RunWriter:
             self.progress(force=True)
             (self.folder / STOP_FILE).unlink(missing_ok=True)
         except OSError:
-            # A full disk: the error that is on its way says so, and without the lock the run reads as interrupted.
+            # A full disk: the error on its way says so; without the lock the run reads as interrupted.
             if kind is None:
                 raise
         finally:
@@ -185,54 +182,16 @@ class RunWriter:
 
     def add_epoch(self, row: Mapping[str, Any]) -> None:
         """Append one finished epoch as a line."""
-        with (self.folder / EPOCHS_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_finite(row)) + "\n")
-            file.flush()
+        add_line(self.folder / EPOCHS_FILE, row)
 
     def keep_epochs(self, count: int) -> None:
         """Cut the history back to the epochs that a checkpoint contains, before a run goes on from it."""
         rows = read_epochs(self.folder)[:count]
-        _replace_text(self.folder / EPOCHS_FILE, "".join(json.dumps(_finite(row)) + "\n" for row in rows))
+        write_lines(self.folder / EPOCHS_FILE, rows)
 
     def add_report(self, report: Mapping[str, Any]) -> None:
         """Store the metrics of the finished model."""
         write_json(self.folder / REPORT_FILE, report)
-
-
-def read_epochs(folder: Path) -> list[dict[str, Any]]:
-    """The finished epochs; an unfinished last line is ignored, no file means none."""
-    path = folder / EPOCHS_FILE
-    if not path.is_file():
-        return []
-    lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last line break is unfinished
-    return [_parse_row(line, number) for number, line in enumerate(lines, start=1) if line.strip()]
-
-
-def _parse_row(line: bytes, number: int) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"line {number} of {EPOCHS_FILE} is no JSON") from error
-    if not isinstance(row, dict):
-        raise ValueError(f"expected an object in line {number} of {EPOCHS_FILE}")
-    return row
-
-
-def _cut_unfinished_line(path: Path) -> None:
-    """Remove what a killed process left after the last line break, so that the next line stands alone."""
-    if path.is_file():
-        data = path.read_bytes()
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):
-            os.truncate(path, whole)
-
-
-def _state_of(folder: Path) -> RunState | None:
-    """What the status file says; None where there is none, or none that can be read."""
-    try:
-        return RunState(_read_object(folder / STATUS_FILE)["state"])
-    except (OSError, ValueError, KeyError):
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +224,11 @@ class Run:
         return self.folder.name
 
     @property
+    def is_active(self) -> bool:
+        """Whether a process trains or waits for its turn."""
+        return self.state in (RunState.RUNNING, RunState.QUEUED)
+
+    @property
     def can_resume(self) -> bool:
         """Whether it stands still before its end and left a checkpoint."""
         resting = self.state in (RunState.STOPPED, RunState.INTERRUPTED, RunState.FAILED)
@@ -278,48 +242,66 @@ class Run:
 def read_run(folder: Path) -> Run:
     """Read a run directory; one that cannot be read becomes a run with a problem text."""
     try:
-        config = _read_object(folder / CONFIG_FILE)
+        config = read_object(folder / CONFIG_FILE)
         status_path = folder / STATUS_FILE
         # The history that ships with weights has no status: it is finished.
-        status = _read_object(status_path) if status_path.is_file() else {"state": RunState.FINISHED}
+        status = read_object(status_path) if status_path.is_file() else {"state": RunState.FINISHED}
         environment_path, report_path = folder / ENVIRONMENT_FILE, folder / REPORT_FILE
-        state = RunState(status.get("state", RunState.UNREADABLE))
-        if state is RunState.RUNNING and not _is_alive(folder, status):
-            state = RunState.INTERRUPTED
+        state = _known_state(status)
+        if not _has_process(folder, state, status):
+            status = read_object(status_path)  # it may have come to its end between the two looks
+            state = RunState.INTERRUPTED if _known_state(status) is state else _known_state(status)
         return Run(
             folder=folder,
             state=state,
             config=config,
-            environment=_read_object(environment_path) if environment_path.is_file() else {},
+            environment=read_object(environment_path) if environment_path.is_file() else {},
             status=status,
             epochs=tuple(read_epochs(folder)),
-            report=_read_object(report_path) if report_path.is_file() else None,
+            report=read_object(report_path) if report_path.is_file() else None,
         )
     except (OSError, ValueError) as error:
         return Run(folder=folder, state=RunState.UNREADABLE, problem=f"{folder.name} cannot be read: {error}")
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def _known_state(status: Mapping[str, Any]) -> RunState:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path.name} is no JSON ({error})") from error
-    if not isinstance(data, dict):
-        raise ValueError(f"expected an object in {path.name}")
-    return data
+        return RunState(status.get("state", ""))
+    except ValueError as error:
+        known = ", ".join(RunState)
+        raise ValueError(
+            f"expected a state out of {known} in {STATUS_FILE}, got {status.get('state')!r}; "
+            "another version may have written it"
+        ) from error
 
 
-def _is_alive(folder: Path, status: Mapping[str, Any]) -> bool:
-    lock = FileLock(folder / LOCK_FILE)
+def _has_process(folder: Path, state: RunState, status: Mapping[str, Any]) -> bool:
+    """Whether a state that needs a living process has one; other states need none."""
+    if state is RunState.RUNNING:
+        return _is_held(folder / LOCK_FILE, status)
+    if state is RunState.QUEUED:
+        return _silence_s(status) < STARTING_S or _is_held(folder / JOB_LOCK_FILE, status)
+    return True
+
+
+def _is_held(path: Path, status: Mapping[str, Any]) -> bool:
+    """Whether a living process holds a lock; where that cannot be tried, whether it wrote lately."""
+    if not path.is_file():
+        return False
+    lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         return True
     except OSError:
-        updated = datetime.fromisoformat(str(status.get("updated_at", "1970-01-01T00:00:00+00:00")))
-        return (datetime.now(UTC) - updated).total_seconds() < SILENCE_S
+        return _silence_s(status) < SILENCE_S
     lock.release()
     return False
+
+
+def _silence_s(status: Mapping[str, Any]) -> float:
+    updated = datetime.fromisoformat(str(status.get("updated_at", "1970-01-01T00:00:00+00:00")))
+    return (datetime.now(UTC) - (updated if updated.tzinfo else updated.replace(tzinfo=UTC))).total_seconds()
 
 
 class RunStore:
@@ -340,11 +322,11 @@ class RunStore:
         return [self._read(folder) for folder in sorted(folders, key=lambda path: path.name, reverse=True)]
 
     def _read(self, folder: Path) -> Run:
-        names = (CONFIG_FILE, STATUS_FILE, EPOCHS_FILE, REPORT_FILE, LAST_FILE)
+        names = (CONFIG_FILE, ENVIRONMENT_FILE, STATUS_FILE, EPOCHS_FILE, REPORT_FILE, LAST_FILE)
         stamp = tuple(_change_time(folder / name) for name in names)
         known = self._known.get(folder)
-        # A running process can die without changing a file.
-        if known is None or known[0] != stamp or known[1].state is RunState.RUNNING:
+        # A process can die without changing a file.
+        if known is None or known[0] != stamp or known[1].is_active:
             known = (stamp, read_run(folder))
             self._known[folder] = known
         return known[1]

@@ -1,0 +1,133 @@
+"""The files of a run directory: their names, how they are written whole, how they are read half-written."""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+CONFIG_FILE: Final = "config.json"
+ENVIRONMENT_FILE: Final = "environment.json"
+STATUS_FILE: Final = "status.json"
+EPOCHS_FILE: Final = "epochs.jsonl"
+REPORT_FILE: Final = "report.json"
+BEST_FILE: Final = "best.safetensors"
+LAST_FILE: Final = "last.pt"
+STOP_FILE: Final = "stop"
+LOCK_FILE: Final = ".lock"
+"""Held by the process that trains, and freed by the operating system when it dies."""
+JOB_LOCK_FILE: Final = ".job.lock"
+"""Held by the process that waits for its turn or looks after the training process."""
+LOG_FILE: Final = "train.log"
+MISTAKES_FILE: Final = "mistakes.npz"
+
+
+class RunState(StrEnum):
+    """Where a training stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    UNREADABLE = "unreadable"
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write under a temporary name, then rename, so that no reader sees half a file; NaN becomes null."""
+    replace_text(path, json.dumps(_finite(data), indent=2) + "\n")
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Replace a file's content; on an error the old content stays."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError:  # a full disk: the old file stays, the half-written one goes
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN and no infinity."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def add_line(path: Path, row: Mapping[str, Any]) -> None:
+    """Append one object as a flushed line."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(_finite(row)) + "\n")
+        file.flush()
+
+
+def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Replace a file of lines."""
+    replace_text(path, "".join(json.dumps(_finite(row)) + "\n" for row in rows))
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        OSError: There is no such file, or it may not be read.
+        ValueError: It holds something else.
+    """
+    try:
+        data = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path.name} is no JSON ({error})") from error
+    if not isinstance(data, dict):
+        raise ValueError(f"expected an object in {path.name}, got {type(data).__name__}")
+    return data
+
+
+def read_epochs(folder: Path) -> list[dict[str, Any]]:
+    """The finished epochs; an unfinished last line is ignored, no file means none."""
+    path = folder / EPOCHS_FILE
+    if not path.is_file():
+        return []
+    lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last line break is unfinished
+    try:  # in one go: a folder of long histories opens in half the time
+        rows = json.loads(b"[" + b",".join(line for line in lines if line.strip()) + b"]")
+        if all(isinstance(row, dict) for row in rows):
+            return list(rows)
+    except ValueError:
+        pass
+    return [_parse_row(line, number) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _parse_row(line: bytes, number: int) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"line {number} of {EPOCHS_FILE} is no JSON") from error
+    if not isinstance(row, dict):
+        raise ValueError(f"expected an object in line {number} of {EPOCHS_FILE}")
+    return row
+
+
+def cut_unfinished_line(path: Path) -> None:
+    """Remove what a killed process left after the last line break, so that the next line stands alone."""
+    if path.is_file():
+        data = path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            os.truncate(path, whole)
+
+
+def state_of(folder: Path) -> RunState | None:
+    """What the status file says; None where there is none, or none that can be read."""
+    try:
+        return RunState(read_object(folder / STATUS_FILE)["state"])
+    except (OSError, ValueError, KeyError):
+        return None
