@@ -108,7 +108,7 @@ class Augmentation:
         return torch.where(self._chosen(count, 0.2), self._compress(pixels), pixels)
 
     def _compress(self, pixels: Tensor) -> Tensor:
-        """JPEG's loss: cosine coefficients of 8×8 blocks, rounded to multiples of the luma table (ITU-T T.81)."""
+        """JPEG's loss: cosine coefficients of 8×8 blocks, rounded to multiples of ITU-T T.81's luma table."""
         count, channels, side, _ = pixels.shape
         if side % 8:
             return pixels

@@ -25,7 +25,7 @@ class TrainConfig:
         optimizer: ``sgd`` has Nesterov momentum 0.9.
         learning_rate: The peak.
         schedule: ``cosine`` falls to 0, ``plateau`` divides by 10 when the validation loss rests,
-            ``step`` divides by 10 after each half of what remains.
+            ``step`` divides by 10 at half and again at three quarters of the epochs.
         warmup_epochs: Epochs of linear rise to the peak.
         plateau_patience: Epochs without a better validation loss before the rate falls.
         weight_decay: L2 strength; not on biases and normalisation.
@@ -38,6 +38,7 @@ class TrainConfig:
         early_stopping_patience: Epochs without a better validation figure before stopping; 0 is never.
         select_by: The validation figure that picks the best epoch.
         val_share: Share of the training split that becomes the validation split where the data names none.
+        keep_duplicates: Leave pictures that stand in the data more than once where they are.
         seed: Of every random choice.
         device: ``auto`` takes CUDA where there is a card.
         precision: ``auto`` is bfloat16 where the hardware is fast at it.
@@ -67,6 +68,7 @@ class TrainConfig:
     early_stopping_patience: int = 0
     select_by: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
     val_share: float = 0.1
+    keep_duplicates: bool = False
     seed: int = 0
     device: Device = "auto"
     precision: Precision = "auto"

@@ -40,13 +40,13 @@ def drop_duplicates(faces: DecodedFaces) -> tuple[DecodedFaces, DuplicateReport]
     labels = list(table.labels)
     conflicting: set[int] = set()
     within: set[int] = set()
-    for row in train_rows:
+    for row in train_rows.tolist():
         key = faces.crops[row].tobytes()
         original = first.setdefault(key, row)
         if original != row:
-            within.add(int(row))
+            within.add(row)
             if labels[original] != labels[row]:
-                conflicting.add(int(original))
+                conflicting.add(original)
     for row in conflicting:
         labels[row] = None
 
@@ -99,4 +99,4 @@ def sketch(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     cells = used.reshape(count, channels, _SKETCH_SIDE, cell, _SKETCH_SIDE, cell)
     small = cells.mean(axis=(1, 3, 5), dtype=np.float32).reshape(count, -1)
     small -= small.mean(axis=1, keepdims=True)
-    return small / np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-6)
+    return np.asarray(small / np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-6))

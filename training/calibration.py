@@ -1,0 +1,42 @@
+"""The temperature of a head, fitted on the validation split."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fer.emotions import Emotion
+
+
+def fit_temperature(
+    logits: NDArray[np.floating], head_labels: Sequence[str], truth: Sequence[Emotion | None]
+) -> float:
+    """The temperature that makes the true labels likeliest (Guo et al. 2017), over the head's expressions.
+
+    Args:
+        logits: Shape (N, outputs) in the order of ``head_labels``.
+        head_labels: All outputs of the head; ``other`` takes no part.
+        truth: The true label of each row; rows with none of the head's labels take no part.
+
+    Returns:
+        A factor above 0; 1 where no row has a label.
+    """
+    emotions = [label for label in head_labels if label in set(Emotion)]
+    columns = [list(head_labels).index(label) for label in emotions]
+    rows = [row for row, label in enumerate(truth) if label in emotions]
+    if not rows:
+        return 1.0
+    scores = torch.from_numpy(np.asarray(logits, dtype=np.float64)[rows][:, columns])
+    target = torch.tensor([emotions.index(str(truth[row])) for row in rows])
+    log_temperature = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([log_temperature], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = torch.nn.functional.cross_entropy(scores / log_temperature.exp(), target)
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call,arg-type]
+    return float(log_temperature.detach().exp().clamp(0.2, 5.0))

@@ -1,0 +1,179 @@
+"""From probabilities and true labels to a report."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchmetrics import MetricCollection
+from torchmetrics.classification import (
+    MulticlassCalibrationError,
+    MulticlassConfusionMatrix,
+    MulticlassF1Score,
+    MulticlassPrecision,
+    MulticlassRecall,
+)
+
+from fer.emotions import SIX_EMOTIONS, Emotion
+
+BIN_COUNT: Final = 15
+"""Bins of the calibration error and the reliability diagram (Guo et al. 2017)."""
+
+COVERAGES: Final = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)
+RESAMPLE_COUNT: Final = 1000
+
+
+def restrict(
+    probabilities: NDArray[np.floating], head_labels: Sequence[str], labels: Sequence[str]
+) -> NDArray[np.float64]:
+    """The columns of these labels, renormalised to sum 1.
+
+    Args:
+        probabilities: Shape (N, outputs) in the order of ``head_labels``.
+        head_labels: All outputs of the head.
+        labels: The columns to keep, in the order wanted.
+    """
+    columns = [list(head_labels).index(label) for label in labels]
+    kept = np.asarray(probabilities, dtype=np.float64)[:, columns]
+    return np.asarray(kept / np.maximum(kept.sum(axis=1, keepdims=True), 1e-12))
+
+
+def report_head(
+    probabilities: NDArray[np.floating],
+    head_labels: Sequence[str],
+    truth: Sequence[Emotion | None],
+    *,
+    labels: Sequence[Emotion] = SIX_EMOTIONS,
+    resample_count: int = RESAMPLE_COUNT,
+) -> dict[str, Any]:
+    """Everything that is said about one head on one data set.
+
+    Rows without a true label among ``labels`` are left out and counted in ``skipped``; the probabilities are
+    renormalised over ``labels``.
+
+    Args:
+        probabilities: Calibrated, shape (N, outputs) in the order of ``head_labels``.
+        head_labels: All outputs of the head.
+        truth: The true label of each row.
+        labels: The classes that are judged; those the head lacks are left out.
+        resample_count: Bootstrap resamples behind the 95 % intervals; 0 leaves them out.
+
+    Raises:
+        ValueError: No row has one of the labels.
+    """
+    judged = [label for label in labels if label in head_labels]
+    rows = [row for row, label in enumerate(truth) if label in judged]
+    if not rows:
+        raise ValueError(f"expected pictures labelled {', '.join(judged)}, got none among {len(truth)}")
+    shares = restrict(probabilities, head_labels, judged)[rows]
+    target = np.array([judged.index(label) for label in (truth[row] for row in rows) if label is not None])
+    report = _measures(shares, target, [str(label) for label in judged])
+    report["skipped"] = len(truth) - len(rows)
+    if resample_count:
+        report["intervals_95"] = _intervals(shares, target, resample_count)
+    report["reliability"] = reliability(shares, target)
+    report["coverage_risk"] = coverage_risk(shares, target)
+    return report
+
+
+def _measures(shares: NDArray[np.float64], target: NDArray[np.int64], labels: list[str]) -> dict[str, Any]:
+    class_count = len(labels)
+    collection = MetricCollection(
+        {
+            "precision": MulticlassPrecision(class_count, average="none", zero_division=0),
+            "recall": MulticlassRecall(class_count, average="none", zero_division=0),
+            "f1": MulticlassF1Score(class_count, average="none", zero_division=0),
+            "ece": MulticlassCalibrationError(class_count, n_bins=BIN_COUNT, norm="l1"),
+            "confusion": MulticlassConfusionMatrix(class_count),
+        }
+    )
+    values = collection(torch.from_numpy(shares), torch.from_numpy(target))
+    counts = np.bincount(target, minlength=class_count)
+    present = counts > 0
+    recall, f1 = values["recall"].numpy(), values["f1"].numpy()
+    likelihood = shares[np.arange(len(target)), target]
+    return {
+        "count": len(target),
+        "accuracy": float((shares.argmax(axis=1) == target).mean()),
+        "balanced_accuracy": float(recall[present].mean()),
+        "macro_f1": float(f1[present].mean()),
+        "nll": float(-np.log(np.maximum(likelihood, 1e-12)).mean()),
+        "ece": float(values["ece"]),
+        "labels": labels,
+        "per_class": {
+            label: {
+                "precision": float(values["precision"][i]),
+                "recall": float(recall[i]),
+                "f1": float(f1[i]),
+                "count": int(counts[i]),
+            }
+            for i, label in enumerate(labels)
+        },
+        "confusion": values["confusion"].tolist(),
+    }
+
+
+def _intervals(
+    shares: NDArray[np.float64], target: NDArray[np.int64], resample_count: int
+) -> dict[str, list[float]]:
+    """95 % percentile intervals over resampled pictures, with a fixed seed."""
+    class_count = shares.shape[1]
+    cells = target * class_count + shares.argmax(axis=1)
+    generator = np.random.default_rng(0)
+    drawn: dict[str, list[float]] = {"accuracy": [], "balanced_accuracy": [], "macro_f1": []}
+    for _ in range(resample_count):
+        sample = cells[generator.integers(0, len(cells), len(cells))]
+        confusion = np.bincount(sample, minlength=class_count**2).reshape(class_count, class_count)
+        hits, counts, guesses = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+        present = counts > 0
+        drawn["accuracy"].append(float(hits.sum() / confusion.sum()))
+        drawn["balanced_accuracy"].append(float((hits[present] / counts[present]).mean()))
+        drawn["macro_f1"].append(float((2 * hits[present] / (counts + guesses)[present]).mean()))
+    return {name: np.percentile(values, [2.5, 97.5]).tolist() for name, values in drawn.items()}
+
+
+def reliability(shares: NDArray[np.float64], target: NDArray[np.int64]) -> list[dict[str, float]]:
+    """Mean confidence and accuracy of each filled bin of confidence."""
+    confidence, correct = shares.max(axis=1), shares.argmax(axis=1) == target
+    bins = np.minimum((confidence * BIN_COUNT).astype(int), BIN_COUNT - 1)
+    return [
+        {
+            "confidence": float(confidence[bins == i].mean()),
+            "accuracy": float(correct[bins == i].mean()),
+            "count": int((bins == i).sum()),
+        }
+        for i in range(BIN_COUNT)
+        if (bins == i).any()
+    ]
+
+
+def coverage_risk(shares: NDArray[np.float64], target: NDArray[np.int64]) -> list[dict[str, float]]:
+    """Accuracy on the most confident share of the pictures, and the confidence where that share ends."""
+    confidence, correct = shares.max(axis=1), shares.argmax(axis=1) == target
+    order = np.argsort(-confidence, kind="stable")
+    rows = []
+    for coverage in COVERAGES:
+        count = max(round(coverage * len(order)), 1)
+        rows.append(
+            {
+                "coverage": coverage,
+                "accuracy": float(correct[order[:count]].mean()),
+                "confidence": float(confidence[order[count - 1]]),
+            }
+        )
+    return rows
+
+
+def confidence_for_accuracy(
+    shares: NDArray[np.float64], target: NDArray[np.int64], wanted: float = 0.9
+) -> float:
+    """The confidence from which on at least this share of the named faces is right; 0 if all are named so."""
+    confidence, correct = shares.max(axis=1), shares.argmax(axis=1) == target
+    order = np.argsort(-confidence, kind="stable")
+    accuracy = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
+    good = np.flatnonzero(accuracy >= wanted)
+    if not len(good):
+        return 1.0
+    last = int(good[-1])
+    return 0.0 if last == len(order) - 1 else float(confidence[order[last]])

@@ -1,0 +1,119 @@
+"""From data sets to the split that trains, the split that chooses."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer.emotions import Emotion
+from fer.model_card import Preprocessing
+from training.config import TrainConfig
+from training.datasets import DatasetError, DecodedFaces, FaceTable, decode, read_tables
+from training.duplicates import drop_duplicates
+from training.targets import majority
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """Decoded pictures to train on, to choose by, and what happened on the way.
+
+    Attributes:
+        train: Duplicates dropped.
+        val: Whole.
+        summary: Counts by label, problems, duplicates, hashes of the files.
+    """
+
+    train: DecodedFaces
+    val: DecodedFaces
+    summary: Mapping[str, Any]
+
+
+def load_splits(config: TrainConfig, preprocessing: Preprocessing) -> Splits:
+    """Read, decode and divide the data of a training.
+
+    Raises:
+        DatasetError: Unreadable data, fewer than two classes, or an empty split.
+    """
+    table = read_tables(config.data)
+    table = table.with_split(
+        _draw_val(table, config.val_share, config.seed) if "val" not in table.splits else table.splits
+    )
+    table = table.take(row for row, split in enumerate(table.splits) if split in ("train", "val"))
+    faces = decode(table, preprocessing)
+    duplicates: dict[str, int] = {}
+    if not config.keep_duplicates:
+        faces, found = drop_duplicates(faces)
+        duplicates = {
+            "across_splits": found.across_splits,
+            "within_train": found.within_train,
+            "conflicting": found.conflicting,
+        }
+    train, val = (_part(faces, split) for split in ("train", "val"))
+    _check(train, "train")
+    _check(val, "val")
+    summary = {
+        "files": {str(path): data_hash(path) for path in config.data},
+        "train": _counts(train.table.labels),
+        "val": _counts(val.table.labels),
+        "duplicates": duplicates,
+        "unreadable": list(faces.problems),
+    }
+    return Splits(train, val, summary)
+
+
+def shown_truth(table: FaceTable) -> list[Emotion | None]:
+    """What people would call each picture: the crowd's majority where there are votes, else the label."""
+    voted: NDArray[np.bool_] = (table.votes >= 0).all(axis=1)
+    by_crowd = majority(np.where(voted[:, None], table.votes, 0))
+    return [by_crowd[row] if voted[row] else table.labels[row] for row in range(len(table))]
+
+
+def data_hash(path: Path) -> str:
+    """SHA-256 of a file, or of the names and sizes in a folder."""
+    if path.is_dir():
+        listing = "\n".join(
+            f"{file.relative_to(path)} {file.stat().st_size}"
+            for file in sorted(path.rglob("*"))
+            if file.is_file()
+        )
+        return hashlib.sha256(listing.encode()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _draw_val(table: FaceTable, share: float, seed: int) -> list[str]:
+    """Everything that is not ``test`` becomes ``train`` or ``val``, the same share of every class."""
+    splits = ["test" if split == "test" else "train" for split in table.splits]
+    generator = np.random.default_rng(seed)
+    for label in set(table.labels):
+        rows = [row for row in range(len(table)) if table.labels[row] == label and splits[row] == "train"]
+        if len(rows) > 1:
+            for row in generator.permutation(rows)[: max(round(share * len(rows)), 1)]:
+                splits[row] = "val"
+    return splits
+
+
+def _part(faces: DecodedFaces, split: str) -> DecodedFaces:
+    rows = [row for row, name in enumerate(faces.table.splits) if name == split]
+    return DecodedFaces(faces.table.take(rows), faces.crops[rows], ())
+
+
+def _check(faces: DecodedFaces, split: str) -> None:
+    classes = {label for label in faces.table.labels if label is not None}
+    if not len(faces.table):
+        raise DatasetError(
+            f"the split {split!r} is empty; expected pictures of at least two expressions in it"
+        )
+    if len(classes) < 2:
+        found = ", ".join(classes) or "no label"
+        raise DatasetError(f"the split {split!r} has {found} alone; expected at least two expressions")
+
+
+def _counts(labels: Sequence[Emotion | None]) -> dict[str, int]:
+    counted = Counter(str(label) if label else "without label" for label in labels)
+    return dict(sorted(counted.items()))

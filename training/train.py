@@ -1,0 +1,513 @@
+"""Entry point: from settings to a run directory."""
+
+import logging
+import math
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
+
+from fer.analysis import find_weights
+from fer.model_card import WEIGHTS_FILE, Preprocessing, UnknownModelError, load_card
+from fer.networks import ExpressionNetwork, load_network
+from fer.version import VERSION
+from training.calibration import fit_temperature
+from training.config import TrainConfig
+from training.datasets import DatasetError, DecodedFaces
+from training.loop import SplitTensors, learning_rate_factor, mix, predict, train_epoch
+from training.metrics import report_head, restrict
+from training.runs import (
+    BEST_FILE,
+    CONFIG_FILE,
+    LAST_FILE,
+    RunInUseError,
+    RunWriter,
+    StopRequestedError,
+    new_run_folder,
+    read_run,
+)
+from training.splits import Splits, load_splits, shown_truth
+from training.targets import HEAD_LABELS, head_targets
+
+MISTAKES_FILE: Final = "mistakes.npz"
+MISTAKE_COUNT: Final = 200
+_LAST_WITHOUT_MIXUP: Final = 0.15
+_LARGEST_BALANCE: Final = 3.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a training knows between two epochs; stored in its checkpoint."""
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_figure: float = -math.inf
+    best_val_loss: float = math.inf
+    resting_epochs: int = 0
+    plateau_epochs: int = 0
+    plateau_factor: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """The processes of one training: one, or as many as ``torchrun`` started."""
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes the run."""
+        return self.rank == 0
+
+
+def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> None:
+    """Train a network and write the run directory.
+
+    Args:
+        config: What to do.
+        folder: The run directory.
+        resume: Go on from the folder's checkpoint.
+
+    Raises:
+        DatasetError: The data cannot be used.
+        RunInUseError: Another process writes into the folder.
+    """
+    workers = _join_workers(config)
+    device = _device(config, workers)
+    if config.thread_count:
+        torch.set_num_threads(config.thread_count)
+    preprocessing = Preprocessing()
+    splits = load_splits(config, preprocessing)
+    environment = _environment(device, workers, splits)
+    epochs_planned = config.epochs
+    if not workers.is_first:
+        _Training(config, folder, splits, device, workers, None).fit(resume=resume)
+        return
+    with RunWriter(folder, config.to_dict(), environment, epochs_planned) as writer:
+        _Training(config, folder, splits, device, workers, writer).fit(resume=resume)
+
+
+class _Training:
+    """The state of one training between its steps."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        folder: Path,
+        splits: Splits,
+        device: torch.device,
+        workers: Workers,
+        writer: RunWriter | None,
+    ) -> None:
+        self.config, self.folder, self.splits, self.device = config, folder, splits, device
+        self.workers, self.writer = workers, writer
+        torch.manual_seed(config.seed)
+        self.network = _initial_network(config).to(device).to(memory_format=torch.channels_last)
+        self.model: nn.Module = self.network
+        if workers.count > 1:
+            ids = [device.index] if device.type == "cuda" else None
+            self.model = DistributedDataParallel(self.network, device_ids=ids)
+        self.averaged = AveragedModel(self.network, avg_fn=_average(config.ema_decay), use_buffers=True)
+        self.optimizer = _optimizer(self.network, config)
+        self.train_split = _tensors(splits.train, config.heads, device, config.class_balance)
+        self.val_crops = torch.from_numpy(splits.val.crops).to(device)
+        self.val_truth = {
+            head: shown_truth(splits.val.table) if head == "crowd" else list(splits.val.table.labels)
+            for head in config.heads
+        }
+        self.progress = Progress()
+        self.autocast = _autocast(config, device)
+        self.step_count = max(math.ceil(len(self.train_split) / workers.count / config.batch_size), 1)
+        self.stop_wanted = False
+
+    @property
+    def judged(self) -> ExpressionNetwork:
+        """The network that is evaluated and kept: the averaged one, where averaging is on."""
+        if self.config.ema_decay:
+            averaged: ExpressionNetwork = self.averaged.module
+            return averaged
+        return self.network
+
+    def fit(self, *, resume: bool) -> None:
+        """All epochs, then the report on the best one."""
+        if resume:
+            self._restore()
+        if self.writer is not None:
+            self.writer.keep_epochs(self.progress.epoch)
+        while self.progress.epoch < self.config.epochs and not self._should_stop_early():
+            self._epoch(self.progress.epoch + 1)
+        if self.writer is not None:
+            self._report(self.writer)
+
+    def _should_stop_early(self) -> bool:
+        patience = self.config.early_stopping_patience
+        return 0 < patience <= self.progress.resting_epochs
+
+    def _epoch(self, epoch: int) -> None:
+        config, started = self.config, time.perf_counter()
+        # Seeds depend on the epoch alone, so that a resumed training draws what an unbroken one would.
+        torch.manual_seed(config.seed * 100_003 + epoch)
+        order = torch.randperm(len(self.train_split)).to(self.device)
+        order = order[self.workers.rank :: self.workers.count]
+        loss = train_epoch(
+            self.model,
+            self.train_split,
+            order,
+            config.batch_size,
+            self.optimizer,
+            head_shares=_head_shares(config),
+            autocast=self.autocast,
+            augment=self._augmentation(epoch) if config.augment else None,
+            mixup=self._mixup(epoch),
+            before_step=lambda step: self._set_learning_rate(epoch, step),
+            after_step=lambda step: self._after_step(epoch, step),
+        )
+        row = {"epoch": epoch, "learning_rate": self.optimizer.param_groups[0]["lr"]}
+        row |= {"train_loss": loss.loss, "train_accuracy": loss.accuracy} | self._validate()
+        row["seconds"] = time.perf_counter() - started
+        self._account(epoch, row)
+        if self.writer is not None:
+            self._save()
+            self.writer.add_epoch(row)
+            self.writer.progress(force=True, epoch=epoch, step=0, best_epoch=self.progress.best_epoch)
+            log.info(
+                "epoch %d/%d  loss %.4f  val accuracy %.4f  macro F1 %.4f  %.0f s",
+                epoch, config.epochs, loss.loss, row["val_accuracy"], row["val_macro_f1"], row["seconds"],
+            )  # fmt: skip
+        self._agree_on_stop()
+
+    def _augmentation(self, epoch: int) -> Callable[[Tensor], Tensor]:
+        from training.augmentation import Augmentation  # noqa: PLC0415 - imports torchvision
+
+        generator = torch.Generator(self.device)
+        generator.manual_seed((self.config.seed * 100_003 + epoch) * 1009 + self.workers.rank)
+        return Augmentation(generator)
+
+    def _mixup(self, epoch: int) -> Callable[[SplitTensors], SplitTensors] | None:
+        alpha = self.config.mixup
+        if not alpha or epoch > self.config.epochs * (1 - _LAST_WITHOUT_MIXUP):
+            return None
+        generator = np.random.default_rng((self.config.seed, epoch, self.workers.rank))
+
+        def mixup(batch: SplitTensors) -> SplitTensors:
+            order = torch.from_numpy(generator.permutation(len(batch))).to(self.device)
+            return mix(batch, float(generator.beta(alpha, alpha)), order)
+
+        return mixup
+
+    def _set_learning_rate(self, epoch: int, step: int) -> None:
+        config = self.config
+        progress = (epoch - 1 + step / self.step_count) / config.epochs
+        factor = learning_rate_factor(config.schedule, progress, config.warmup_epochs / config.epochs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.learning_rate * factor * self.progress.plateau_factor
+
+    def _after_step(self, epoch: int, step: int) -> None:
+        if self.config.ema_decay:
+            self.averaged.update_parameters(self.network)
+        if self.writer is not None:
+            try:
+                self.writer.progress(epoch=epoch - 1, step=step + 1, step_count=self.step_count)
+            except StopRequestedError:
+                if self.workers.count == 1:
+                    raise
+                self.stop_wanted = True
+
+    def _agree_on_stop(self) -> None:
+        """With several processes all have to leave at the same place."""
+        if self.workers.count > 1:
+            wish = torch.tensor(float(self.stop_wanted), device=self.device)
+            torch.distributed.broadcast(wish, 0)
+            if wish.item():
+                raise StopRequestedError
+
+    def _validate(self) -> dict[str, float]:
+        row: dict[str, float] = {}
+        logits = predict(self.judged, self.val_crops)
+        for number, head in enumerate(self.config.heads):
+            shares = torch.softmax(logits[head], dim=1).numpy()
+            report = report_head(shares, HEAD_LABELS[head], self.val_truth[head], resample_count=0)
+            suffix = "" if number == 0 else f"_{head}"
+            row |= {
+                f"val_loss{suffix}": report["nll"],
+                f"val_accuracy{suffix}": report["accuracy"],
+                f"val_macro_f1{suffix}": report["macro_f1"],
+            }
+        return row
+
+    def _account(self, epoch: int, row: dict[str, float]) -> None:
+        """Best epoch, early stopping, plateau."""
+        progress, config = self.progress, self.config
+        progress.epoch = epoch
+        figure = -row["val_loss"] if config.select_by == "loss" else row[f"val_{config.select_by}"]
+        progress.resting_epochs += 1
+        if figure > progress.best_figure:
+            progress.best_figure, progress.best_epoch, progress.resting_epochs = figure, epoch, 0
+            if self.writer is not None:
+                self._save_best()
+        progress.plateau_epochs += 1
+        if row["val_loss"] < progress.best_val_loss:
+            progress.best_val_loss, progress.plateau_epochs = row["val_loss"], 0
+        if config.schedule == "plateau" and progress.plateau_epochs > config.plateau_patience:
+            progress.plateau_factor, progress.plateau_epochs = progress.plateau_factor / 10, 0
+
+    def _save_best(self) -> None:
+        from safetensors.torch import save_file  # noqa: PLC0415 - only the first process writes
+
+        state = {name: tensor.contiguous().cpu() for name, tensor in self.judged.state_dict().items()}
+        temporary = self.folder / f".{BEST_FILE}.tmp"
+        save_file(state, temporary)
+        temporary.replace(self.folder / BEST_FILE)
+
+    def _save(self) -> None:
+        checkpoint = {
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "progress": {name: getattr(self.progress, name) for name in Progress.__slots__},
+        }
+        temporary = self.folder / f".{LAST_FILE}.tmp"
+        torch.save(checkpoint, temporary)
+        temporary.replace(self.folder / LAST_FILE)
+
+    def _restore(self) -> None:
+        path = self.folder / LAST_FILE
+        checkpoint = torch.load(path, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(checkpoint["network"])
+        self.averaged.load_state_dict(checkpoint["averaged"])
+        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        self.progress = Progress(**checkpoint["progress"])
+
+    def _report(self, writer: RunWriter) -> None:
+        """Judge the best epoch on the validation split, after fitting the temperatures there."""
+        from safetensors.torch import load_file  # noqa: PLC0415 - only the first process reports
+
+        network = _initial_network(self.config)
+        network.load_state_dict(load_file(self.folder / BEST_FILE))
+        logits = predict(network.to(self.device), self.val_crops)
+        heads: dict[str, Any] = {}
+        for head, scores in logits.items():
+            truth, labels = self.val_truth[head], HEAD_LABELS[head]
+            temperature = fit_temperature(scores.numpy(), labels, truth)
+            shares = torch.softmax(scores / temperature, dim=1).numpy()
+            heads[head] = report_head(shares, labels, truth) | {"temperature": temperature}
+            if head == self.config.heads[0]:
+                _save_mistakes(self.folder / MISTAKES_FILE, shares, head, self.splits.val, truth)
+        writer.add_report(
+            {
+                "split": "val",
+                "best_epoch": self.progress.best_epoch,
+                "epochs_run": self.progress.epoch,
+                "stopped_early": self._should_stop_early(),
+                "default_head": self.config.heads[0],
+                "heads": heads,
+            }
+        )
+
+
+def _initial_network(config: TrainConfig) -> ExpressionNetwork:
+    output_counts = {head: len(HEAD_LABELS[head]) for head in config.heads}
+    network = ExpressionNetwork(config.architecture, output_counts, dropout=config.dropout)
+    if config.initial_weights:
+        folder = find_weights(config.initial_weights)
+        card = load_card(folder)
+        if card.architecture != config.architecture or not set(config.heads) <= {h.name for h in card.heads}:
+            raise UnknownModelError(
+                f"expected weights of {config.architecture} with heads {', '.join(config.heads)}, "
+                f"{folder} is {card.architecture} with {', '.join(head.name for head in card.heads)}"
+            )
+        state = load_network(folder / WEIGHTS_FILE, card).state_dict()
+        network.load_state_dict({name: state[name] for name in network.state_dict()})
+        for temperature in network.temperatures.values():
+            temperature.data.fill_(1.0)
+    return network
+
+
+def _optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},  # biases, normalisation
+    ]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9, nesterov=True)
+    if config.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=config.learning_rate)
+    return torch.optim.AdamW(groups, lr=config.learning_rate)
+
+
+def _average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """Exponential average that follows quickly at first, so that short trainings gain from it too."""
+
+    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        share = min(decay, (1 + int(count)) / (10 + int(count)))
+        return averaged * share + current * (1 - share)
+
+    return average
+
+
+def _head_shares(config: TrainConfig) -> dict[str, float]:
+    if len(config.heads) == 1 or "crowd" not in config.heads:
+        return {head: 1 / len(config.heads) for head in config.heads}
+    rest = (1 - config.crowd_share) / (len(config.heads) - 1)
+    return {head: config.crowd_share if head == "crowd" else rest for head in config.heads}
+
+
+def _tensors(
+    faces: DecodedFaces, heads: tuple[str, ...], device: torch.device, balance: float
+) -> SplitTensors:
+    targets, weights = {}, {}
+    for head in heads:
+        shares, weight = head_targets(head, list(faces.table.labels), faces.table.votes)
+        if balance:
+            counts = np.maximum((shares * weight[:, None]).sum(axis=0), 1)
+            factor = np.minimum((counts.mean() / counts) ** balance, _LARGEST_BALANCE)
+            weight = weight * (shares @ factor.astype(np.float32))
+            weight = weight * (len(weight) / max(float(weight.sum()), 1e-6))
+        targets[head] = torch.from_numpy(shares).to(device)
+        weights[head] = torch.from_numpy(weight.astype(np.float32)).to(device)
+    return SplitTensors(torch.from_numpy(faces.crops).to(device), targets, weights)
+
+
+def _save_mistakes(
+    path: Path,
+    probabilities: np.ndarray[Any, np.dtype[np.floating[Any]]],
+    head: str,
+    faces: DecodedFaces,
+    truth: list[Any],
+) -> None:
+    """The most confident wrong answers, with their crops."""
+    emotions = [label for label in HEAD_LABELS[head] if label in {str(t) for t in truth if t is not None}]
+    shares = restrict(probabilities, HEAD_LABELS[head], emotions)
+    guesses = [emotions[i] for i in shares.argmax(axis=1)]
+    confidence = shares.max(axis=1)
+    wrong = [row for row, label in enumerate(truth) if label in emotions and label != guesses[row]]
+    wrong = sorted(wrong, key=lambda row: -confidence[row])[:MISTAKE_COUNT]
+    temporary = path.with_name(f".{path.name}")
+    np.savez_compressed(
+        temporary,
+        crops=faces.crops[wrong],
+        target=np.array([str(truth[row]) for row in wrong]),
+        predicted=np.array([str(guesses[row]) for row in wrong]),
+        confidence=confidence[wrong].astype(np.float32),
+        name=np.array([faces.table.names[row] for row in wrong]),
+    )
+    temporary.replace(path)
+
+
+def _device(config: TrainConfig, workers: Workers) -> torch.device:
+    if config.device == "cpu" or (config.device == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ValueError("expected a CUDA card for device 'cuda', found none; choose 'cpu' or 'auto'")
+    torch.backends.cudnn.benchmark = True
+    torch.cuda.set_device(workers.local_rank)
+    return torch.device("cuda", workers.local_rank)
+
+
+def _autocast(config: TrainConfig, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
+    """bfloat16 where the hardware multiplies it fast: CUDA cards, and processors with AVX512-BF16 or AMX."""
+    fast = device.type == "cuda" or bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+    if config.precision == "bfloat16" or (config.precision == "auto" and fast):
+        return lambda: torch.autocast(device.type, torch.bfloat16)
+    return nullcontext
+
+
+def _join_workers(config: TrainConfig) -> Workers:
+    """One process alone, or those that ``torchrun`` started."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        return Workers()
+    use_cuda = config.device != "cpu" and torch.cuda.is_available()
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if use_cuda else "gloo")
+    return Workers(int(os.environ["RANK"]), count, int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def _environment(device: torch.device, workers: Workers, splits: Splits) -> dict[str, Any]:
+    card = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
+    return {
+        "version": VERSION,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "device": device.type,
+        "device_name": card,
+        "process_count": workers.count,
+        "thread_count": torch.get_num_threads(),
+        "data": dict(splits.summary),
+    }
+
+
+def _commit() -> str:
+    """The commit of the code, with a mark when files differ from it; empty outside a repository."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeOptions:
+    """Go on with a training that was stopped or killed.
+
+    Attributes:
+        resume: The run directory.
+    """
+
+    resume: Path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Read the command line and train; 0 when the training went through or was stopped on request."""
+    import tyro  # noqa: PLC0415 - the entry point alone needs it
+
+    arguments = sys.argv[1:] if arguments is None else arguments
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        if "--resume" in arguments:
+            folder = tyro.cli(ResumeOptions, args=arguments, prog="python -m training.train").resume
+            run = read_run(folder)
+            if run.problem or not (folder / LAST_FILE).is_file():
+                raise ValueError(f"{folder} cannot be resumed: {run.problem or f'it has no {LAST_FILE}'}")
+            config, resume = TrainConfig.from_dict(run.config), True
+        else:
+            config = tyro.cli(TrainConfig, args=arguments, prog="python -m training.train")
+            folder = (
+                config.runs / config.name if config.name else new_run_folder(config.runs, config.architecture)
+            )
+            resume = False
+            if (folder / CONFIG_FILE).exists():
+                raise ValueError(f"{folder} is taken; choose another --name or go on with --resume {folder}")
+        log.info("writing to %s", folder)
+        train(config, folder, resume=resume)
+    except (ValueError, DatasetError, UnknownModelError, RunInUseError, OSError) as error:
+        print(f"training stopped: {error}", file=sys.stderr)
+        return 1
+    finally:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
