@@ -8,12 +8,19 @@ from fer.cropping import crop_face, reference_square
 from fer.detection import FaceDetector, load_detector
 from fer.faces import Detection, Face
 from fer.images import RgbImage, as_rgb
-from fer.model_card import CARD_FILE, UnknownModelError
+from fer.model_shelf import DEFAULT_WEIGHTS, find_weights, list_weights, weights_shelf
 
-DEFAULT_WEIGHTS: Final = "kv_fast.crowd"
+__all__ = [
+    "DEFAULT_DETECTOR",
+    "DEFAULT_WEIGHTS",
+    "FaceAnalyzer",
+    "find_weights",
+    "list_weights",
+    "load_analyzer",
+    "weights_shelf",
+]
+
 DEFAULT_DETECTOR: Final = "auto"
-
-_PACKAGE: Final = Path(__file__).resolve().parent
 
 
 class FaceAnalyzer:
@@ -55,7 +62,7 @@ def load_analyzer(weights: str | Path | None = None, detector: str | None = None
     """Build an analyzer.
 
     Args:
-        weights: A name under ``weights/`` or the path of a weights folder; None for the default.
+        weights: A name of ``list_weights`` or the path of a weights folder; None for the default.
         detector: A detector's name; None for the default.
 
     Raises:
@@ -63,31 +70,3 @@ def load_analyzer(weights: str | Path | None = None, detector: str | None = None
         WeightsMismatchError: The weights do not belong to their card.
     """
     return FaceAnalyzer(load_detector(detector or DEFAULT_DETECTOR), EmotionClassifier(find_weights(weights)))
-
-
-def weights_shelf() -> Path:
-    """The folder of the weights that come along: beside the package, or inside it once installed."""
-    inside = _PACKAGE / "weights"
-    return inside if inside.is_dir() else _PACKAGE.parent / "weights"
-
-
-def list_weights() -> list[str]:
-    """The names of the weights that come along, sorted."""
-    return sorted(path.parent.name for path in weights_shelf().glob(f"*/{CARD_FILE}"))
-
-
-def find_weights(weights: str | Path | None = None) -> Path:
-    """The folder of a name or path; None for the default.
-
-    Raises:
-        UnknownModelError: There is no such folder with a card.
-    """
-    wanted = Path(weights or DEFAULT_WEIGHTS)
-    for folder in (wanted, weights_shelf() / wanted):
-        if (folder / CARD_FILE).is_file():
-            return folder
-    known = ", ".join(list_weights()) or "none"
-    raise UnknownModelError(
-        f"no weights named {str(weights or DEFAULT_WEIGHTS)!r}; expected a folder with a {CARD_FILE} "
-        f"or one of the names that come along: {known}"
-    )

@@ -1,0 +1,114 @@
+"""Weights by name: those that come along, those that the user exported, the one that is used by default."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+import platformdirs
+
+from fer.model_card import CARD_FILE, UnknownModelError
+
+DEFAULT_WEIGHTS: Final = "kv_fast.crowd"
+APPLICATION: Final = "kv-facerecognition"
+SELECTION_FILE: Final = "selection.json"
+
+_PACKAGE: Final = Path(__file__).resolve().parent
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
+
+
+def weights_shelf() -> Path:
+    """The folder of the weights that come along: beside the package, or inside it once installed."""
+    inside = _PACKAGE / "weights"
+    return inside if inside.is_dir() else _PACKAGE.parent / "weights"
+
+
+def user_folder() -> Path:
+    """Where this user's models and pictures are kept; may not exist yet."""
+    return platformdirs.user_data_path(APPLICATION, appauthor=False)
+
+
+def user_shelf() -> Path:
+    """The folder of the weights that this user exported; may not exist yet."""
+    return user_folder() / "weights"
+
+
+def list_shipped_weights() -> list[str]:
+    """The names of the weights that come along, sorted."""
+    return _names(weights_shelf())
+
+
+def list_user_weights() -> list[str]:
+    """The names of the weights that this user exported, sorted."""
+    return _names(user_shelf())
+
+
+def list_weights() -> list[str]:
+    """All names: those that come along, then the user's own."""
+    shipped = list_shipped_weights()
+    return shipped + [name for name in list_user_weights() if name not in shipped]
+
+
+def find_weights(weights: str | Path | None = None) -> Path:
+    """The folder of a name or path; None for the chosen weights, else those that come along as the default.
+
+    Raises:
+        UnknownModelError: There is no such folder with a card.
+    """
+    wanted = str(weights or selected_weights() or DEFAULT_WEIGHTS)
+    folder = _folder(wanted)
+    if folder is None:
+        known = ", ".join(list_weights()) or "none"
+        raise UnknownModelError(
+            f"no weights named {wanted!r}; expected a folder with a {CARD_FILE} or one of the names {known}"
+        )
+    return folder
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name can be a folder's: letters, digits, ``_``, ``-`` and ``.``, at most 80."""
+    return _PLAIN_NAME.fullmatch(name) is not None
+
+
+def selected_weights() -> str | None:
+    """The name of the weights that replace the default; None where none were chosen or they are gone."""
+    try:
+        name = json.loads((user_folder() / SELECTION_FILE).read_text(encoding="utf-8")).get("weights")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return name if isinstance(name, str) and _folder(name) else None
+
+
+def select_weights(name: str | None) -> None:
+    """Make weights the default, for running pages too; None goes back to those that come along.
+
+    Raises:
+        UnknownModelError: No weights have this name.
+        OSError: The choice cannot be written.
+    """
+    path = user_folder() / SELECTION_FILE
+    if name is None:
+        path.unlink(missing_ok=True)
+        return
+    if _folder(name) is None:
+        raise UnknownModelError(f"no weights named {name!r} in {user_shelf()}; export a run first")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps({"weights": name}) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _names(shelf: Path) -> list[str]:
+    return sorted(path.parent.name for path in shelf.glob(f"*/{CARD_FILE}"))
+
+
+def _folder(wanted: str) -> Path | None:
+    """The folder of a path or name; weights that come along stand before the user's of the same name."""
+    for folder in (Path(wanted), weights_shelf() / wanted, user_shelf() / wanted):
+        if (folder / CARD_FILE).is_file():
+            return folder
+    return None
