@@ -1,6 +1,11 @@
 """The border of pixels: whatever comes in leaves as RGB ``uint8``."""
 
 import io
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -21,6 +26,20 @@ IMAGE_SUFFIXES: Final = frozenset(
 
 _WHITE: Final = (255, 255, 255)
 
+_DECODER_ERRORS: Final = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+"""What Pillow's decoders answer damaged files with; found by feeding them thousands."""
+
 
 class UnreadableImageError(ValueError):
     """A picture that cannot be decoded, is empty or is too large."""
@@ -39,14 +58,19 @@ def read_image(source: str | Path | bytes) -> RgbImage:
     """
     name = "the picture" if isinstance(source, bytes) else str(source)
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
-            width, height = opened.size
+        with (
+            _without_warnings(),
+            Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image,
+        ):
+            width, height = image.size
             if width * height > MAX_PIXELS:
                 raise UnreadableImageError(
                     f"{name} has {width * height / 1e6:.0f} megapixels; "
                     f"at most {MAX_PIXELS / 1e6:.0f} are read, scale it down first"
                 )
-            return _to_rgb(ImageOps.exif_transpose(opened))
+            image.load()
+            _turn_upright(image)
+            return _to_rgb(image)
     except UnreadableImageError:
         raise
     except FileNotFoundError as error:
@@ -64,15 +88,27 @@ def read_image(source: str | Path | bytes) -> RgbImage:
             f"{name} has too many pixels; at most {MAX_PIXELS / 1e6:.0f} megapixels are read, "
             "scale it down first"
         ) from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, MemoryError) as error:
-        # Pillow's decoders answer damaged files with any of these.
+    except _DECODER_ERRORS as error:
         raise UnreadableImageError(
             f"{name} is damaged or cut off ({error}); save it again and retry"
         ) from error
 
 
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Pillow warns of sizes and of metadata; a picture is read or refused here, never both."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _turn_upright(image: Image.Image) -> None:
+    """Undo the EXIF orientation in place; metadata that cannot be read is no reason to lose the picture."""
+    with suppress(*_DECODER_ERRORS):
+        ImageOps.exif_transpose(image, in_place=True)
+
+
 def _to_rgb(image: Image.Image) -> RgbImage:
-    image.load()
     if image.mode.startswith(("I", "F")):
         return as_rgb(_to_eight_bits(np.asarray(image)))
     if image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info:
@@ -88,9 +124,9 @@ def _to_eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
         return np.round(values.clip(0, 65535) / 257).astype(np.uint8)
     if values.dtype.kind in "iu" and values.max(initial=0) <= 255:
         return values.clip(0, 255).astype(np.uint8)
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    span = high - low or 1.0
-    return np.round((np.nan_to_num(values, nan=low) - low) / span * 255).astype(np.uint8)
+    values = np.nan_to_num(values)
+    low, high = float(values.min()), float(values.max())
+    return np.asarray(np.round((values - low) / (high - low or 1.0) * 255), dtype=np.uint8)
 
 
 def as_rgb(image: NDArray[Any]) -> RgbImage:
