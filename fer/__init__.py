@@ -1,0 +1,28 @@
+"""Reads the expression of every face in a picture."""
+
+from fer.analysis import FaceAnalyzer, load_analyzer
+from fer.annotation import FaceAnnotator
+from fer.emotions import Emotion
+from fer.faces import Box, Detection, Face, Landmarks, Prediction
+from fer.images import UnreadableImageError, read_image
+from fer.model_card import UnknownModelError, WeightsMismatchError
+from fer.version import VERSION
+
+__version__ = VERSION
+
+__all__ = [
+    "Box",
+    "Detection",
+    "Emotion",
+    "Face",
+    "FaceAnalyzer",
+    "FaceAnnotator",
+    "Landmarks",
+    "Prediction",
+    "UnknownModelError",
+    "UnreadableImageError",
+    "WeightsMismatchError",
+    "__version__",
+    "load_analyzer",
+    "read_image",
+]
