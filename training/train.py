@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
@@ -28,11 +28,14 @@ from training.config import TrainConfig
 from training.datasets import DatasetError, DecodedFaces
 from training.loop import SplitTensors, learning_rate_factor, mix, predict, train_epoch
 from training.metrics import report_head, restrict
+from training.run_files import state_of
 from training.runs import (
     BEST_FILE,
     CONFIG_FILE,
     LAST_FILE,
+    MISTAKES_FILE,
     RunInUseError,
+    RunState,
     RunWriter,
     StopRequestedError,
     new_run_folder,
@@ -41,7 +44,6 @@ from training.runs import (
 from training.splits import Splits, load_splits, shown_truth
 from training.targets import HEAD_LABELS, head_targets
 
-MISTAKES_FILE: Final = "mistakes.npz"
 MISTAKE_COUNT: Final = 200
 _LAST_WITHOUT_MIXUP: Final = 0.15
 _LARGEST_BALANCE: Final = 3.0
@@ -140,8 +142,7 @@ class _Training:
     def judged(self) -> ExpressionNetwork:
         """The network that is evaluated and kept: the averaged one, where averaging is on."""
         if self.config.ema_decay:
-            averaged: ExpressionNetwork = self.averaged.module
-            return averaged
+            return cast(ExpressionNetwork, self.averaged.module)
         return self.network
 
     def fit(self, *, resume: bool) -> None:
@@ -183,8 +184,8 @@ class _Training:
         row["seconds"] = time.perf_counter() - started
         self._account(epoch, row)
         if self.writer is not None:
+            self.writer.add_epoch(row)  # before the checkpoint: resuming cuts a row too many, it invents none
             self._save()
-            self.writer.add_epoch(row)
             self.writer.progress(force=True, epoch=epoch, step=0, best_epoch=self.progress.best_epoch)
             log.info(
                 "epoch %d/%d  loss %.4f  val accuracy %.4f  macro F1 %.4f  %.0f s",
@@ -496,7 +497,7 @@ def main(arguments: list[str] | None = None) -> int:
                 config.runs / config.name if config.name else new_run_folder(config.runs, config.architecture)
             )
             resume = False
-            if (folder / CONFIG_FILE).exists():
+            if (folder / CONFIG_FILE).exists() and state_of(folder) is not RunState.QUEUED:
                 raise ValueError(f"{folder} is taken; choose another --name or go on with --resume {folder}")
         log.info("writing to %s", folder)
         train(config, folder, resume=resume)
