@@ -32,7 +32,7 @@ def test_every_data_sets_word_is_understood(name, emotion):
 
 @pytest.mark.parametrize("name", ["", " ", "bored", "happy!", "0", "other", "unknown"])
 def test_other_words_are_refused_with_those_that_are_known(name):
-    with pytest.raises(UnknownEmotionError, match="known words are .*happiness"):
+    with pytest.raises(UnknownEmotionError, match=r"known words are .*happiness"):
         emotion_from_name(name)
 
 

@@ -24,7 +24,7 @@ DASHBOARD_MAY_USE = {
     "training.jobs",
     "training.config",
     "training.datasets",
-    "training.taxonomy",
+    "training.run_files",
 }
 WITHOUT_TORCH = {"runs", "jobs", "config", "datasets"}
 TORCH = {"torch", "torchvision", "torchmetrics"}
@@ -51,12 +51,17 @@ def every_import(path: Path, *, top_only: bool = False) -> set[str]:
             names.add(module)
             if module in OURS:  # 'from training import runs' names a module, too
                 names.update(f"{module}.{alias.name}" for alias in node.names)
-        elif top_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        elif top_only and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+        elif top_only and is_run_later(node):
             continue
         waiting.extend(ast.iter_child_nodes(node))
     return names
+
+
+def is_run_later(node: ast.AST) -> bool:
+    """Whether an import of the file does not run what stands in this node."""
+    if isinstance(node, ast.If):
+        return "TYPE_CHECKING" in ast.dump(node.test)
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
 
 
 def rooms(names: set[str]) -> set[str]:

@@ -1,0 +1,54 @@
+"""The command line: ``python -m fer PATH…``, ``python -m fer fetch NAME``, ``python -m fer watch SOURCE``."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from fer.commands import CommandError
+from fer.model_card import UnknownModelError, WeightsMismatchError
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        words: What follows ``python -m fer``; None for the process's own arguments.
+
+    Returns:
+        The exit status: 0, or 1 where something could not be read, written or found.
+    """
+    words = sys.argv[1:] if words is None else list(words)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # names of files may hold what the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        return _run(words)
+    except (CommandError, UnknownModelError, WeightsMismatchError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - what is left at exit goes nowhere
+        return 1
+
+
+def _run(words: list[str]) -> int:
+    """Hand over to a command; each is imported only when it is asked for."""
+    match words[:1]:
+        case ["fetch"]:
+            from fer.commands.fetch import run_fetch  # noqa: PLC0415
+
+            return run_fetch(words[1:])
+        case ["watch"]:
+            from fer.commands.watch import run_watch  # noqa: PLC0415
+
+            return run_watch(words[1:])
+        case _:
+            from fer.commands.analyze import run_analyze  # noqa: PLC0415
+
+            return run_analyze(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

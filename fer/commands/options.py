@@ -1,0 +1,47 @@
+"""What can be said after ``python -m fer``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+Name = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
+File = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
+
+
+@dataclass(frozen=True)
+class AnalyzeOptions:
+    """Find faces and name their expressions in pictures, folders of pictures, or one video.
+
+    One readable line a face, unless --json asks for one object a picture. Two more commands:
+    'python -m fer fetch yunet' downloads a better face detector,
+    'python -m fer watch SOURCE' watches a camera or a network stream.
+
+    Attributes:
+        paths: Pictures, folders, or one video.
+        weights: Name of weights that come along, or path of a weights folder.
+        detector: Name of a face detector: auto, haar, yunet.
+        json: Print one JSON object a picture.
+        csv: Write a table of the faces as CSV.
+        parquet: Write a table of the faces as Parquet; pictures that are in it are not read again.
+        recursive: Read the folders below a folder, too.
+        workers: Processes that share the pictures.
+        engine: Where the workers run; ray uses a Ray cluster that is running.
+    """
+
+    paths: tyro.conf.Positional[tuple[Path, ...]] = ()
+    weights: Name = None
+    detector: Name = None
+    json: Flag = False
+    csv: File = None
+    parquet: File = None
+    recursive: Flag = False
+    workers: int = 1
+    engine: Literal["local", "ray"] = "local"
+
+
+def read_options(words: list[str]) -> AnalyzeOptions:
+    """The options from the words; prints help or what is wrong with them, as command lines do."""
+    return tyro.cli(AnalyzeOptions, prog="python -m fer", args=words)

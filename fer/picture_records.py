@@ -1,0 +1,131 @@
+"""Pictures read one after another or by several processes, each into the record that ``--json`` prints."""
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import connection, get_context, parent_process
+from typing import Any, Final
+
+import cv2
+
+from fer.analysis import DEFAULT_DETECTOR, FaceAnalyzer, find_weights
+from fer.classification import EmotionClassifier
+from fer.detection import load_detector
+from fer.images import UnreadableImageError, read_image
+from fer.reports import faces_to_dict
+
+Record = dict[str, Any]
+"""``path, width, height, faces`` as in :func:`fer.reports.faces_to_dict`, or ``path, error``."""
+
+_CHUNK: Final = 8
+"""Pictures a process is handed at once: little to lose at the end, little to send."""
+
+
+class WorkerDiedError(RuntimeError):
+    """A worker process ended without an answer."""
+
+
+@dataclass(frozen=True)
+class AnalyzerRecipe:
+    """What a process needs to build an analyzer of its own; names as in :func:`fer.load_analyzer`.
+
+    Attributes:
+        weights: Name or folder of weights; None for the default.
+        detector: Name of a detector; None for the default.
+        live: Detector settings for the frames of a stream instead of those for photos.
+    """
+
+    weights: str | None = None
+    detector: str | None = None
+    live: bool = False
+
+    def build(self) -> FaceAnalyzer:
+        """Load the models."""
+        detector = load_detector(self.detector or DEFAULT_DETECTOR, live=self.live)
+        return FaceAnalyzer(detector, EmotionClassifier(find_weights(self.weights)))
+
+
+def read_record(analyzer: FaceAnalyzer, path: str) -> Record:
+    """Find the faces of one picture file; what cannot be read becomes a record with ``error``."""
+    try:
+        image = read_image(path)
+    except UnreadableImageError as error:
+        return {"path": path, "error": str(error)}
+    return faces_to_dict(analyzer.analyze(image), image.shape[1], image.shape[0], path)
+
+
+def read_in_turn(analyzer: FaceAnalyzer, paths: Sequence[str]) -> Iterator[Record]:
+    """Read in this process."""
+    for path in paths:
+        yield read_record(analyzer, path)
+
+
+def read_in_processes(recipe: AnalyzerRecipe, paths: Sequence[str], worker_count: int) -> Iterator[Record]:
+    """Read with several processes of one thread each.
+
+    Args:
+        recipe: Each process builds its own analyzer from it.
+        paths: Picture files.
+        worker_count: Processes.
+
+    Yields:
+        Records in the order of the paths; a few chunks are read ahead.
+
+    Raises:
+        WorkerDiedError: A process was killed, most often for lack of memory.
+    """
+    chunks = chunked(paths)
+    pool = ProcessPoolExecutor(
+        worker_count, get_context("spawn"), initializer=_begin_worker, initargs=(recipe,)
+    )
+    waiting: deque[Future[list[Record]]] = deque()
+    try:
+        for chunk in chunks:
+            waiting.append(pool.submit(_read_chunk, chunk))
+            if len(waiting) > 3 * worker_count:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise WorkerDiedError(
+            "a worker process ended without an answer, most often for lack of memory; try fewer --workers"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def chunked(paths: Sequence[str]) -> Iterator[list[str]]:
+    """The paths in pieces that are worth sending."""
+    for start in range(0, len(paths), _CHUNK):
+        yield list(paths[start : start + _CHUNK])
+
+
+_analyzer: FaceAnalyzer | None = None  # of a worker process, never of the process that the user started
+
+
+def _begin_worker(recipe: AnalyzerRecipe) -> None:
+    """Set a worker process up: one thread, no part in Ctrl-C, gone when its parent is gone."""
+    global _analyzer  # noqa: PLW0603 - the only memory that a pool gives its processes
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    cv2.setNumThreads(1)
+    _analyzer = recipe.build()
+
+
+def _end_with_parent() -> None:
+    """Wait for the parent's end: a killed parent cannot tell its workers to stop."""
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _read_chunk(paths: list[str]) -> list[Record]:
+    if _analyzer is None:
+        raise RuntimeError("expected a worker that was set up, got one without an analyzer")
+    return [read_record(_analyzer, path) for path in paths]

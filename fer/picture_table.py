@@ -1,0 +1,209 @@
+"""The table of a folder's faces: a journal while it grows, one renamed file when it is whole."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from fer.emotions import Emotion
+from fer.files import replaced
+from fer.picture_records import Record
+
+_ORIGIN_KEY: Final = b"fer"
+_BATCH: Final = 4096
+
+
+class TableError(ValueError):
+    """A table that cannot be read, written or continued."""
+
+
+def table_schema(emotions: Sequence[Emotion]) -> pa.Schema:
+    """One row a face; a picture without any has one row of empty cells, an unreadable one says ``error``."""
+    numbers = ("left", "top", "right", "bottom", "score")
+    return pa.schema(
+        [("path", pa.string()), ("width", pa.int32()), ("height", pa.int32()), ("face", pa.int32())]
+        + [(name, pa.float64()) for name in numbers]
+        + [("emotion", pa.string()), ("confidence", pa.float64())]
+        + [(emotion.value, pa.float64()) for emotion in emotions]
+        + [("error", pa.string())]
+    )
+
+
+def record_rows(record: Record) -> list[dict[str, Any]]:
+    """The rows of one picture; what is not known is left out."""
+    start: dict[str, Any] = {
+        key: record[key] for key in ("path", "width", "height", "error") if key in record
+    }
+    if not record.get("faces"):
+        return [start]
+    return [
+        start
+        | {"face": number}
+        | dict(zip(("left", "top", "right", "bottom"), face["box"], strict=True))
+        | {key: face[key] for key in ("score", "emotion", "confidence")}
+        | face["probabilities"]
+        for number, face in enumerate(record["faces"], start=1)
+    ]
+
+
+class PictureJournal:
+    """Keeps every record on disk from the moment it is known; a context manager.
+
+    The journal lies beside the table as ``<table>.partial.jsonl``: a first line that says where the numbers
+    come from, then one ``--json`` line a picture. A cut-off last line is dropped on the next start, so a
+    killed run is continued where it stopped.
+
+    Args:
+        tables: The files to write in the end, by kind: ``csv``, ``parquet``.
+        origin: Which models the numbers come from; a table is never continued with other ones.
+        emotions: The probability columns.
+
+    Raises:
+        TableError: The place cannot be written, or holds a table of another origin.
+    """
+
+    def __init__(
+        self, tables: Mapping[str, Path], origin: Mapping[str, str], emotions: Sequence[Emotion]
+    ) -> None:
+        self._tables = dict(tables)
+        self._origin = json.dumps(dict(origin), sort_keys=True)
+        self._schema = table_schema(emotions)
+        first = self._tables.get("parquet") or next(iter(self._tables.values()))
+        self.path = first.with_name(first.name + ".partial.jsonl")
+        self._earlier = self._read_table(self._tables.get("parquet"))
+        self.done: set[str] = set()
+        if self._earlier is not None:
+            self.done.update(_finished_paths(self._earlier))
+        try:
+            self._resume()
+            self._file = self.path.open("a", encoding="utf-8")
+            if self._file.tell() == 0:
+                self._write_line(self._origin)
+        except OSError as error:
+            raise TableError(
+                f"{first} cannot be written ({error.strerror}); name a file in a folder of yours"
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def add(self, record: Record) -> None:
+        """Keep one picture.
+
+        Raises:
+            TableError: The disk is full; what was added before is safe.
+        """
+        try:
+            self._write_line(json.dumps(record))
+        except OSError as error:
+            raise TableError(
+                f"{self.path} cannot grow ({error.strerror}); what is in it is safe, "
+                "make room and run the same command again"
+            ) from error
+        if "error" not in record:
+            self.done.add(record["path"])
+
+    def finish(self) -> None:
+        """Write the tables from the journal, then take the journal away.
+
+        Raises:
+            TableError: The disk is full; the journal stays.
+        """
+        self._file.close()
+        table = self._whole_table()
+        try:
+            for kind, path in self._tables.items():
+                with replaced(path) as temporary:
+                    if kind == "csv":
+                        pyarrow.csv.write_csv(table, temporary)
+                    else:
+                        pyarrow.parquet.write_table(table, temporary)
+        except OSError as error:
+            raise TableError(
+                f"{path} cannot be written ({error.strerror or error}); {self.path} holds all that was read, "
+                "make room and run the same command again"
+            ) from error
+        self.path.unlink()
+
+    def _write_line(self, line: str) -> None:
+        self._file.write(line + "\n")
+        self._file.flush()
+
+    def _resume(self) -> None:
+        """Take over what a run that was cut off has left."""
+        if not self.path.is_file():
+            return
+        with self.path.open("rb+") as file:
+            origin = file.readline()
+            if origin.endswith(b"\n") and origin.decode(errors="replace").strip() != self._origin:
+                raise TableError(
+                    f"{self.path} was begun with other models ({origin.decode(errors='replace').strip()}); "
+                    "name another table or delete that file"
+                )
+            whole = len(origin) if origin.endswith(b"\n") else 0
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                record = json.loads(line)
+                if "error" not in record:
+                    self.done.add(record["path"])
+                whole += len(line)
+            file.truncate(whole)
+
+    def _read_table(self, path: Path | None) -> pa.Table | None:
+        if path is None or not path.exists():
+            return None
+        try:
+            table = pyarrow.parquet.read_table(path)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise TableError(f"{path} is there but no Parquet table; name another file") from error
+        found = (table.schema.metadata or {}).get(_ORIGIN_KEY, b"").decode()
+        if found != self._origin or not table.schema.equals(self._schema):
+            raise TableError(
+                f"{path} holds other models' numbers ({found or 'not written here'}); "
+                "name another file or delete that one"
+            )
+        return table
+
+    def _records(self) -> Iterator[Record]:
+        with self.path.open(encoding="utf-8") as file:
+            file.readline()
+            for line in file:
+                yield json.loads(line)
+
+    def _whole_table(self) -> pa.Table:
+        """Earlier table and journal, a later record in place of an earlier one, sorted by path and face."""
+        latest = {record["path"]: number for number, record in enumerate(self._records())}
+        tables = [] if self._earlier is None else [_without(self._earlier, set(latest))]
+        rows: list[dict[str, Any]] = []
+        for number, record in enumerate(self._records()):
+            if latest[record["path"]] == number:
+                rows.extend(record_rows(record))
+            if len(rows) >= _BATCH:
+                tables.append(pa.Table.from_pylist(rows, self._schema))
+                rows = []
+        tables.append(pa.Table.from_pylist(rows, self._schema))
+        whole = pa.concat_tables(tables).sort_by([("path", "ascending"), ("face", "ascending")])
+        return whole.replace_schema_metadata({_ORIGIN_KEY: self._origin})
+
+
+def _finished_paths(table: pa.Table) -> list[str]:
+    return [
+        path
+        for path, error in zip(table["path"].to_pylist(), table["error"].to_pylist(), strict=True)
+        if error is None
+    ]
+
+
+def _without(table: pa.Table, paths: set[str]) -> pa.Table:
+    return table.filter(pa.array([path not in paths for path in table["path"].to_pylist()], pa.bool_()))
