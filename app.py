@@ -1,0 +1,72 @@
+"""Opens the web page: ``python app.py``."""
+
+import os
+import socket
+import sys
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Annotated, Final
+
+import tyro
+
+TABS: Final = (
+    "webapp.photo",
+    "webapp.about",
+)
+"""The modules of the tabs, in order; each has a ``TAB``."""
+
+Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+
+
+@dataclass(frozen=True)
+class AppOptions:
+    """Read facial expressions in the browser, from photos and the webcam; pictures stay on this machine.
+
+    Attributes:
+        host: Address to listen on. The default lets only this machine in; 0.0.0.0 lets the whole network in.
+        port: Port to listen on; 0 takes a free one.
+        weights: Name of weights that come along, or path of a weights folder.
+        detector: Name of a face detector.
+        https: Serve over https with a certificate made here; phones give their camera to https only.
+        open: Open the page in the browser.
+    """
+
+    host: str = field(default_factory=lambda: os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
+    port: int = field(default_factory=lambda: int(os.environ.get("GRADIO_SERVER_PORT", "7860")))
+    weights: str | None = None
+    detector: str | None = None
+    https: Flag = False
+    open: Flag = False
+
+
+def main() -> None:
+    """Read the command line, start the server, wait until it is stopped."""
+    options = tyro.cli(AppOptions, description=AppOptions.__doc__)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    from webapp.quick_gradio import import_gradio  # noqa: PLC0415 - the words are checked before the slow imports
+
+    try:
+        listener = _listen(options.host, options.port)
+    except OSError as error:
+        sys.exit(f"cannot listen on {options.host}:{options.port} ({error}); choose another --port or --host")
+    import_gradio()
+    from webapp.analyzers import AnalyzerShelf  # noqa: PLC0415
+    from webapp.page import build_server  # noqa: PLC0415
+    from webapp.serving import serve  # noqa: PLC0415
+
+    analyzers = AnalyzerShelf(options.weights, options.detector)
+    try:
+        analyzers.get()  # what is missing is said now, not to the first visitor
+    except (LookupError, ValueError) as error:
+        sys.exit(str(error.args[0] if error.args else error))
+    tabs = [import_module(name).TAB for name in TABS]
+    serve(build_server(tabs, analyzers), listener, https=options.https, open_browser=options.open)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family)
+
+
+if __name__ == "__main__":
+    main()

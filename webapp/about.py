@@ -1,0 +1,45 @@
+"""The tab that says what the software is, what it cannot do, what becomes of the pictures."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+import gradio as gr
+
+from fer.emotions import Emotion
+from fer.model_card import ModelCard
+from webapp.analyzers import Analyzers
+from webapp.page import ASSETS, Tab
+
+
+def about_text(folder: Path, card: ModelCard) -> str:
+    """The page's own words, then the model card of the weights in use."""
+    words = (ASSETS / "about.md").read_text("utf-8")
+    readme = folder / "README.md"
+    model = _smaller_headings(readme.read_text("utf-8")) if readme.is_file() else _card_text(card)
+    return f"{words}\n## The model in use\n\n{model}\n"
+
+
+def _smaller_headings(text: str) -> str:
+    """A written model card as a part of the page, without the block of settings that may stand before it."""
+    if text.startswith("---\n"):
+        text = text.split("\n---\n", maxsplit=1)[-1]
+    return re.sub(r"^#{1,3} ", "### ", text.strip(), flags=re.MULTILINE)
+
+
+def _card_text(card: ModelCard) -> str:
+    """What the card itself says, for weights without a written model card."""
+    labels = ", ".join(Emotion(label).display_name for label in card.head().emotions)
+    lines = [f"**{card.name}**: {card.description or card.architecture}", f"- Expressions: {labels}"]
+    lines += [f"- Licence: {card.licence}"]
+    lines += [f"- Data: {data.get('name', '?')} ({data.get('licence', '?')})" for data in card.data_sets]
+    return "\n".join([lines[0], "", *lines[1:]])
+
+
+def build(analyzers: Analyzers) -> None:
+    """Lay the tab out."""
+    classifier = analyzers.get().classifier
+    gr.Markdown(about_text(classifier.folder, classifier.card), elem_id="kv-about-text")
+
+
+TAB: Final = Tab("About", build)

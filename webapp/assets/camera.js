@@ -1,0 +1,67 @@
+/** Opens the visitor's camera, and says in words why it cannot. */
+
+/** A title with advice, ready to be shown. */
+export class CameraError extends Error {
+  constructor(title, advice) {
+    super(title);
+    this.advice = advice;
+  }
+}
+
+/**
+ * @param {{deviceId?: string, facing?: "user" | "environment"}} wish
+ * @returns {Promise<MediaStream>} 640×480 where the camera offers it
+ */
+export async function openCamera({ deviceId, facing } = {}) {
+  if (!navigator.mediaDevices?.getUserMedia) throw explain({ name: "InsecureOrigin" });
+  const video = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
+  if (deviceId) video.deviceId = { exact: deviceId };
+  else video.facingMode = facing ?? "user";
+  try {
+    return await navigator.mediaDevices.getUserMedia({ video, audio: false });
+  } catch (error) {
+    throw explain(error);
+  }
+}
+
+export const closeCamera = (stream) => stream?.getTracks().forEach((track) => track.stop());
+
+/** The cameras that can be chosen; names are known once the visitor has allowed one. */
+export async function listCameras() {
+  const devices = (await navigator.mediaDevices?.enumerateDevices?.()) ?? [];
+  return devices
+    .filter(({ kind, deviceId }) => kind === "videoinput" && deviceId)
+    .map(({ deviceId, label }, index) => ({ deviceId, label: label || `Camera ${index + 1}` }));
+}
+
+function explain(error) {
+  switch (error.name) {
+    case "InsecureOrigin":
+      return new CameraError("The browser gives the camera to secure pages only.", [
+        "This page came over plain http from another machine.",
+        "Start it with “python app.py --host 0.0.0.0 --https” and open the https address.",
+        "The browser then warns once, because the certificate was made by that machine itself.",
+      ]);
+    case "NotAllowedError":
+    case "SecurityError":
+      return new CameraError("The camera was not allowed.", [
+        "Click the camera sign in the address bar, allow it, then start again.",
+        "Look into the privacy settings of the system, too: they may keep browsers from the camera.",
+      ]);
+    case "NotFoundError":
+    case "OverconstrainedError":
+      return new CameraError("No camera was found.", [
+        "Plug one in, or choose another one, then start again.",
+        "Without a camera, the Photo tab reads pictures.",
+      ]);
+    case "NotReadableError":
+    case "AbortError":
+      return new CameraError("The camera is in use.", [
+        "Close the other program or tab that uses it, then start again.",
+      ]);
+    default:
+      return new CameraError(`The camera cannot be opened (${error.message || error.name}).`, [
+        "Try another camera or another browser.",
+      ]);
+  }
+}

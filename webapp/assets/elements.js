@@ -1,0 +1,46 @@
+/** Builds elements of the page. */
+
+/**
+ * @param {string} tag
+ * @param {Record<string, unknown>} [properties] set on the element; `class` and `data-…`, `aria-…` as attributes
+ * @param {...(Node | string)} children
+ */
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name in element && !name.includes("-")) element[name] = value;
+    else element.setAttribute(name, String(value));
+  }
+  element.append(...children);
+  return element;
+}
+
+/** All elements with a `data-part` inside `root`, by that name. */
+export function partsOf(root) {
+  const parts = {};
+  for (const element of root.querySelectorAll("[data-part]")) parts[element.dataset.part] = element;
+  return parts;
+}
+
+/** Fills a select with names; the first one is the page's own. */
+export function fillChoices(select, names) {
+  select.replaceChildren(...names.map((name) => make("option", { value: name, textContent: name })));
+}
+
+/** Hands the visitor a file that exists in the page's memory only. */
+export function download(name, content) {
+  const address = typeof content === "string" ? content : URL.createObjectURL(content);
+  make("a", { href: address, download: name }).click();
+  if (address !== content) setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}
+
+/** Shows a sentence with advice, or hides the notice when there is nothing to say. */
+export function showNotice(notice, title, advice = []) {
+  notice.hidden = !title;
+  if (!title) return notice.replaceChildren();
+  const text = make("div", {}, make("strong", { textContent: title }));
+  if (advice.length) text.append(make("ul", {}, ...advice.map((line) => make("li", { textContent: line }))));
+  notice.replaceChildren(text);
+}
+
+export const percent = (share) => `${Math.round(share * 100)} %`;

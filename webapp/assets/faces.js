@@ -1,0 +1,60 @@
+/** Shows what a face says: a heading and a row of six bars. */
+
+import { make, percent } from "./elements.js";
+
+/** One face's card; `update` changes it in place, so that nothing flickers. */
+export class FaceCard {
+  /** @param {{id: string, name: string, colour: string}[]} emotions */
+  constructor(emotions) {
+    this.emotions = emotions;
+    this.number = make("span", { class: "kv-number" });
+    this.word = make("span", { class: "kv-word" });
+    this.share = make("span", { class: "kv-share" });
+    this.extra = make("div", { class: "kv-face-extra", hidden: true });
+    this.bars = emotions.map((emotion) => {
+      const fill = make("span", { class: "kv-fill" });
+      fill.style.background = emotion.colour;
+      const output = make("output");
+      const bar = make(
+        "div", { class: "kv-bar" },
+        make("span", { textContent: emotion.name }), make("span", { class: "kv-track" }, fill), output,
+      );
+      return { bar, fill, output };
+    });
+    this.root = make(
+      "section", { class: "kv-face" },
+      make("div", { class: "kv-face-head" }, this.number, this.word, this.share),
+      make("div", { class: "kv-bars" }, ...this.bars.map(({ bar }) => bar)),
+      this.extra,
+    );
+  }
+
+  /**
+   * @param {number} number shown before the word
+   * @param {{emotion: string, confidence: number, probabilities: Record<string, number>}} face
+   * @param {boolean} unsure
+   * @param {string} [colour] of the number's badge, for people in a stream
+   */
+  update(number, face, unsure, colour = "") {
+    const word = this.emotions.find(({ id }) => id === face.emotion)?.name ?? face.emotion;
+    setText(this.number, String(number));
+    setText(this.word, unsure ? `Unsure: ${word.toLowerCase()}` : word);
+    setText(this.share, percent(face.confidence));
+    if (colour) {
+      this.number.style.background = colour;
+      this.number.style.color = "#10141a";
+    }
+    this.root.setAttribute("aria-label", `Face ${number}: ${this.word.textContent}, ${this.share.textContent}`);
+    this.emotions.forEach((emotion, index) => {
+      const share = face.probabilities[emotion.id] ?? 0;
+      const { bar, fill, output } = this.bars[index];
+      fill.style.transform = `scaleX(${share.toFixed(3)})`;
+      setText(output, percent(share));
+      bar.classList.toggle("kv-top", emotion.id === face.emotion);
+    });
+  }
+}
+
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}

@@ -1,0 +1,37 @@
+/** Talks to the page's own server. */
+
+const address = (path) => new URL(`kv/${path}`, document.baseURI);
+
+/** What the visitor did or met, as a sentence that can be shown. */
+export class ServiceError extends Error {}
+
+/** Words, colours and names of models. */
+export const loadChoices = () => ask("choices");
+
+/** Sends a picture and returns what its faces show. */
+export const readPhoto = (picture, options) => ask("photo", options, picture);
+
+/** Sends a picture and returns where the network looked in one of its faces. */
+export const explainFace = (picture, options) => ask("explain", options, picture);
+
+async function ask(path, options = {}, body = undefined) {
+  const url = address(path);
+  for (const [name, value] of Object.entries(options)) url.searchParams.set(name, value);
+  let response;
+  try {
+    response = await fetch(url, body ? { method: "POST", body } : {});
+  } catch {
+    throw new ServiceError("The server does not answer. Is it still running? Start it again, then retry.");
+  }
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) {
+    const reason = answer.error ?? (typeof answer.detail === "string" ? answer.detail : null);
+    throw new ServiceError(sentence(reason ?? `The server could not do this (${response.status}).`));
+  }
+  return answer;
+}
+
+function sentence(text) {
+  const trimmed = text.trim();
+  return trimmed.charAt(0).toUpperCase() + trimmed.slice(1) + (/[.!?]$/.test(trimmed) ? "" : ".");
+}

@@ -1,0 +1,125 @@
+"""Joins the tabs to one page with one server."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import gradio as gr
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
+
+from fer.emotions import SIX_EMOTIONS
+from fer.images import UnreadableImageError
+from fer.model_card import UnknownModelError, WeightsMismatchError
+from fer.palette import EMOTION_HEX, PERSON_HEX
+from webapp.analyzers import Analyzers
+
+ASSETS: Final = Path(__file__).parent / "assets"
+TITLE: Final = "KV FaceRecognition"
+
+_SYSTEM_FONTS: Final = ("ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "sans-serif")
+_HEAD: Final = """
+<meta name="description" content="Reads six facial expressions from photos, video and the webcam.">
+<link rel="icon" href="./kv/assets/icon.svg" type="image/svg+xml">
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """One tab of the page.
+
+    Attributes:
+        title: What stands on it.
+        build: Lays it out, called inside ``gr.Tab``.
+        routes: Makes the addresses its script talks to; None where Gradio's own events are enough.
+    """
+
+    title: str
+    build: Callable[[Analyzers], None]
+    routes: Callable[[Analyzers], APIRouter] | None = None
+
+
+def build_server(tabs: Sequence[Tab], analyzers: Analyzers) -> FastAPI:
+    """The server of the whole page."""
+    server = FastAPI(title=TITLE, docs_url=None, redoc_url=None, openapi_url=None)
+    server.mount("/kv/assets", StaticFiles(directory=ASSETS))
+    server.add_api_route("/kv/choices", lambda: _choices(analyzers))
+    for error in (UnreadableImageError, UnknownModelError, WeightsMismatchError):
+        server.add_exception_handler(error, _say)
+    for tab in tabs:
+        if tab.routes is not None:
+            server.include_router(tab.routes(analyzers), prefix="/kv")
+    return gr.mount_gradio_app(
+        server,
+        build_blocks(tabs, analyzers),
+        path="/",
+        theme=_theme(),
+        css_paths=sorted(ASSETS.glob("*.css")),
+        head=_HEAD,
+        footer_links=[],
+        run_history=False,
+        max_file_size="512mb",
+        ssr_mode=False,
+        show_error=True,
+    )
+
+
+def build_blocks(tabs: Sequence[Tab], analyzers: Analyzers) -> gr.Blocks:
+    """The layout: a heading with the tabs below it."""
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as blocks:
+        gr.HTML((ASSETS / "heading.html").read_text("utf-8"), apply_default_css=False, elem_id="kv-heading")
+        with gr.Tabs(elem_id="kv-tabs"):
+            for tab in tabs:
+                with gr.Tab(tab.title, id=tab.title.lower(), render_children=True):
+                    tab.build(analyzers)
+    return blocks
+
+
+def add_part(name: str) -> gr.HTML:
+    """A part of the page that lives in ``assets/<name>.html`` with its script ``assets/<name>.js``."""
+    return gr.HTML(
+        html_template=(ASSETS / f"{name}.html").read_text("utf-8"),
+        js_on_load=f"import(new URL('kv/assets/{name}.js', document.baseURI)).then(m => m.mount(element));",
+        apply_default_css=False,
+        elem_id=f"kv-{name}",
+    )
+
+
+def _choices(analyzers: Analyzers) -> dict[str, Any]:
+    """What the scripts need to know: words, colours, names of models."""
+    return {
+        "emotions": [
+            {"id": emotion.value, "name": emotion.display_name, "colour": EMOTION_HEX[emotion]}
+            for emotion in SIX_EMOTIONS
+        ],
+        "people": list(PERSON_HEX),
+        "detectors": analyzers.detectors,
+        "weights": analyzers.weights,
+    }
+
+
+def _say(_: Request, error: Exception) -> JSONResponse:
+    """What a visitor did wrong, as one sentence."""
+    return JSONResponse({"error": str(error)}, status_code=422)
+
+
+def _theme() -> gr.Theme:
+    """Gradio's plainest theme in the page's colours; fonts of the visitor's own system only."""
+    theme = gr.themes.Base(
+        primary_hue=gr.themes.colors.indigo,
+        neutral_hue=gr.themes.colors.slate,
+        radius_size=gr.themes.sizes.radius_lg,
+        font=_SYSTEM_FONTS,
+        font_mono=("ui-monospace", "Consolas", "monospace"),
+    )
+    return theme.set(
+        body_background_fill="#f6f7f9",
+        body_background_fill_dark="#0e1117",
+        block_border_width="0px",
+        button_primary_background_fill="#4150d8",
+        button_primary_background_fill_dark="#5b6bf0",
+        button_primary_background_fill_hover="#333fb8",
+        button_primary_background_fill_hover_dark="#6f7df5",
+    )

@@ -1,0 +1,126 @@
+"""The tab that reads a photo."""
+
+import base64
+import csv
+import io
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
+from PIL import Image
+
+from fer.analysis import FaceAnalyzer
+from fer.annotation import FaceAnnotator
+from fer.faces import Face
+from fer.images import RgbImage, read_image
+from fer.reports import face_rows, faces_to_dict
+from webapp.analyzers import Analyzers
+from webapp.page import Tab, add_part
+
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""Larger files are refused: photos are smaller, and each is held in memory."""
+
+_SHOWN_SIDES: Final = (960, 1600)
+"""Longest side of the annotated picture that goes back: at least so that letters are sharp, at most a screenful."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPhoto:
+    """A photo with the faces found in it."""
+
+    image: RgbImage
+    faces: list[Face]
+
+    def as_answer(self, name: str) -> dict[str, Any]:
+        """What goes to the page: the picture's record, its table, and the annotated picture."""
+        height, width = self.image.shape[:2]
+        return {
+            "record": faces_to_dict(self.faces, width, height, name),
+            "unsure": [face.prediction.is_unsure for face in self.faces],
+            "csv": _as_csv(self.faces, name),
+            "picture": self.annotated_jpeg(),
+        }
+
+    def annotated_jpeg(self) -> str:
+        """The picture with boxes and names as a ``data:`` address."""
+        longest_side = max(self.image.shape[:2])
+        factor = min(max(longest_side, _SHOWN_SIDES[0]), _SHOWN_SIDES[1]) / longest_side
+        height, width = (max(round(side * factor), 1) for side in self.image.shape[:2])
+        method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+        image = np.asarray(cv2.resize(self.image, (width, height), interpolation=method), dtype=np.uint8)
+        faces = [_scale(face, factor) for face in self.faces]
+        return jpeg_address(FaceAnnotator().annotate(image, faces))
+
+
+def read_photo(data: bytes, analyzer: FaceAnalyzer) -> ReadPhoto:
+    """Decode a photo and find its faces.
+
+    Raises:
+        UnreadableImageError: The bytes are no picture, or one that is too large.
+    """
+    image = read_image(data)
+    return ReadPhoto(image, analyzer.analyze(image))
+
+
+def jpeg_address(image: RgbImage) -> str:
+    """A picture as a ``data:`` address: it goes to the page without ever being a file."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=90)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+async def read_body(request: Request) -> bytes:
+    """The uploaded bytes, refused before they fill the memory."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_BYTES:
+            raise HTTPException(
+                413, f"expected a picture of at most {MAX_BYTES >> 20} MB, got more; save it smaller"
+            )
+        parts.append(part)
+    return b"".join(parts)
+
+
+def routes(analyzers: Analyzers) -> APIRouter:
+    """``POST photo``: the bytes of a picture in, what its faces show out; nothing is kept."""
+    router = APIRouter()
+
+    @router.post("/photo")
+    async def photo(
+        request: Request, name: str = "photo", weights: str | None = None, detector: str | None = None
+    ) -> dict[str, Any]:
+        data = await read_body(request)
+
+        def answer() -> dict[str, Any]:
+            return read_photo(data, analyzers.get(weights, detector)).as_answer(name)
+
+        return await run_in_threadpool(answer)
+
+    return router
+
+
+def _scale(face: Face, factor: float) -> Face:
+    detection = replace(face.detection, box=face.detection.box.scale(factor), landmarks=None)
+    return replace(face, detection=detection)
+
+
+def _as_csv(faces: list[Face], name: str) -> str:
+    rows = face_rows(faces, name)
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return text.getvalue()
+
+
+def build(_: Analyzers) -> None:
+    """Lay the tab out."""
+    add_part("photo")
+
+
+TAB: Final = Tab("Photo", build, routes)
