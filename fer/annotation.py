@@ -24,11 +24,13 @@ class FaceAnnotator:
         scale: Makes lines and letters larger or smaller than what fits the image by itself.
         turned_above: In-plane turn in degrees from which a box is drawn turned.
         with_confidence: Whether the percentage is written after the expression.
+        numbered: Whether a number goes before it: the person's in a stream, else the place in the list.
     """
 
     scale: float = 1.0
     turned_above: float = 8.0
     with_confidence: bool = True
+    numbered: bool = False
 
     def annotate(self, image: RgbImage, faces: Sequence[Face]) -> RgbImage:
         """A copy of the image with every face drawn on it; the image itself stays as it is.
@@ -45,24 +47,26 @@ class FaceAnnotator:
             outline = _rounded_outline(face.detection, self.turned_above)
             cv2.polylines(canvas, [outline], True, _OUTLINE, thickness + 2, cv2.LINE_AA, shift=4)
             cv2.polylines(canvas, [outline], True, line, thickness, cv2.LINE_AA, shift=4)
-        for face in reversed(faces):
-            self._write_label(canvas, face)
+        for index, face in reversed(list(enumerate(faces))):
+            self._write_label(canvas, face, self.text(face, index + 1))
         return canvas
 
-    def text(self, face: Face) -> str:
-        """What is written beside a face, such as ``Happy 93 %`` or ``Unsure: sad 34 %``."""
+    def text(self, face: Face, number: int = 1) -> str:
+        """What is written beside a face, such as ``Happy 93 %`` or ``2 · Unsure: sad 34 %``."""
         prediction = face.prediction
         word = prediction.emotion.display_name
         if prediction.is_unsure:
             word = f"Unsure: {word.lower()}"
+        if self.numbered:
+            word = f"{number if face.track_id is None else face.track_id} · {word}"
         return f"{word} {prediction.confidence:.0%}".replace("%", " %") if self.with_confidence else word
 
-    def _write_label(self, canvas: RgbImage, face: Face) -> None:
+    def _write_label(self, canvas: RgbImage, face: Face, text: str) -> None:
         height, width = canvas.shape[:2]
         size = round(self.scale * float(np.clip((height * width) ** 0.5 / 30, 11, 160)))
         box = face.detection.box
         colour = emotion_colour(face.prediction.emotion)
-        label = _label(self.text(face), size, colour, face.prediction.is_unsure)
+        label = _label(text, size, colour, face.prediction.is_unsure)
         top = box.top - label.shape[0] - size * 0.35
         if top < 0:  # no room above: inside the box, below the box where that would cover the face
             top = box.top + size * 0.35 if box.height > 4 * label.shape[0] else box.bottom + size * 0.35

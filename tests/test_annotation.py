@@ -69,6 +69,11 @@ def test_text(confidence, unsure_below, text):
     assert FaceAnnotator().text(face_at(0, 0, 9, 9, confidence=confidence, unsure_below=unsure_below)) == text
 
 
+@pytest.mark.parametrize(("track_id", "text"), [(None, "2 · Happy 90 %"), (7, "7 · Happy 90 %")])
+def test_numbered_text(track_id, text):
+    assert FaceAnnotator(numbered=True).text(face_at(0, 0, 9, 9, track_id=track_id), 2) == text
+
+
 def test_text_without_confidence():
     assert FaceAnnotator(with_confidence=False).text(face_at(0, 0, 9, 9)) == "Happy"
 

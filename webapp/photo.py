@@ -24,7 +24,7 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 """Larger files are refused: photos are smaller, and each is held in memory."""
 
 _SHOWN_SIDES: Final = (960, 1600)
-"""Longest side of the annotated picture that goes back: at least so that letters are sharp, at most a screenful."""
+"""Longest side of the annotated picture that goes back: large enough for sharp letters, at most a screenful."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class ReadPhoto:
         method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
         image = np.asarray(cv2.resize(self.image, (width, height), interpolation=method), dtype=np.uint8)
         faces = [_scale(face, factor) for face in self.faces]
-        return jpeg_address(FaceAnnotator().annotate(image, faces))
+        return jpeg_address(FaceAnnotator(numbered=len(faces) > 1).annotate(image, faces))
 
 
 def read_photo(data: bytes, analyzer: FaceAnalyzer) -> ReadPhoto:

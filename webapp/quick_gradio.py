@@ -10,7 +10,8 @@ def import_gradio() -> None:
     """Import Gradio without letting it write type stubs into its own folder.
 
     Gradio 6 parses the source of each of its 76 components while it is imported, to refresh ``.pyi`` files
-    that only editors read: 1.5 of 3.3 seconds, and a write into the environment. It skips what has no known file.
+    that only editors read: 1.5 of 3.3 seconds, and a write into the environment. It skips classes whose
+    file cannot be told.
     """
     find_file: Callable[[Any], str] = inspect.getfile
 
