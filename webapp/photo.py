@@ -24,7 +24,7 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 """Larger files are refused: photos are smaller, and each is held in memory."""
 
 _SHOWN_SIDES: Final = (960, 1600)
-"""Longest side of the annotated picture that goes back: large enough for sharp letters, at most a screenful."""
+"""Longest side of the annotated picture that goes back: enough for sharp letters, at most a screenful."""
 
 
 @dataclass(frozen=True, slots=True)
