@@ -1,6 +1,6 @@
 """Networks by name: crops of ``uint8`` pixels in, logits of every head out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -16,15 +16,21 @@ PIXEL_STD: Final = 0.255
 
 
 class Standardise(nn.Module):
-    """Turns pixels in [0, 255] into numbers around 0; part of the network so that no caller can differ."""
+    """Turns pixels in [0, 255] into numbers around 0; part of the network so that no caller can differ.
+
+    Args:
+        mean: Of pixels in [0, 1]; one number, or one a channel.
+        std: Their spread.
+    """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: float = PIXEL_MEAN, std: float = PIXEL_STD) -> None:
+    def __init__(self, mean: Sequence[float] = (PIXEL_MEAN,), std: Sequence[float] = (PIXEL_STD,)) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("std", torch.tensor(std))
+        for name, values in (("mean", mean), ("std", std)):
+            value = torch.tensor(values[0]) if len(values) == 1 else torch.tensor(values)[:, None, None]
+            self.register_buffer(name, value)
 
     def forward(self, crops: Tensor) -> Tensor:
         """Shape (N, C, H, W) in [0, 255], any number type."""
@@ -45,7 +51,6 @@ class ResidualBlock(nn.Module):
             self.shortcut = nn.Sequential(
                 nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
             )
-        nn.init.zeros_(self.normalise_2.weight)  # every block starts as its shortcut (Goyal et al. 2017)
 
     def forward(self, features: Tensor) -> Tensor:
         """Shape (N, in, H, W) to (N, out, H / stride, W / stride)."""
@@ -173,9 +178,12 @@ def load_network(path: Path, card: ModelCard) -> ExpressionNetwork:
     """
     from safetensors.torch import load_file  # noqa: PLC0415 - not part of the lite set
 
-    network = network_for(card)
+    network, state = network_for(card), load_file(path)
+    for name in ("mean", "std"):
+        if f"standardise.{name}" in state:  # one number or one a channel
+            setattr(network.standardise, name, torch.empty_like(state[f"standardise.{name}"]))
     try:
-        network.load_state_dict(load_file(path))
+        network.load_state_dict(state)
     except RuntimeError as error:
         raise WeightsMismatchError(
             f"{path} does not hold the tensors of {card.architecture} with outputs "

@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as transforms
 
-ROTATION_DEGREES: Final = 15.0
-SHIFT_SHARE: Final = 0.10
-SCALE_RANGE: Final = (0.82, 1.22)
+ROTATION_DEGREES: Final = 12.0
+SHIFT_SHARE: Final = 0.08
+SCALE_RANGE: Final = (0.85, 1.18)
 ASPECT_SHARE: Final = 0.05
-SHEAR_DEGREES: Final = 5.0
+SHEAR_DEGREES: Final = 3.0
 
 
 class Augmentation:
@@ -20,10 +20,11 @@ class Augmentation:
 
     Args:
         generator: On the device of the crops.
+        strength: Scales how often light, damage and covering happen, in [0, 1]; movement stays.
     """
 
-    def __init__(self, generator: torch.Generator) -> None:
-        self.generator = generator
+    def __init__(self, generator: torch.Generator, strength: float = 1.0) -> None:
+        self.generator, self.strength = generator, strength
         self.device = generator.device
 
     def __call__(self, crops: Tensor) -> Tensor:
@@ -47,7 +48,7 @@ class Augmentation:
 
     def _chosen(self, count: int, share: float) -> Tensor:
         """True for a random share, shape (N, 1, 1, 1)."""
-        return (self._uniform(count, 0, 1) < share)[:, None, None, None]
+        return (self._uniform(count, 0, 1) < share * self.strength)[:, None, None, None]
 
     def _move(self, pixels: Tensor) -> Tensor:
         """One affine map: mirror, turn, shift, scale, aspect, shear; edge pixels repeat."""
@@ -81,10 +82,11 @@ class Augmentation:
         equalised = transforms.equalize((pixels.clamp(0, 1) * 255).to(torch.uint8)).float() / 255
         pixels = torch.where(self._chosen(count, 0.2), equalised, pixels)
         gamma = torch.exp(self._uniform(count, math.log(0.6), math.log(1.6)))[:, None, None, None]
-        pixels = pixels.clamp(1e-4, 1) ** gamma
+        bent = pixels.clamp(1e-4, 1) ** gamma
+        pixels = torch.where(self._chosen(count, 0.8), bent, pixels)
         contrast = self._uniform(count, 0.6, 1.5)[:, None, None, None]
         mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
-        pixels = (pixels - mean) * contrast + mean
+        pixels = torch.where(self._chosen(count, 0.8), (pixels - mean) * contrast + mean, pixels)
         angle = self._uniform(count, 0, 2 * math.pi)[:, None, None, None]
         line = torch.linspace(-1, 1, side, device=self.device)
         slope = torch.cos(angle) * line[None, None, None, :] + torch.sin(angle) * line[None, None, :, None]

@@ -38,5 +38,5 @@ def fit_temperature(
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    optimizer.step(loss)  # type: ignore[no-untyped-call,arg-type]
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
     return float(log_temperature.detach().exp().clamp(0.2, 5.0))

@@ -34,6 +34,8 @@ class TrainConfig:
         class_balance: Strength of the inverse-frequency weights, in [0, 1]; 0 is off, 0.5 is square root.
         mixup: Beta parameter of mixup; 0 is off; off for the last 15 % of epochs.
         augment: Random transforms of the training split.
+        augment_strength: How often light, damage and covering happen, in [0, 1]; small networks and short
+            trainings want less.
         ema_decay: Decay of the averaged weights a step, 0 is off.
         early_stopping_patience: Epochs without a better validation figure before stopping; 0 is never.
         select_by: The validation figure that picks the best epoch.
@@ -64,6 +66,7 @@ class TrainConfig:
     class_balance: float = 0.0
     mixup: float = 0.0
     augment: bool = True
+    augment_strength: float = 0.5
     ema_decay: float = 0.999
     early_stopping_patience: int = 0
     select_by: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
@@ -94,6 +97,9 @@ class TrainConfig:
         _require(0 <= self.crowd_share <= 1, "crowd_share", self.crowd_share, "a value in [0, 1]")
         _require(0 <= self.class_balance <= 1, "class_balance", self.class_balance, "a value in [0, 1]")
         _require(0 <= self.mixup <= 2, "mixup", self.mixup, "a value in [0, 2]")
+        _require(
+            0 <= self.augment_strength <= 1, "augment_strength", self.augment_strength, "a value in [0, 1]"
+        )
         _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "a value in [0, 1)")
         _require(
             self.early_stopping_patience >= 0,

@@ -29,7 +29,7 @@ class SplitTensors:
 
     def batches(self, order: Tensor, batch_size: int) -> Iterator["SplitTensors"]:
         """Consecutive batches of the rows in ``order``; a last batch of one picture is left out."""
-        for rows in order.split(batch_size):
+        for rows in torch.split(order, batch_size):
             if len(rows) > 1:  # batch statistics need two
                 yield SplitTensors(
                     self.crops[rows],
@@ -136,7 +136,7 @@ def train_epoch(
 def predict(network: nn.Module, crops: Tensor, batch_size: int = 512) -> dict[str, Tensor]:
     """Logits by head for every crop, in order, in single precision, on the CPU."""
     network.eval()
-    parts = [network(batch) for batch in crops.split(batch_size)]
+    parts = [network(batch) for batch in torch.split(crops, batch_size)]
     return {head: torch.cat([part[head].float() for part in parts]).cpu() for head in parts[0]}
 
 

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fer.emotions import Emotion
 from fer.model_card import Preprocessing
 from training.config import TrainConfig
 from training.datasets import DatasetError, DecodedFaces, FaceTable, decode, read_tables
 from training.duplicates import drop_duplicates
-from training.targets import majority
+from training.targets import majority, was_voted
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def load_splits(config: TrainConfig, preprocessing: Preprocessing) -> Splits:
 
 def shown_truth(table: FaceTable) -> list[Emotion | None]:
     """What people would call each picture: the crowd's majority where there are votes, else the label."""
-    voted: NDArray[np.bool_] = (table.votes >= 0).all(axis=1)
+    voted = was_voted(table.votes)
     by_crowd = majority(np.where(voted[:, None], table.votes, 0))
     return [by_crowd[row] if voted[row] else table.labels[row] for row in range(len(table))]
 
@@ -90,7 +89,7 @@ def _draw_val(table: FaceTable, share: float, seed: int) -> list[str]:
     """Everything that is not ``test`` becomes ``train`` or ``val``, the same share of every class."""
     splits = ["test" if split == "test" else "train" for split in table.splits]
     generator = np.random.default_rng(seed)
-    for label in set(table.labels):
+    for label in sorted(set(table.labels), key=str):  # the order of a set differs from process to process
         rows = [row for row in range(len(table)) if table.labels[row] == label and splits[row] == "train"]
         if len(rows) > 1:
             for row in generator.permutation(rows)[: max(round(share * len(rows)), 1)]:

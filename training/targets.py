@@ -61,6 +61,11 @@ def majority(votes: NDArray[np.integer]) -> list[Emotion | None]:
     ]
 
 
+def was_voted(votes: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Which rows carry counts, shape (N,)."""
+    return np.asarray((votes >= 0).all(axis=1))
+
+
 def _without_single_votes(votes: NDArray[np.integer]) -> NDArray[np.int64]:
     if votes.ndim != 2 or votes.shape[1] != len(VOTE_WORDS):
         raise ValueError(f"expected votes of shape (N, {len(VOTE_WORDS)}), got {votes.shape}")
@@ -95,7 +100,7 @@ def crowd_targets(
         else:
             shares[row, names.index(label) if label in names else other] = 1
     if votes is not None:
-        voted = (votes >= 0).all(axis=1)
+        voted = was_voted(votes)
         counts = _without_single_votes(np.where(voted[:, None], votes, 0))
         columns = [names.index(meaning) if meaning in names else other for meaning in VOTE_MEANINGS]
         from_votes = np.zeros_like(shares)

@@ -198,7 +198,7 @@ class _Training:
 
         generator = torch.Generator(self.device)
         generator.manual_seed((self.config.seed * 100_003 + epoch) * 1009 + self.workers.rank)
-        return Augmentation(generator)
+        return Augmentation(generator, self.config.augment_strength)
 
     def _mixup(self, epoch: int) -> Callable[[SplitTensors], SplitTensors] | None:
         alpha = self.config.mixup

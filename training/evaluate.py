@@ -1,0 +1,148 @@
+"""Entry point: from weights and labelled faces to a report."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer.analysis import find_weights
+from fer.classification import EmotionClassifier, Engine
+from fer.emotions import SIX_EMOTIONS, Emotion
+from fer.model_card import UnknownModelError, WeightsMismatchError
+from training.datasets import DatasetError, DecodedFaces, decode, read_table
+from training.metrics import RESAMPLE_COUNT, report_head
+from training.splits import data_hash
+from training.targets import majority, was_voted
+
+_BATCH_SIZE = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateOptions:
+    """What to judge on what.
+
+    Attributes:
+        weights: A weights folder, or a name under ``weights/``.
+        data: A folder of class folders, a FER2013 CSV or a parquet file, with faces already cropped.
+        split: The split to judge on; everything when none is named.
+        head: A head of the card; its default when none is named.
+        votes: Take the crowd's majority as the label.
+        classes: ``six`` judges the six expressions, ``head`` all expressions of the head.
+        inset: Share to cut off on each side of data that frames faces wider than FER2013.
+        engine: ``onnx`` as it ships, ``torch`` on CUDA where there is a card.
+        json: Print one JSON object instead of a table.
+    """
+
+    weights: str
+    data: Path
+    split: Literal["train", "val", "test"] | None = None
+    head: str | None = None
+    votes: bool = False
+    classes: Literal["six", "head"] = "six"
+    inset: float = 0.0
+    engine: Engine = "onnx"
+    json: bool = False
+
+
+def evaluate(options: EvaluateOptions) -> dict[str, Any]:
+    """Judge weights on a data set.
+
+    Raises:
+        UnknownModelError: No such weights or head.
+        WeightsMismatchError: The weights do not belong to their card.
+        DatasetError: The data cannot be used.
+    """
+    classifier = EmotionClassifier(find_weights(options.weights), engine=options.engine, head=options.head)
+    table = read_table(options.data)
+    if options.split is not None:
+        table = table.split(options.split)
+        if not len(table):
+            raise DatasetError(f"the split {options.split!r} of {options.data} is empty")
+    faces = decode(table, classifier.card.preprocessing, options.inset)
+    truth = true_labels(faces, votes=options.votes)
+    labels = SIX_EMOTIONS if options.classes == "six" else classifier.head.emotions
+    try:
+        report = report_head(
+            classify_all(classifier, faces.crops),
+            classifier.head.labels,
+            truth,
+            labels=labels,
+            resample_count=RESAMPLE_COUNT,
+        )
+    except ValueError as error:
+        raise DatasetError(f"{options.data}: {error}") from error
+    return report | {
+        "weights": classifier.card.name,
+        "head": classifier.head.name,
+        "data": options.data.name,
+        "data_sha256": data_hash(options.data),
+        "split": options.split or "all",
+        "votes": options.votes,
+        "unreadable": list(faces.problems),
+    }
+
+
+def true_labels(faces: DecodedFaces, *, votes: bool) -> list[Emotion | None]:
+    """The data set's labels, or the crowd's majority.
+
+    Raises:
+        DatasetError: Votes are asked for and there are none.
+    """
+    if not votes:
+        return list(faces.table.labels)
+    if not faces.table.has_votes:
+        raise DatasetError("expected columns votes_neutral … votes_nf for --votes, the data has none")
+    voted = was_voted(faces.table.votes)
+    by_crowd = majority(np.where(voted[:, None], faces.table.votes, 0))
+    return [label if has else None for label, has in zip(by_crowd, voted, strict=True)]
+
+
+def classify_all(classifier: EmotionClassifier, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The head's probabilities of every prepared crop, in batches."""
+    parts = [
+        classifier.probabilities(crops[start : start + _BATCH_SIZE])
+        for start in range(0, len(crops), _BATCH_SIZE)
+    ]
+    return np.concatenate(parts) if parts else np.empty((0, len(classifier.head.labels)), dtype=np.float32)
+
+
+def format_report(report: dict[str, Any]) -> str:
+    """The report as a table for people."""
+    lines = [
+        f"{report['weights']}, head {report['head']}, on {report['data']} ({report['split']}"
+        f"{', crowd majority' if report['votes'] else ''})",
+        f"{report['count']} faces, {report['skipped']} without one of the labels left out",
+        f"accuracy {report['accuracy']:.3f}   balanced {report['balanced_accuracy']:.3f}   "
+        f"macro F1 {report['macro_f1']:.3f}   NLL {report['nll']:.3f}   ECE {report['ece']:.3f}",
+        "",
+        f"{'':<12}{'precision':>10}{'recall':>10}{'F1':>10}{'count':>8}",
+    ]
+    for name, row in report["per_class"].items():
+        lines.append(
+            f"{name:<12}{row['precision']:>10.3f}{row['recall']:>10.3f}{row['f1']:>10.3f}{row['count']:>8}"
+        )
+    lines += [f"left out: {problem}" for problem in report["unreadable"]]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line, judge, print; 1 with a sentence when something is missing."""
+    import tyro  # noqa: PLC0415 - the entry point alone needs it
+
+    options = tyro.cli(EvaluateOptions, args=arguments, prog="python -m training.evaluate")
+    try:
+        report = evaluate(options)
+    except (DatasetError, UnknownModelError, WeightsMismatchError, OSError) as error:
+        print(f"evaluation stopped: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(report) if options.json else format_report(report))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

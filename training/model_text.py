@@ -1,0 +1,111 @@
+"""The model card for people, written from the card and the stored report."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fer.emotions import OTHER, Emotion
+from fer.model_card import ModelCard
+
+KNOWN_DATA: Final[Mapping[str, str]] = {
+    "fer2013": (
+        "FER2013 (Goodfellow et al. 2013): grey 48×48 faces gathered by web search, labelled with seven "
+        "expressions; for research use. Where there are votes: FER+ (Barsoum et al. 2016), ten annotators a "
+        "picture, labels under the MIT licence."
+    ),
+    "expw": (
+        "ExpW, Expression in-the-Wild (Zhang et al. 2018): web photos, one label a face; for research use, "
+        "not for commercial use."
+    ),
+}
+"""What is known about data sets, by the start of their file names."""
+
+
+def describe_data(name: str) -> str:
+    """A sentence about a data file by its name."""
+    for start, text in KNOWN_DATA.items():
+        if name.lower().startswith(start):
+            return text
+    return "pictures of the person who trained this model"
+
+
+def model_card_text(card: ModelCard, report: Mapping[str, Any]) -> str:
+    """Markdown: use, data, results, calibration, limits, how to train it again."""
+    head = card.head()
+    shown = ", ".join(label.display_name for label in head.emotions)
+    heads = "; ".join(f"`{each.name}` ({', '.join(each.labels)})" for each in card.heads)
+    sections = [
+        f"# {card.name}",
+        card.description or f"Reads {shown} from the crop of a face.",
+        f"- Architecture: `{card.architecture}`, input {card.preprocessing.size}×{card.preprocessing.size} "
+        f"{card.preprocessing.colour}, see `fer/networks.py`\n"
+        f"- Heads: {heads}; "
+        f"shown to people: `{card.default_head}`\n"
+        f"- Licence: code and weights {card.licence}; the pictures they learned from are for research use, see below",
+        "## What it is for",
+        "Displays of mood, studies of recorded video, games, art, teaching: places where a wrong answer does no "
+        "harm and everybody in the picture knows. It names the expression a face shows. **Expressions are not "
+        "feelings**: people smile when they are sad.",
+        "**Not for** decisions about people: hiring, grading, policing, insurance, health. In the European "
+        "Union the AI Act prohibits inferring emotions at work and in education save for medical or safety reasons "
+        "(Article 5(1)(f)), and people must be told that such a system looks at them (Article 50(3)).",
+        "## What it learned from",
+        "\n".join(f"- `{data['name']}`: {describe_data(data['name'])}" for data in card.data_sets)
+        or "Not recorded.",
+        "## Results",
+        _results(report),
+        "## Confidence",
+        _confidence(report, head.unsure_below),
+        "## Limits",
+        "The pictures of the data sets come from the web and from search words; they show some ages, skin tones and "
+        "cultures far more often than others, and no results by group are known. Labels are noisy: people agree "
+        "with each other on about two thirds of FER2013. Fear is taken for surprise, and sadness for a neutral "
+        "face, more often than anything else. Profiles, hands before the mouth, strong shadows and faces below 24 "
+        "pixels are read badly.",
+        "## Train it again",
+        f"```\npython -m training.train --data DATA --architecture {card.architecture}\n"
+        "python -m training.export --run runs/RUN --tag TAG\n```\n"
+        "All settings, the history of every epoch and the full report lie in `run/`.",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _results(report: Mapping[str, Any]) -> str:
+    lines = [
+        f"Measured on the validation split (epoch {report.get('best_epoch', '?')}), which also chose the epoch. "
+        "Six expressions, 95 % intervals by bootstrap.",
+        "",
+        "| Head | Faces | Accuracy | Balanced | Macro F1 | NLL | ECE |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, head in report.get("heads", {}).items():
+        low, high = head.get("intervals_95", {}).get("accuracy", (float("nan"), float("nan")))
+        lines.append(
+            f"| `{name}` | {head['count']} | {head['accuracy']:.3f} ({low:.3f}–{high:.3f}) | "
+            f"{head['balanced_accuracy']:.3f} | {head['macro_f1']:.3f} | {head['nll']:.3f} | {head['ece']:.3f} |"
+        )
+    for name, head in report.get("heads", {}).items():
+        lines += ["", f"Head `{name}`, by expression:", "", "| | Precision | Recall | F1 | Faces |"]
+        lines.append("|---|---|---|---|---|")
+        for label, row in head["per_class"].items():
+            title = Emotion(label).display_name if label != OTHER else "Other"
+            lines.append(
+                f"| {title} | {row['precision']:.3f} | {row['recall']:.3f} | {row['f1']:.3f} | {row['count']} |"
+            )
+    return "\n".join(lines)
+
+
+def _confidence(report: Mapping[str, Any], unsure_below: float) -> str:
+    head = report.get("heads", {}).get(report.get("default_head", ""), {})
+    text = (
+        "One temperature a head was fitted on the validation split, so that of a hundred faces named with 80 % "
+        "confidence about eighty are right."
+    )
+    if unsure_below:
+        text += f" Below {unsure_below:.0%} the answer is called unsure: at least 90 % of the named faces are right."
+    rows = [
+        f"| {row['coverage']:.0%} | {row['accuracy']:.3f} | {row['confidence']:.2f} |"
+        for row in head.get("coverage_risk", ())
+    ]
+    if rows:
+        text += "\n\n| Most confident share | Accuracy | Confidence from |\n|---|---|---|\n" + "\n".join(rows)
+    return text
