@@ -40,6 +40,15 @@ class TrackingSettings:
     max_count: int = 64
 
 
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """Where a person should be by now, and for how long nobody saw them."""
+
+    track_id: int
+    detection: Detection
+    unseen_s: float
+
+
 class FaceTracker:
     """One stream's memory: gives each face its ``track_id`` and a steady prediction.
 
@@ -82,9 +91,12 @@ class FaceTracker:
         shown = [track.face(timestamp_s) for track in self._tracks if self._is_shown(track, timestamp_s)]
         return sorted(shown, key=lambda face: -face.detection.box.area)
 
-    def predict(self, timestamp_s: float) -> list[Detection]:
+    def predict(self, timestamp_s: float) -> list[Expectation]:
         """Where the people remembered should be at this time, the last seen first."""
-        return [track.predict(timestamp_s) for track in self._tracks]
+        return [
+            Expectation(track.track_id, track.predict(timestamp_s), timestamp_s - track.time_s)
+            for track in self._tracks
+        ]
 
     def reset(self) -> None:
         """Forget everybody; numbers are not used again."""
