@@ -2,13 +2,10 @@
 
 import logging
 import math
-import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -19,13 +16,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-from fer.analysis import find_weights
-from fer.model_card import WEIGHTS_FILE, Preprocessing, UnknownModelError, load_card
-from fer.networks import ExpressionNetwork, load_network
-from fer.version import VERSION
+from fer.model_card import Preprocessing, UnknownModelError
+from fer.networks import ExpressionNetwork
 from training.calibration import fit_temperature
 from training.config import TrainConfig
 from training.datasets import DatasetError, DecodedFaces
+from training.hardware import Workers, autocast_for, choose_device, describe_environment, join_workers
 from training.loop import SplitTensors, learning_rate_factor, mix, predict, train_epoch
 from training.metrics import report_head, restrict
 from training.run_files import state_of
@@ -41,6 +37,7 @@ from training.runs import (
     new_run_folder,
     read_run,
 )
+from training.setup import average_of, head_shares, initial_network, make_optimizer
 from training.splits import Splits, load_splits, shown_truth
 from training.targets import HEAD_LABELS, head_targets
 
@@ -64,20 +61,6 @@ class Progress:
     plateau_factor: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Workers:
-    """The processes of one training: one, or as many as ``torchrun`` started."""
-
-    rank: int = 0
-    count: int = 1
-    local_rank: int = 0
-
-    @property
-    def is_first(self) -> bool:
-        """Whether this process writes the run."""
-        return self.rank == 0
-
-
 def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> None:
     """Train a network and write the run directory.
 
@@ -90,16 +73,17 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> None:
         DatasetError: The data cannot be used.
         RunInUseError: Another process writes into the folder.
     """
-    workers = _join_workers(config)
-    device = _device(config, workers)
+    workers = join_workers(config)
+    device = choose_device(config, workers)
     if config.thread_count:
         torch.set_num_threads(config.thread_count)
     preprocessing = Preprocessing()
     splits = load_splits(config, preprocessing)
-    environment = _environment(device, workers, splits)
+    environment = describe_environment(device, workers, splits.summary)
     epochs_planned = config.epochs
     if not workers.is_first:
-        _Training(config, folder, splits, device, workers, None).fit(resume=resume)
+        with suppress(StopRequestedError):
+            _Training(config, folder, splits, device, workers, None).fit(resume=resume)
         return
     with RunWriter(folder, config.to_dict(), environment, epochs_planned) as writer:
         _Training(config, folder, splits, device, workers, writer).fit(resume=resume)
@@ -120,13 +104,13 @@ class _Training:
         self.config, self.folder, self.splits, self.device = config, folder, splits, device
         self.workers, self.writer = workers, writer
         torch.manual_seed(config.seed)
-        self.network = _initial_network(config).to(device).to(memory_format=torch.channels_last)
+        self.network = initial_network(config).to(device).to(memory_format=torch.channels_last)
         self.model: nn.Module = self.network
         if workers.count > 1:
             ids = [device.index] if device.type == "cuda" else None
             self.model = DistributedDataParallel(self.network, device_ids=ids)
-        self.averaged = AveragedModel(self.network, avg_fn=_average(config.ema_decay), use_buffers=True)
-        self.optimizer = _optimizer(self.network, config)
+        self.averaged = AveragedModel(self.network, avg_fn=average_of(config.ema_decay), use_buffers=True)
+        self.optimizer = make_optimizer(self.network, config)
         self.train_split = _tensors(splits.train, config.heads, device, config.class_balance)
         self.val_crops = torch.from_numpy(splits.val.crops).to(device)
         self.val_truth = {
@@ -134,7 +118,7 @@ class _Training:
             for head in config.heads
         }
         self.progress = Progress()
-        self.autocast = _autocast(config, device)
+        self.autocast = autocast_for(config, device)
         self.step_count = max(math.ceil(len(self.train_split) / workers.count / config.batch_size), 1)
         self.stop_wanted = False
 
@@ -165,6 +149,8 @@ class _Training:
         # Seeds depend on the epoch alone, so that a resumed training draws what an unbroken one would.
         torch.manual_seed(config.seed * 100_003 + epoch)
         order = torch.randperm(len(self.train_split)).to(self.device)
+        # Every process takes the same number of steps, or they would wait for each other for ever.
+        order = order[: len(order) // self.workers.count * self.workers.count]
         order = order[self.workers.rank :: self.workers.count]
         loss = train_epoch(
             self.model,
@@ -172,7 +158,7 @@ class _Training:
             order,
             config.batch_size,
             self.optimizer,
-            head_shares=_head_shares(config),
+            head_shares=head_shares(config),
             autocast=self.autocast,
             augment=self._augmentation(epoch) if config.augment else None,
             mixup=self._mixup(epoch),
@@ -299,7 +285,7 @@ class _Training:
         """Judge the best epoch on the validation split, after fitting the temperatures there."""
         from safetensors.torch import load_file  # noqa: PLC0415 - only the first process reports
 
-        network = _initial_network(self.config)
+        network = initial_network(self.config)
         network.load_state_dict(load_file(self.folder / BEST_FILE))
         logits = predict(network.to(self.device), self.val_crops)
         heads: dict[str, Any] = {}
@@ -320,54 +306,6 @@ class _Training:
                 "heads": heads,
             }
         )
-
-
-def _initial_network(config: TrainConfig) -> ExpressionNetwork:
-    output_counts = {head: len(HEAD_LABELS[head]) for head in config.heads}
-    network = ExpressionNetwork(config.architecture, output_counts, dropout=config.dropout)
-    if config.initial_weights:
-        folder = find_weights(config.initial_weights)
-        card = load_card(folder)
-        if card.architecture != config.architecture or not set(config.heads) <= {h.name for h in card.heads}:
-            raise UnknownModelError(
-                f"expected weights of {config.architecture} with heads {', '.join(config.heads)}, "
-                f"{folder} is {card.architecture} with {', '.join(head.name for head in card.heads)}"
-            )
-        state = load_network(folder / WEIGHTS_FILE, card).state_dict()
-        network.load_state_dict({name: state[name] for name in network.state_dict()})
-        for temperature in network.temperatures.values():
-            temperature.data.fill_(1.0)
-    return network
-
-
-def _optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},  # biases, normalisation
-    ]
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9, nesterov=True)
-    if config.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=config.learning_rate)
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
-
-
-def _average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """Exponential average that follows quickly at first, so that short trainings gain from it too."""
-
-    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        share = min(decay, (1 + int(count)) / (10 + int(count)))
-        return averaged * share + current * (1 - share)
-
-    return average
-
-
-def _head_shares(config: TrainConfig) -> dict[str, float]:
-    if len(config.heads) == 1 or "crowd" not in config.heads:
-        return {head: 1 / len(config.heads) for head in config.heads}
-    rest = (1 - config.crowd_share) / (len(config.heads) - 1)
-    return {head: config.crowd_share if head == "crowd" else rest for head in config.heads}
 
 
 def _tensors(
@@ -410,61 +348,6 @@ def _save_mistakes(
         name=np.array([faces.table.names[row] for row in wrong]),
     )
     temporary.replace(path)
-
-
-def _device(config: TrainConfig, workers: Workers) -> torch.device:
-    if config.device == "cpu" or (config.device == "auto" and not torch.cuda.is_available()):
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise ValueError("expected a CUDA card for device 'cuda', found none; choose 'cpu' or 'auto'")
-    torch.backends.cudnn.benchmark = True
-    torch.cuda.set_device(workers.local_rank)
-    return torch.device("cuda", workers.local_rank)
-
-
-def _autocast(config: TrainConfig, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
-    """bfloat16 where the hardware multiplies it fast: CUDA cards, and processors with AVX512-BF16 or AMX."""
-    fast = device.type == "cuda" or bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
-    if config.precision == "bfloat16" or (config.precision == "auto" and fast):
-        return lambda: torch.autocast(device.type, torch.bfloat16)
-    return nullcontext
-
-
-def _join_workers(config: TrainConfig) -> Workers:
-    """One process alone, or those that ``torchrun`` started."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1:
-        return Workers()
-    use_cuda = config.device != "cpu" and torch.cuda.is_available()
-    if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if use_cuda else "gloo")
-    return Workers(int(os.environ["RANK"]), count, int(os.environ.get("LOCAL_RANK", "0")))
-
-
-def _environment(device: torch.device, workers: Workers, splits: Splits) -> dict[str, Any]:
-    card = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
-    return {
-        "version": VERSION,
-        "commit": _commit(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "platform": platform.platform(),
-        "device": device.type,
-        "device_name": card,
-        "process_count": workers.count,
-        "thread_count": torch.get_num_threads(),
-        "data": dict(splits.summary),
-    }
-
-
-def _commit() -> str:
-    """The commit of the code, with a mark when files differ from it; empty outside a repository."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,91 @@
+"""What a training runs on: processes, device, precision, and a description of them."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fer.version import VERSION
+from training.config import TrainConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """The processes of one training: one, or as many as ``torchrun`` started."""
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes the run."""
+        return self.rank == 0
+
+
+def choose_device(config: TrainConfig, workers: Workers) -> torch.device:
+    """The device of this process.
+
+    Raises:
+        ValueError: CUDA is asked for and there is no card.
+    """
+    if config.device == "cpu" or (config.device == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ValueError("expected a CUDA card for device 'cuda', found none; choose 'cpu' or 'auto'")
+    torch.backends.cudnn.benchmark = True
+    torch.cuda.set_device(workers.local_rank)
+    return torch.device("cuda", workers.local_rank)
+
+
+def autocast_for(config: TrainConfig, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
+    """bfloat16 where the hardware multiplies it fast: CUDA cards, and processors with AVX512-BF16 or AMX."""
+    fast = device.type == "cuda" or bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+    if config.precision == "bfloat16" or (config.precision == "auto" and fast):
+        return lambda: torch.autocast(device.type, torch.bfloat16)
+    return nullcontext
+
+
+def join_workers(config: TrainConfig) -> Workers:
+    """One process alone, or those that ``torchrun`` started."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        return Workers()
+    use_cuda = config.device != "cpu" and torch.cuda.is_available()
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if use_cuda else "gloo")
+    return Workers(int(os.environ["RANK"]), count, int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def describe_environment(device: torch.device, workers: Workers, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Versions, device, commit, and what is known about the data, as stored in a run directory."""
+    card = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
+    return {
+        "version": VERSION,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "device": device.type,
+        "device_name": card,
+        "process_count": workers.count,
+        "thread_count": torch.get_num_threads(),
+        "data": dict(data),
+    }
+
+
+def _commit() -> str:
+    """The commit of the code, with a mark when files differ from it; empty outside a repository."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

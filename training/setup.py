@@ -1,0 +1,67 @@
+"""Network and optimizer as a training's settings ask for them."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from fer.analysis import find_weights
+from fer.model_card import WEIGHTS_FILE, UnknownModelError, load_card
+from fer.networks import ExpressionNetwork, load_network
+from training.config import TrainConfig
+from training.targets import HEAD_LABELS
+
+
+def initial_network(config: TrainConfig) -> ExpressionNetwork:
+    """The network with random weights, or with those that the settings name.
+
+    Raises:
+        UnknownModelError: The named weights are missing, or belong to another architecture or other heads.
+    """
+    output_counts = {head: len(HEAD_LABELS[head]) for head in config.heads}
+    network = ExpressionNetwork(config.architecture, output_counts, dropout=config.dropout)
+    if config.initial_weights:
+        folder = find_weights(config.initial_weights)
+        card = load_card(folder)
+        if card.architecture != config.architecture or not set(config.heads) <= {h.name for h in card.heads}:
+            raise UnknownModelError(
+                f"expected weights of {config.architecture} with heads {', '.join(config.heads)}, "
+                f"{folder} is {card.architecture} with {', '.join(head.name for head in card.heads)}"
+            )
+        state = load_network(folder / WEIGHTS_FILE, card).state_dict()
+        network.load_state_dict({name: state[name] for name in network.state_dict()})
+        for temperature in network.temperatures.values():
+            temperature.data.fill_(1.0)
+    return network
+
+
+def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """The optimizer; weight decay spares biases and normalisation."""
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},  # biases, normalisation
+    ]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9, nesterov=True)
+    if config.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=config.learning_rate)
+    return torch.optim.AdamW(groups, lr=config.learning_rate)
+
+
+def average_of(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """Exponential average that follows quickly at first, so that short trainings gain from it too."""
+
+    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        share = min(decay, (1 + int(count)) / (10 + int(count)))
+        return averaged * share + current * (1 - share)
+
+    return average
+
+
+def head_shares(config: TrainConfig) -> dict[str, float]:
+    """The weight of each head in the loss; they add up to 1."""
+    if len(config.heads) == 1 or "crowd" not in config.heads:
+        return {head: 1 / len(config.heads) for head in config.heads}
+    rest = (1 - config.crowd_share) / (len(config.heads) - 1)
+    return {head: config.crowd_share if head == "crowd" else rest for head in config.heads}
