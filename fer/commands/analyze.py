@@ -1,8 +1,8 @@
 """``python -m fer PATH…``: hands pictures, folders and videos to what reads them."""
 
 from fer.commands import CommandError
-from fer.commands.options import read_options
-from fer.commands.pictures import run_pictures
+from fer.commands.options import AnalyzeOptions, read_options
+from fer.video.frames import is_video_name
 
 
 def run_analyze(words: list[str]) -> int:
@@ -16,4 +16,25 @@ def run_analyze(words: list[str]) -> int:
         raise CommandError("expected a picture, a folder or a video, got nothing; see 'python -m fer --help'")
     if options.workers < 1:
         raise CommandError(f"expected at least one worker, got {options.workers}")
+    if any(is_video_name(path) and not path.is_dir() for path in options.paths):
+        from fer.commands.video import run_video  # noqa: PLC0415 - loads what pictures do not need
+
+        return run_video(options)
+    _refuse_video_options(options)
+    from fer.commands.pictures import run_pictures  # noqa: PLC0415
+
     return run_pictures(options)
+
+
+def _refuse_video_options(options: AnalyzeOptions) -> None:
+    asked = {
+        "--output": options.output,
+        "--timeline": options.timeline,
+        "--every": options.every,
+        "--raw": options.raw,
+    }
+    for name, value in asked.items():
+        if value:
+            raise CommandError(
+                f"{name} is for a video, and {options.paths[0]} does not end like one (.mp4, .mov, .mkv, …)"
+            )

@@ -23,12 +23,16 @@ class AnalyzeOptions:
         paths: Pictures, folders, or one video.
         weights: Name of weights that come along, or path of a weights folder.
         detector: Name of a face detector: auto, haar, yunet.
-        json: Print one JSON object a picture.
-        csv: Write a table of the faces as CSV.
-        parquet: Write a table of the faces as Parquet; pictures that are in it are not read again.
-        recursive: Read the folders below a folder, too.
-        workers: Processes that share the pictures.
-        engine: Where the workers run; ray uses a Ray cluster that is running.
+        json: Print one JSON object a picture, or a frame with a face.
+        csv: Write a table of the faces as CSV; for a video one row for each face in each frame.
+        parquet: Write it as Parquet; pictures that are in it are not read again.
+        recursive: Folders: read those below, too.
+        workers: Folders: processes that share the pictures.
+        engine: Folders: where the workers run; ray uses a Ray cluster that is running.
+        output: Video: write an annotated copy, with its sound.
+        timeline: Video: write the timeline as .csv, .json, .parquet, .srt (subtitles) or .svg (chart).
+        every: Video: look at a frame every so many seconds; 0 looks at every frame.
+        raw: Video: each frame's own answer, without steadying it over time.
     """
 
     paths: tyro.conf.Positional[tuple[Path, ...]] = ()
@@ -40,6 +44,10 @@ class AnalyzeOptions:
     recursive: Flag = False
     workers: int = 1
     engine: Literal["local", "ray"] = "local"
+    output: File = None
+    timeline: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE")] = ()
+    every: float = 0.0
+    raw: Flag = False
 
 
 def read_options(words: list[str]) -> AnalyzeOptions:

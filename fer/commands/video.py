@@ -1,0 +1,181 @@
+"""A recorded video: a summary, a timeline, an annotated copy."""
+
+import json
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+from tqdm import tqdm
+
+from fer.commands import CommandError, terminable
+from fer.commands.options import AnalyzeOptions
+from fer.faces import Face
+from fer.picture_records import AnalyzerRecipe
+from fer.reports import faces_to_dict
+from fer.smoothing import Steadiness
+from fer.timeline import Summary, Timeline
+from fer.timeline_export import WRITERS, write_timeline
+from fer.video import Frame, UnreadableVideoError, UnwritableVideoError, VideoFile
+from fer.video.writing import OUTPUT_SUFFIXES
+from fer.video_analysis import analyze_video
+
+_LARGE: Final = 4096 * 2304
+_AS_IT_IS: Final = Steadiness(time_constant_s=0.0, switch_lead=0.0, switch_after_s=0.0)
+
+
+def run_video(options: AnalyzeOptions) -> int:
+    """Look at one video; say what was seen, write what was asked for.
+
+    Raises:
+        CommandError: Words that do not go together, a video that cannot be read, an unwritable file.
+    """
+    path = _the_video(options)
+    files = _timeline_files(options)
+    _check_outputs(path, options.output, files)
+    analyzer = AnalyzerRecipe(options.weights, options.detector, live=True).build()
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(terminable())
+            video = stack.enter_context(VideoFile(path))
+            _warn_of_size(video)
+            watcher = stack.enter_context(_Watcher(path, video, options.json))
+            timeline = analyze_video(
+                analyzer,
+                video,
+                output=options.output,
+                every_s=options.every,
+                steadiness=_AS_IT_IS if options.raw else None,
+                thread_count=os.cpu_count() or 1,
+                watcher=watcher,
+            )
+        for file in files:
+            write_timeline(timeline, file)
+    except (UnreadableVideoError, UnwritableVideoError) as error:
+        raise CommandError(str(error)) from error
+    except OSError as error:
+        raise CommandError(f"the timeline cannot be written ({error.strerror or error})") from error
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        return 130
+    _warn_of_damage(video, timeline)
+    if not options.json:
+        print("\n".join(summary_lines(path, timeline)))
+    return 0
+
+
+def summary_lines(path: Path, timeline: Timeline) -> list[str]:
+    """What was seen, for people: the video, then each person."""
+    summaries = timeline.summaries()
+    start = f"{path}: {timeline.frame_count:,} frames, {timeline.end_s:.1f} s"
+    if not summaries:
+        return [f"{start}, no face found"]
+    people = summaries[1:]
+    return [
+        f"{start}, {len(people)} {'person' if len(people) == 1 else 'people'}",
+        *(_person_line(path, person) for person in people),
+    ]
+
+
+def _person_line(path: Path, person: Summary) -> str:
+    ranked = sorted(person.shares.items(), key=lambda item: -item[1])
+    shares = ", ".join(f"{emotion.value} {100 * share:.0f} %" for emotion, share in ranked if share >= 0.005)
+    changes = "1 change" if person.change_count == 1 else f"{person.change_count} changes"
+    return (
+        f"{path}: person {person.track_id}, {person.start_s:.1f} to {person.end_s:.1f} s: {shares} "
+        f"({changes}, mean confidence {100 * person.mean_confidence:.0f} %)"
+    )
+
+
+class _Watcher:
+    """Shows how far it is, and prints frames where JSON is wanted."""
+
+    def __init__(self, path: Path, video: VideoFile, as_json: bool) -> None:
+        self._path = path
+        self._as_json = as_json
+        self._bar = tqdm(
+            total=video.info.duration_s and round(video.info.duration_s, 2),
+            unit=" s",
+            disable=not sys.stderr.isatty(),
+            leave=False,
+            bar_format=None
+            if video.info.duration_s is None
+            else "{l_bar}{bar}| {n:.0f}/{total:.0f} s [{remaining} left]",
+        )
+
+    def __enter__(self) -> "_Watcher":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def __call__(self, frame: Frame, faces: list[Face]) -> None:
+        self._bar.update(frame.timestamp_s - self._bar.n)
+        if self._as_json and faces:
+            tqdm.write(json.dumps(frame_record(self._path, frame, faces)), file=sys.stdout)
+
+
+def frame_record(path: Path, frame: Frame, faces: list[Face]) -> dict[str, Any]:
+    """One frame as the object that ``--json`` prints: a picture's, with ``timestamp_s``."""
+    height, width = frame.image.shape[:2]
+    record = faces_to_dict(faces, width, height, str(path))
+    return {"path": record.pop("path"), "timestamp_s": frame.timestamp_s} | record
+
+
+def _the_video(options: AnalyzeOptions) -> Path:
+    if len(options.paths) != 1:
+        raise CommandError(f"expected one video a call and nothing beside it, got {len(options.paths)} paths")
+    if options.every < 0:
+        raise CommandError(f"expected --every of at least 0 seconds, got {options.every:g}")
+    if options.workers != 1 or options.engine != "local":
+        raise CommandError(
+            "--workers and --engine are for folders of pictures; a video uses all cores by itself"
+        )
+    return options.paths[0]
+
+
+def _timeline_files(options: AnalyzeOptions) -> list[Path]:
+    for file in options.timeline:
+        if file.suffix.lower() not in WRITERS:
+            raise CommandError(f"expected a --timeline that ends in {', '.join(WRITERS)}, got {file}")
+    for name, suffix in (("csv", ".csv"), ("parquet", ".parquet")):
+        asked = getattr(options, name)
+        if asked is not None and asked.suffix.lower() != suffix:
+            raise CommandError(f"expected a --{name} that ends in {suffix} for a video, got {asked}")
+    return [file for file in (options.csv, options.parquet, *options.timeline) if file is not None]
+
+
+def _check_outputs(path: Path, output: Path | None, files: list[Path]) -> None:
+    """Refuse before hours of work what cannot be written after them."""
+    if output is not None and output.suffix.lower() not in OUTPUT_SUFFIXES:
+        raise CommandError(f"expected an --output that ends in .mp4, .mov or .mkv, got {output}")
+    for file in [*files, *([] if output is None else [output])]:
+        if file.exists() and path.exists() and file.samefile(path):
+            raise CommandError(f"{file} is the video itself; name another file to write")
+        if file.is_dir():
+            raise CommandError(f"{file} is a folder; name a file to write")
+        if not os.access(file.parent, os.W_OK):
+            reason = "may not be written by this user" if file.parent.is_dir() else "does not exist"
+            raise CommandError(f"{file} cannot be written: the folder {file.parent} {reason}")
+
+
+def _warn_of_size(video: VideoFile) -> None:
+    info = video.info
+    if info.width * info.height > _LARGE:
+        print(
+            f"{video.path} has frames of {info.width}×{info.height} pixels, which takes long; "
+            f"'ffmpeg -i {video.path} -vf scale=1920:-2 smaller.mp4' makes a faster copy",
+            file=sys.stderr,
+        )
+
+
+def _warn_of_damage(video: VideoFile, timeline: Timeline) -> None:
+    if video.skipped_count:
+        print(f"{video.path} is damaged; {video.skipped_count} packets were skipped", file=sys.stderr)
+    length_s = video.info.duration_s
+    if length_s is not None and timeline.end_s < 0.9 * length_s - 1:
+        print(
+            f"{video.path} is cut off: {timeline.end_s:.1f} of {length_s:.1f} s could be read",
+            file=sys.stderr,
+        )

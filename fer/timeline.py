@@ -1,0 +1,188 @@
+"""Expressions over time: one row for each face in each frame."""
+
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fer.emotions import Emotion
+from fer.faces import Face
+
+_CHUNK_ROWS: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What one person showed, or everybody together.
+
+    Attributes:
+        track_id: The person; None for everybody.
+        start_s: First sight.
+        end_s: Last sight.
+        seen_s: How long the face was visible, each frame counted until the next one; summed over people.
+        shares: Share of that time with each expression; sum 1.
+        change_count: How often the expression changed.
+        mean_confidence: Weighted by time.
+    """
+
+    track_id: int | None
+    start_s: float
+    end_s: float
+    seen_s: float
+    shares: dict[Emotion, float]
+    change_count: int
+    mean_confidence: float
+
+
+class Timeline:
+    """A table that grows by frames; kept in columns, about 70 bytes a row.
+
+    Args:
+        emotions: The probability columns.
+    """
+
+    def __init__(self, emotions: Sequence[Emotion]) -> None:
+        self.emotions = tuple(emotions)
+        self.frame_count = 0
+        self._times = array("d")  # of every frame, with faces or without
+        self._row_frames = array("l")
+        self._tracks = array("l")
+        self._labels = array("b")
+        self._numbers = array("f")  # box, score, other, confidence, probabilities
+
+    def __len__(self) -> int:
+        """Rows: faces in frames."""
+        return len(self._tracks)
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the table, in order."""
+        return ["timestamp_s", "frame", "track_id", "emotion", *self._number_columns]
+
+    @property
+    def _number_columns(self) -> list[str]:
+        fixed = ["left", "top", "right", "bottom", "score", "other", "confidence"]
+        return [*fixed, *(emotion.value for emotion in self.emotions)]
+
+    def add(self, faces: Sequence[Face], timestamp_s: float) -> None:
+        """Take in one frame.
+
+        Args:
+            faces: Tracked faces; an empty list counts as a frame without anybody.
+            timestamp_s: Later than the frame before.
+        """
+        if self._times and timestamp_s <= self._times[-1]:
+            raise ValueError(f"expected a time after {self._times[-1]} s, got {timestamp_s} s")
+        for face in faces:
+            prediction = face.prediction
+            self._row_frames.append(self.frame_count)
+            self._tracks.append(-1 if face.track_id is None else face.track_id)
+            self._labels.append(self.emotions.index(prediction.emotion))
+            by_emotion = prediction.by_emotion()
+            self._numbers.extend(face.detection.box.as_tuple())
+            self._numbers.extend((face.detection.score, prediction.other, prediction.confidence))
+            self._numbers.extend(by_emotion[emotion] for emotion in self.emotions)
+        self._times.append(timestamp_s)
+        self.frame_count += 1
+
+    @property
+    def end_s(self) -> float:
+        """The time of the last frame; 0 when there was none."""
+        return self._times[-1] if self._times else 0.0
+
+    def table(self, start: int = 0, stop: int | None = None) -> pd.DataFrame:
+        """The rows from ``start`` to ``stop``, by time; ``track_id`` is empty where there is none."""
+        rows = slice(start, len(self) if stop is None else stop)
+        frames = np.asarray(self._row_frames, dtype=np.int64)[rows]
+        tracks = pd.Series(np.asarray(self._tracks, dtype=np.int64)[rows], dtype="Int64")
+        numbers = np.asarray(self._numbers, dtype=np.float32).reshape(-1, len(self._number_columns))[rows]
+        words = np.array([emotion.value for emotion in self.emotions])
+        table = pd.DataFrame(numbers, columns=self._number_columns)
+        table.insert(0, "timestamp_s", np.asarray(self._times, dtype=np.float64)[frames])
+        table.insert(1, "frame", frames)
+        table.insert(2, "track_id", tracks.mask(tracks < 0))
+        table.insert(3, "emotion", words[np.asarray(self._labels, dtype=np.int64)[rows]])
+        return table
+
+    def chunks(self) -> Iterator[pd.DataFrame]:
+        """The table in pieces that fit any memory; at least one, empty where nothing was seen."""
+        for start in range(0, max(len(self), 1), _CHUNK_ROWS):
+            yield self.table(start, min(start + _CHUNK_ROWS, len(self)))
+
+    def resample(self, step_s: float) -> pd.DataFrame:
+        """Means over steps of time: one row for each step and person seen in it.
+
+        Args:
+            step_s: Length of a step.
+
+        Returns:
+            ``timestamp_s`` (start of the step), ``track_id``, ``emotion`` (of the largest mean),
+            ``confidence``, the mean probabilities, ``frame_count``.
+        """
+        if not step_s > 0:
+            raise ValueError(f"expected a step above 0 s, got {step_s}")
+        table = self.table()
+        words = [emotion.value for emotion in self.emotions]
+        table["timestamp_s"] = np.floor(table["timestamp_s"] / step_s + 1e-9) * step_s
+        groups = table.groupby(["timestamp_s", "track_id"], dropna=False)[words]
+        means = groups.mean()
+        if means.empty:
+            return pd.DataFrame(
+                columns=["timestamp_s", "track_id", "emotion", "confidence", *words, "frame_count"]
+            )
+        means.insert(0, "emotion", means[words].idxmax(axis=1))
+        means.insert(1, "confidence", means[words].max(axis=1))
+        means["frame_count"] = groups.size()
+        return means.reset_index()
+
+    def summaries(self) -> list[Summary]:
+        """Everybody together first, then each person in the order of appearance; empty without a face."""
+        if not len(self):
+            return []
+        tracks = np.asarray(self._tracks, dtype=np.int64)
+        order = list(dict.fromkeys(tracks.tolist()))
+        people = [self._summary(tracks == track, None if track < 0 else track) for track in order]
+        everybody = self._summary(np.ones(len(tracks), dtype=bool), None)
+        changes = sum(person.change_count for person in people)
+        return [
+            Summary(
+                None,
+                everybody.start_s,
+                everybody.end_s,
+                everybody.seen_s,
+                everybody.shares,
+                changes,
+                everybody.mean_confidence,
+            ),
+            *(person for person in people if person.track_id is not None),
+        ]
+
+    def frame_durations(self) -> NDArray[np.float64]:
+        """How long each frame is shown, in seconds; the last as long as frames usually are."""
+        gaps = np.diff(np.asarray(self._times, dtype=np.float64))
+        return np.append(gaps, float(np.median(gaps)) if len(gaps) else 0.0)
+
+    def _summary(self, chosen: NDArray[np.bool_], track_id: int | None) -> Summary:
+        frames = np.asarray(self._row_frames, dtype=np.int64)[chosen]
+        labels = np.asarray(self._labels, dtype=np.int64)[chosen]
+        confidence = np.asarray(self._numbers, dtype=np.float64).reshape(len(self), -1)[chosen, 6]
+        durations = self.frame_durations()
+        weights = durations[frames]
+        total = float(weights.sum())
+        if total == 0.0:  # a single frame
+            weights = np.ones(len(frames))
+        shares = np.bincount(labels, weights, len(self.emotions)) / weights.sum()
+        times = np.asarray(self._times, dtype=np.float64)[frames]
+        return Summary(
+            track_id,
+            float(times[0]),
+            float(times[-1]),
+            total,
+            {emotion: float(share) for emotion, share in zip(self.emotions, shares, strict=True)},
+            int(np.count_nonzero(np.diff(labels))),
+            float(np.average(confidence, weights=weights)),
+        )

@@ -1,0 +1,139 @@
+"""Frames of a recorded video, with the times at which they are shown."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import av
+
+from fer.images import MAX_PIXELS
+from fer.video.frames import Frame, UnreadableVideoError, VideoInfo, rgb_from_frame
+
+CONTAINERS: Final = (
+    "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,h264,hevc,m4v,mp3,wav,flac,aac"
+)
+"""Formats that hold their own data: a playlist could name other files of the machine, or addresses."""
+
+
+class VideoFile:
+    """A recorded video that is read once, frame after frame; a context manager for one thread.
+
+    Damaged packets are skipped; ``skipped_count`` says how many.
+
+    Args:
+        path: The file; its content counts, not its ending.
+
+    Raises:
+        UnreadableVideoError: Missing, no video, only sound, no frame, an unknown codec, or too large.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.skipped_count = 0
+        self._container = _open(self.path)
+        try:
+            self._stream = _picture_track(self._container, self.path)
+            self._start_s = (self._container.start_time or 0) / av.time_base
+            self._rate = float(self._stream.average_rate or self._stream.guessed_rate or 25)
+            self._pixel_aspect = float(self._stream.sample_aspect_ratio or 1) or 1.0
+            self._decoded = self._decode()
+            self._first = next(self._decoded, None)
+            if self._first is None:
+                raise UnreadableVideoError(f"{self.path} holds no frame that can be decoded; record it again")
+            self.info = self._describe(self._first)
+        except BaseException:
+            self._container.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._container.close()
+
+    def frames(self) -> Iterator[Frame]:
+        """Every frame, upright, with times that always increase; can be walked through once."""
+        last_s: float | None = None
+        frame, self._first = self._first, None
+        while frame is not None:
+            timestamp_s = None if frame.time is None else frame.time - self._start_s
+            if timestamp_s is None or (last_s is not None and timestamp_s <= last_s):
+                # No time, or one that steps back: the file is at fault, the frame is shown all the same.
+                timestamp_s = 0.0 if last_s is None else last_s + 1 / self._rate
+            last_s = timestamp_s
+            yield Frame(rgb_from_frame(frame, self._pixel_aspect), timestamp_s)
+            frame = next(self._decoded, None)
+
+    def _decode(self) -> Iterator[av.VideoFrame]:
+        packets = self._container.demux(self._stream)
+        while (packet := _next_packet(packets)) is not None:
+            try:
+                frames = packet.decode()
+            except av.EOFError:
+                return
+            except av.FFmpegError:
+                self.skipped_count += 1
+                continue
+            yield from frames
+
+    def _describe(self, first: av.VideoFrame) -> VideoInfo:
+        image = rgb_from_frame(first, self._pixel_aspect)
+        duration = self._container.duration
+        return VideoInfo(
+            width=image.shape[1],
+            height=image.shape[0],
+            duration_s=None if duration is None or duration <= 0 else duration / av.time_base,
+            frame_rate=None if self._stream.average_rate is None else float(self._stream.average_rate),
+            codec=self._stream.codec_context.name,
+            has_sound=bool(self._container.streams.audio),
+        )
+
+
+def _next_packet(packets: Iterator[Any]) -> Any:
+    """The next packet; None at the end, which may come in the middle of a truncated file."""
+    try:
+        return next(packets, None)
+    except av.FFmpegError:
+        return None
+
+
+def _open(path: Path) -> Any:
+    if not path.exists():
+        raise UnreadableVideoError(f"{path} does not exist")
+    if path.is_dir():
+        raise UnreadableVideoError(f"{path} is a folder, not a video")
+    try:
+        return av.open(
+            str(path),
+            metadata_errors="replace",
+            options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"},
+        )
+    except PermissionError as error:
+        raise UnreadableVideoError(f"{path} may not be read by this user") from error
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise UnreadableVideoError(
+            f"{path} is no video that can be read, or it was cut off while it was recorded; "
+            "expected MP4, MOV, MKV, WebM or AVI"
+        ) from error
+
+
+def _picture_track(container: Any, path: Path) -> Any:
+    """The first track of moving pictures; the cover of a song is none."""
+    cover = av.stream.Disposition.attached_pic
+    tracks = [stream for stream in container.streams.video if not stream.disposition & cover]
+    if not tracks:
+        raise UnreadableVideoError(f"{path} holds sound or data, but no picture track")
+    stream = tracks[0]
+    context = stream.codec_context
+    if context is None or not context.name or context.codec is None:
+        raise UnreadableVideoError(f"{path} is in a codec that cannot be decoded here; convert it to H.264")
+    if context.width * context.height > MAX_PIXELS:
+        raise UnreadableVideoError(
+            f"{path} has frames of {context.width}×{context.height} pixels; "
+            f"at most {MAX_PIXELS / 1e6:.0f} megapixels are read, scale it down first"
+        )
+    stream.thread_type = "AUTO"
+    return stream

@@ -1,0 +1,185 @@
+"""Frames written as an H.264 file that browsers play, with the sound of another file."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import av
+
+from fer.files import replaced
+from fer.video.files import CONTAINERS
+from fer.video.frames import Frame
+
+OUTPUT_SUFFIXES: Final = frozenset({".mp4", ".m4v", ".mov", ".mkv"})
+
+_CLOCK: Final = 90_000  # ticks a second: the frames keep their own times, whatever the frame rate
+_QUALITY: Final = "21"
+
+
+class UnwritableVideoError(OSError):
+    """A video that cannot be written."""
+
+
+class VideoWriter:
+    """Writes frames with their own times; a context manager for one thread.
+
+    The file appears under its name only when all went well.
+
+    Args:
+        path: Ends in .mp4, .m4v, .mov or .mkv.
+        frame_rate: What to tell players; the times of the frames are kept as they are.
+        sound_from: A video whose sound goes along; None for a silent one.
+
+    Raises:
+        UnwritableVideoError: Another ending, or a place that cannot be written.
+    """
+
+    def __init__(self, path: Path, frame_rate: float | None = None, sound_from: Path | None = None) -> None:
+        if path.suffix.lower() not in OUTPUT_SUFFIXES:
+            raise UnwritableVideoError(f"expected an output that ends in .mp4, .mov or .mkv, got {path}")
+        self.path = path
+        self._rate = Fraction(frame_rate or 25).limit_denominator(1001)
+        self._stack = ExitStack()
+        self._stream: Any = None
+        self._last_tick = -1
+        try:
+            temporary = self._stack.enter_context(replaced(path))
+            temporary.touch()  # FFmpeg opens it with the first frame only
+            self._container = self._stack.enter_context(
+                av.open(str(temporary), "w", options={"movflags": "+faststart"})
+            )
+            self._sound = None if sound_from is None else _Sound(sound_from, self._container, self._stack)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            self._stack.__exit__(type(error), error, error.__traceback__)
+            raise _unwritable(path, error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Finish the file, or take it away where something went wrong."""
+        try:
+            if error is None:
+                self._finish()
+        except (av.FFmpegError, OSError) as problem:
+            self._stack.__exit__(type(problem), problem, problem.__traceback__)
+            raise _unwritable(self.path, problem) from problem
+        try:
+            self._stack.__exit__(kind, error, trace)
+        except (av.FFmpegError, OSError) as problem:
+            if problem is error:
+                raise
+            raise _unwritable(self.path, problem) from problem
+
+    def write(self, frame: Frame) -> None:
+        """Add a frame; the first one sets the size, an odd last row or column is left out.
+
+        Raises:
+            UnwritableVideoError: The disk is full, or the sizes differ.
+        """
+        height, width = frame.image.shape[0] & ~1, frame.image.shape[1] & ~1
+        try:
+            if self._stream is None:
+                self._stream = self._open_stream(max(width, 2), max(height, 2))
+            tick = max(round(frame.timestamp_s * _CLOCK), self._last_tick + 1)
+            picture = av.VideoFrame.from_ndarray(frame.image[: self._stream.height, : self._stream.width])
+            picture.pts, picture.time_base = tick, Fraction(1, _CLOCK)
+            self._last_tick = tick
+            if self._sound is not None:
+                self._sound.write_until(frame.timestamp_s)
+            self._container.mux(self._stream.encode(picture))
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise _unwritable(self.path, error) from error
+
+    def _open_stream(self, width: int, height: int) -> Any:
+        stream = self._container.add_stream("libx264", rate=self._rate)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, _CLOCK)
+        stream.options = {"crf": _QUALITY, "preset": "veryfast"}
+        return stream
+
+    def _finish(self) -> None:
+        if self._stream is None:
+            raise OSError("no frame was written")
+        self._container.mux(self._stream.encode(None))
+        if self._sound is not None:
+            self._sound.write_until(None)
+
+
+class _Sound:
+    """The sound of a file on its way into another one: AAC as it is, anything else turned into AAC."""
+
+    def __init__(self, path: Path, output: Any, stack: ExitStack) -> None:
+        self._output = output
+        source: Any = stack.enter_context(
+            av.open(str(path), options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"})
+        )
+        self._start_s = (source.start_time or 0) / av.time_base
+        self._waiting: Any = None
+        if not source.streams.audio:
+            self._packets: Iterator[Any] = iter(())
+            return
+        track = source.streams.audio[0]
+        if track.codec_context.name == "aac":
+            self._stream = output.add_stream_from_template(track)
+            self._packets = self._copied(source, track)
+        else:
+            self._stream = output.add_stream("aac", rate=track.rate or 44_100, layout="stereo")
+            self._packets = self._encoded(source, track)
+
+    def write_until(self, time_s: float | None) -> None:
+        """Write what is heard up to a time; None for all that is left."""
+        while True:
+            packet = self._waiting or next(self._packets, None)
+            self._waiting = packet
+            if packet is None or (time_s is not None and float(packet.pts * packet.time_base) > time_s):
+                return
+            self._output.mux(packet)
+            self._waiting = None
+
+    def _copied(self, source: Any, track: Any) -> Iterator[Any]:
+        shift = round(self._start_s / track.time_base)
+        for packet in _intact(source.demux(track)):
+            if packet.pts is None or packet.dts is None:
+                continue
+            packet.pts -= shift
+            packet.dts -= shift
+            packet.stream = self._stream
+            yield packet
+
+    def _encoded(self, source: Any, track: Any) -> Iterator[Any]:
+        resampler = av.AudioResampler("fltp", "stereo", self._stream.rate)
+        start_ticks: int | None = None
+        for packet in _intact(source.demux(track)):
+            for frame in _decoded(packet):
+                for piece in resampler.resample(frame):
+                    if start_ticks is None and piece.pts is not None:
+                        start_ticks = round(self._start_s / (piece.time_base or 1))
+                    if piece.pts is not None:
+                        piece.pts -= start_ticks or 0
+                    yield from self._stream.encode(piece)
+        yield from self._stream.encode(None)
+
+
+def _decoded(packet: Any) -> list[Any]:
+    """A packet's sound; nothing where it is damaged."""
+    try:
+        return list(packet.decode())
+    except av.FFmpegError:
+        return []
+
+
+def _intact(packets: Iterator[Any]) -> Iterator[Any]:
+    """The packets up to the end, which may come early in a truncated file."""
+    with suppress(av.FFmpegError):
+        yield from packets
+
+
+def _unwritable(path: Path, error: Exception) -> UnwritableVideoError:
+    reason = getattr(error, "strerror", None) or error
+    return UnwritableVideoError(f"{path} cannot be written ({reason}); nothing was left behind")
