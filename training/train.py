@@ -24,6 +24,7 @@ from training.datasets import DatasetError, DecodedFaces
 from training.hardware import Workers, autocast_for, choose_device, describe_environment, join_workers
 from training.loop import SplitTensors, learning_rate_factor, mix, predict, train_epoch
 from training.metrics import report_head, restrict
+from training.pace import memory_advice
 from training.run_files import state_of
 from training.runs import (
     BEST_FILE,
@@ -136,7 +137,11 @@ class _Training:
         if self.writer is not None:
             self.writer.keep_epochs(self.progress.epoch)
         while self.progress.epoch < self.config.epochs and not self._should_stop_early():
-            self._epoch(self.progress.epoch + 1)
+            try:
+                self._epoch(self.progress.epoch + 1)
+            except torch.OutOfMemoryError as error:
+                self.optimizer.zero_grad(set_to_none=True)
+                raise MemoryError(memory_advice(self.config, self.device)) from error
         if self.writer is not None:
             self._report(self.writer)
 
@@ -384,7 +389,7 @@ def main(arguments: list[str] | None = None) -> int:
                 raise ValueError(f"{folder} is taken; choose another --name or go on with --resume {folder}")
         log.info("writing to %s", folder)
         train(config, folder, resume=resume)
-    except (ValueError, DatasetError, UnknownModelError, RunInUseError, OSError) as error:
+    except (ValueError, DatasetError, UnknownModelError, RunInUseError, OSError, MemoryError) as error:
         print(f"training stopped: {error}", file=sys.stderr)
         return 1
     finally:

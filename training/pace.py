@@ -1,0 +1,158 @@
+"""How fast a training would be, and the largest batch that its device can hold, found out by trying."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from fer.model_card import Preprocessing
+from training.config import TrainConfig
+from training.hardware import autocast_for
+from training.loop import SplitTensors, predict, train_epoch
+from training.setup import average_of, head_shares, initial_network, make_optimizer
+from training.targets import HEAD_LABELS
+
+WARM_UP_STEPS: Final = 3
+SMALLEST_BATCH: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What a timed warm-up on made-up pictures showed.
+
+    Attributes:
+        images_per_second: Trained, augmentation included where the settings want it.
+        judged_per_second: Pictures of the validation split.
+        parameter_count: Of the network.
+        peak_bytes: Memory of the card at its fullest; None on the CPU.
+    """
+
+    images_per_second: float
+    judged_per_second: float
+    parameter_count: int
+    peak_bytes: int | None
+
+    def epoch_seconds(self, train_count: int, val_count: int) -> float:
+        """Seconds for one epoch of this many pictures."""
+        return train_count / self.images_per_second + val_count / self.judged_per_second
+
+
+def measure_pace(
+    config: TrainConfig,
+    device: torch.device,
+    *,
+    seconds: float = 2.0,
+    steps: int = 4,
+) -> Pace:
+    """Train on noise for some seconds.
+
+    Args:
+        config: What would be trained.
+        device: Where.
+        seconds: How long to measure at least, after the warm-up.
+        steps: Batches between two looks at the clock.
+
+    Raises:
+        torch.OutOfMemoryError: The batch does not fit on the card.
+    """
+    network, optimizer = _network(config, device)
+    averaged = AveragedModel(network, avg_fn=average_of(config.ema_decay), use_buffers=True)
+    split = made_up_split(config, config.batch_size * steps, device)
+    order = torch.arange(len(split), device=device)
+    augment = _augmentation(device) if config.augment else None
+
+    def average(_: int) -> None:
+        if config.ema_decay:
+            averaged.update_parameters(network)
+
+    def train(rows: Tensor) -> None:
+        train_epoch(
+            network, split, rows, config.batch_size, optimizer,
+            head_shares=head_shares(config), autocast=autocast_for(config, device), augment=augment,
+            after_step=average,
+        )  # fmt: skip
+
+    train(order[: config.batch_size * min(WARM_UP_STEPS, steps)])
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    count, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds or not count:
+        train(order)  # reads its loss from the device at its end, so the clock sees finished work
+        count += len(order)
+    elapsed = time.perf_counter() - started
+    judged_at = time.perf_counter()
+    predict(network, split.crops)
+    judged = len(split) / (time.perf_counter() - judged_at)
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+    return Pace(count / elapsed, judged, sum(p.numel() for p in network.parameters()), peak)
+
+
+def fitting_batch(
+    config: TrainConfig, device: torch.device, attempt: Callable[[int], None] | None = None
+) -> int | None:
+    """The largest half, quarter, … of the batch size that one step fits with; None where none does.
+
+    Args:
+        config: Whose batch did not fit.
+        device: The card.
+        attempt: Trains one step with a batch size; for tests.
+    """
+    attempt = attempt or (lambda size: _one_step(config, device, size))
+    size = config.batch_size // 2
+    while size >= SMALLEST_BATCH:
+        try:
+            attempt(size)
+        except torch.OutOfMemoryError:
+            size //= 2
+        else:
+            return size
+        finally:
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+    return None
+
+
+def memory_advice(config: TrainConfig, device: torch.device) -> str:
+    """A sentence after a card ran out of memory: which batch size would fit."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "this device"
+    size = fitting_batch(config, device)
+    advice = f"a batch size of {size} fits" if size else "no batch fits; end other programs that use the card"
+    return f"a batch of {config.batch_size} pictures does not fit into the memory of {name}; {advice}"
+
+
+def made_up_split(config: TrainConfig, count: int, device: torch.device) -> SplitTensors:
+    """Noise with random labels, ``uint8`` of shape (count, C, size, size)."""
+    preprocessing = Preprocessing()
+    shape = (count, preprocessing.channel_count, preprocessing.size, preprocessing.size)
+    generator = torch.Generator().manual_seed(0)
+    crops = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(device)
+    targets = {}
+    for head in config.heads:
+        labels = torch.randint(0, len(HEAD_LABELS[head]), (count,), generator=generator)
+        targets[head] = nn.functional.one_hot(labels, len(HEAD_LABELS[head])).float().to(device)
+    return SplitTensors(crops, targets, {head: torch.ones(count, device=device) for head in config.heads})
+
+
+def _one_step(config: TrainConfig, device: torch.device, size: int) -> None:
+    network, optimizer = _network(config, device)
+    split = made_up_split(config, size, device)
+    train_epoch(
+        network, split, torch.arange(size, device=device), size, optimizer,
+        head_shares=head_shares(config), autocast=autocast_for(config, device),
+        augment=_augmentation(device) if config.augment else None,
+    )  # fmt: skip
+
+
+def _network(config: TrainConfig, device: torch.device) -> tuple[nn.Module, torch.optim.Optimizer]:
+    network = initial_network(config).to(device).to(memory_format=torch.channels_last)
+    return network, make_optimizer(network, config)
+
+
+def _augmentation(device: torch.device) -> Callable[[Tensor], Tensor]:
+    from training.augmentation import Augmentation  # noqa: PLC0415 - imports torchvision
+
+    return Augmentation(torch.Generator(device))
