@@ -18,7 +18,7 @@ class Framing:
 
     Attributes:
         scale: Side of the reference square as a share of the mean box side.
-        shift_x: From the centre of the box to that of the square along the eyes, as a share of the mean box side.
+        shift_x: From the centre of the box to that of the square, along the eyes, as a share of that side.
         shift_y: The same from forehead to chin.
     """
 
@@ -29,7 +29,7 @@ class Framing:
 
 @dataclass(frozen=True, slots=True)
 class Square:
-    """A square in pixels of the original frame, turned by ``roll`` degrees (positive is clockwise as seen)."""
+    """A square in pixels of the original frame; ``roll`` in degrees, positive is clockwise as seen."""
 
     centre_x: float
     centre_y: float
@@ -53,51 +53,56 @@ def crop_face(image: RgbImage, square: Square, margin: float = 0.0) -> RgbImage:
 
     Args:
         image: RGB ``uint8`` of shape (H, W, 3).
-        square: What to cut.
+        square: What to cut; an upright one that lies inside is cut at whole pixels.
         margin: What to add on each side, as a share of the side.
 
     Returns:
         RGB ``uint8`` of shape (S, S, 3), S at most ``MAX_CROP_SIDE``.
+
+    Raises:
+        ValueError: The square does not touch the image.
     """
-    side = max(square.side * (1 + 2 * margin), 1.0)
-    size = int(np.clip(round(side), 1, MAX_CROP_SIDE))
-    reach = (
-        side if square.roll else side / 2
-    )  # a turned square needs its corners, and some pixels for bilinear
-    left, top = int(np.floor(square.centre_x - reach)) - 2, int(np.floor(square.centre_y - reach)) - 2
-    right, bottom = int(np.ceil(square.centre_x + reach)) + 2, int(np.ceil(square.centre_y + reach)) + 2
     height, width = image.shape[:2]
-    inside = image[max(top, 0) : max(bottom, 1), max(left, 0) : max(right, 1)]
-    if inside.size == 0:
-        raise ValueError(f"expected a square that touches the image of {width}×{height} pixels, got {square}")
-    origin_x, origin_y = max(left, 0), max(top, 0)
+    side = max(square.side * (1 + 2 * margin), 1.0)
+    if square.roll == 0.0:
+        whole = max(round(side), 1)
+        left, top = round(square.centre_x - whole / 2), round(square.centre_y - whole / 2)
+        if left >= 0 and top >= 0 and left + whole <= width and top + whole <= height:
+            crop = image[top : top + whole, left : left + whole]
+            return _shrink(crop, MAX_CROP_SIDE / whole) if whole > MAX_CROP_SIDE else crop.copy()
 
-    shrink = min(1.0, MAX_CROP_SIDE / side)
-    if shrink < 1.0:
-        new_size = (max(round(inside.shape[1] * shrink), 1), max(round(inside.shape[0] * shrink), 1))
-        scale_x, scale_y = new_size[0] / inside.shape[1], new_size[1] / inside.shape[0]
-        inside = np.asarray(cv2.resize(inside, new_size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    else:
-        scale_x = scale_y = 1.0
-
-    # From pixel (u, v) of the crop to a point of the frame, then into the part that was cut out.
-    step = side / size
+    # Only the part around the square is worked on: photos are large, faces small.
     angle = np.radians(square.roll)
-    cos, sin = np.cos(angle) * step, np.sin(angle) * step
-    middle = (size - 1) / 2
-    frame_x = square.centre_x - 0.5 - (cos - sin) * middle
-    frame_y = square.centre_y - 0.5 - (sin + cos) * middle
-    to_inside = np.array(
+    cos, sin = float(np.cos(angle)), float(np.sin(angle))
+    reach = side / 2 * (abs(cos) + abs(sin)) + 2  # its corners, and a pixel to sample between
+    left, right = (int(np.clip(square.centre_x + sign * reach, 0, width)) for sign in (-1, 1))
+    top, bottom = (int(np.clip(square.centre_y + sign * reach, 0, height)) for sign in (-1, 1))
+    part = image[top:bottom, left:right]
+    if part.size == 0:
+        raise ValueError(f"expected a square that touches the image of {width}×{height} pixels, got {square}")
+    size = max(min(round(side), MAX_CROP_SIDE), 1)
+    part = _shrink(part, min(size / side, 1.0))
+    scale_x, scale_y = part.shape[1] / (right - left), part.shape[0] / (bottom - top)
+
+    # From pixel (u, v) of the crop to a point of the frame, then to a pixel of the part; pixels have their
+    # centres at half coordinates.
+    step, middle = side / size, size / 2 - 0.5
+    origin_x = square.centre_x - (cos - sin) * step * middle - left
+    origin_y = square.centre_y - (sin + cos) * step * middle - top
+    to_part = np.array(
         [
-            [cos * scale_x, -sin * scale_x, (frame_x - origin_x + 0.5) * scale_x - 0.5],
-            [sin * scale_y, cos * scale_y, (frame_y - origin_y + 0.5) * scale_y - 0.5],
+            [cos * step * scale_x, -sin * step * scale_x, origin_x * scale_x - 0.5],
+            [sin * step * scale_y, cos * step * scale_y, origin_y * scale_y - 0.5],
         ]
     )
-    crop = cv2.warpAffine(
-        inside,
-        to_inside,
-        (size, size),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    method = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    crop = cv2.warpAffine(part, to_part, (size, size), flags=method, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(crop, dtype=np.uint8)
+
+
+def _shrink(image: RgbImage, share: float) -> RgbImage:
+    """Average areas, so that no pixel is skipped; the image itself where the share is 1."""
+    if share >= 1.0:
+        return image
+    size_wh = (max(round(image.shape[1] * share), 1), max(round(image.shape[0] * share), 1))
+    return np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), dtype=np.uint8)
