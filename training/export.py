@@ -155,6 +155,8 @@ def write_weights(folder: Path, network: ExpressionNetwork, export: Export) -> M
         hashes = {name: file_hash(draft / name) for name in (WEIGHTS_FILE, ONNX_FILE, GOLDEN_FILE)}
         card = replace(export.card, files=hashes)
         card.save(draft)
+        for name in hashes:
+            (draft / name).chmod(0o644)  # safetensors writes files for the owner alone
         check_golden(draft)
         (draft / "README.md").write_text(model_card_text(card, export.report), encoding="utf-8")
         for name, data in ((CONFIG_FILE, export.config), (ENVIRONMENT_FILE, export.environment)):

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+import torch
+from toy_faces import toy_face
+
+from training.augmentation import Augmentation
+
+
+def batch(count: int = 16) -> torch.Tensor:
+    return torch.from_numpy(np.stack([toy_face("happy", i)[None] for i in range(count)]))
+
+
+def augment(crops: torch.Tensor, seed: int, strength: float = 1.0) -> torch.Tensor:
+    generator = torch.Generator()
+    generator.manual_seed(seed)
+    return Augmentation(generator, strength)(crops)
+
+
+def test_same_seed_same_pictures_other_seed_other_pictures() -> None:
+    assert torch.equal(augment(batch(), 1), augment(batch(), 1))
+    assert not torch.equal(augment(batch(), 1), augment(batch(), 2))
+
+
+@pytest.mark.parametrize("strength", [0.0, 1.0])
+def test_shape_and_type_stay(strength: float) -> None:
+    crops = augment(batch(), 0, strength)
+    assert crops.shape == (16, 1, 48, 48)
+    assert crops.dtype == torch.uint8
+
+
+def test_pictures_are_moved_each_by_itself_and_half_are_mirrored() -> None:
+    half = torch.zeros(400, 1, 48, 48, dtype=torch.uint8)
+    half[..., :24] = 200
+    moved = augment(half, 0, strength=0.0).float()
+    right_is_brighter = (moved[..., 24:].mean(dim=(1, 2, 3)) > moved[..., :24].mean(dim=(1, 2, 3))).float()
+    assert 0.4 < right_is_brighter.mean() < 0.6  # 400 draws of a fair coin
+    assert len({tuple(picture.flatten().tolist()) for picture in moved}) > 300
+
+
+def test_a_plain_picture_stays_plain_under_movement() -> None:
+    plain = torch.full((4, 1, 48, 48), 77, dtype=torch.uint8)
+    generator = torch.Generator()
+    moved = Augmentation(generator)._move(plain.float())
+    torch.testing.assert_close(moved, plain.float(), atol=1e-3, rtol=0)  # edges repeat, no black corners
+
+
+def test_compression_keeps_the_picture() -> None:
+    pixels = batch(4).float() / 255
+    lossy = Augmentation(torch.Generator())._compress(pixels)
+    assert 0 < (lossy - pixels).abs().mean() < 0.1

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from fer.emotions import OTHER, SIX_EMOTIONS, Emotion
+from training.calibration import fit_temperature
+from training.metrics import confidence_for_accuracy, coverage_risk, reliability, report_head, restrict
+
+HEAD = (*SIX_EMOTIONS, OTHER)
+
+
+def one_hot(*labels: str, sure: float = 0.7) -> np.ndarray:
+    rows = np.full((len(labels), len(HEAD)), (1 - sure) / (len(HEAD) - 1))
+    for row, label in enumerate(labels):
+        rows[row, HEAD.index(label)] = sure
+    return rows
+
+
+def test_report_against_numbers_worked_out_by_hand() -> None:
+    truth = [Emotion.HAPPY, Emotion.HAPPY, Emotion.SAD, Emotion.SAD, Emotion.DISGUSTED, None]
+    guesses = one_hot("happy", "happy", "sad", "happy", "happy", "sad")
+    report = report_head(guesses, HEAD, truth)
+    assert (report["count"], report["skipped"]) == (4, 2)
+    assert report["accuracy"] == pytest.approx(0.75)
+    assert report["balanced_accuracy"] == pytest.approx((1 + 0.5) / 2)  # absent classes do not count
+    assert report["macro_f1"] == pytest.approx((0.8 + 2 / 3) / 2)
+    assert report["per_class"]["happy"] == {
+        "precision": pytest.approx(2 / 3),
+        "recall": 1,
+        "f1": pytest.approx(0.8),
+        "count": 2,
+    }
+    sad = report["labels"].index("sad")
+    assert report["confusion"][sad][report["labels"].index("happy")] == 1
+    low, high = report["intervals_95"]["accuracy"]
+    assert low <= 0.75 <= high
+
+
+def test_other_is_shared_out_before_judging() -> None:
+    shares = restrict(np.array([[0.2, 0.1, 0, 0, 0, 0.1, 0.6]]), HEAD, SIX_EMOTIONS)
+    np.testing.assert_allclose(shares, [[0.5, 0.25, 0, 0, 0, 0.25]], atol=1e-12)  # plain division
+
+
+def test_permuting_outputs_and_labels_together_changes_nothing() -> None:
+    truth = [Emotion.HAPPY, Emotion.SAD, Emotion.ANGRY]
+    shares = np.random.default_rng(0).dirichlet(np.ones(7), 3)
+    order = [3, 0, 6, 1, 5, 2, 4]
+    plain = report_head(shares, HEAD, truth)
+    assert report_head(shares[:, order], [HEAD[i] for i in order], truth) == plain
+
+
+def test_nothing_to_judge_is_told() -> None:
+    with pytest.raises(ValueError, match="got none among 1"):
+        report_head(one_hot("happy"), HEAD, [None])
+
+
+def test_calibration_error_of_an_honest_guesser_is_small_and_of_a_boaster_large() -> None:
+    generator = np.random.default_rng(0)
+    truth = np.where(generator.random(4000) < 0.7, "happy", "sad")
+    labels = [Emotion(word) for word in truth]
+    honest = report_head(np.tile(one_hot("happy", sure=0.7), (4000, 1)), HEAD, labels, resample_count=0)
+    shares = restrict(one_hot("happy", sure=0.7), HEAD, SIX_EMOTIONS)[0].max()
+    assert honest["ece"] == pytest.approx(
+        abs(shares - (truth == "happy").mean()), abs=1e-4
+    )  # summed in single precision
+    boaster = report_head(np.tile(one_hot("happy", sure=0.99), (4000, 1)), HEAD, labels, resample_count=0)
+    assert boaster["ece"] > 0.25
+
+
+def test_temperature_undoes_what_made_the_logits_too_large() -> None:
+    generator = np.random.default_rng(1)
+    logits = generator.normal(size=(5000, 7)) * 2
+    shares = np.exp(logits[:, :6]) / np.exp(logits[:, :6]).sum(axis=1, keepdims=True)
+    truth = [SIX_EMOTIONS[generator.choice(6, p=row)] for row in shares]
+    assert fit_temperature(logits * 3, HEAD, truth) == pytest.approx(3, rel=0.05)  # 5000 draws
+    assert fit_temperature(logits, HEAD, [None] * 5000) == 1
+
+
+def test_reliability_and_coverage() -> None:
+    shares = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]])
+    target = np.array([0, 0, 1, 1])
+    assert sum(row["count"] for row in reliability(shares, target)) == 4
+    assert coverage_risk(shares, target)[0] == {"coverage": 1.0, "accuracy": 0.5, "confidence": 0.6}
+    assert coverage_risk(shares, target)[-1] == {"coverage": 0.5, "accuracy": 1.0, "confidence": 0.8}
+    assert confidence_for_accuracy(shares, target, 0.9) == 0.8
+    assert confidence_for_accuracy(shares, target, 0.5) == 0
+    assert confidence_for_accuracy(shares, 1 - target, 0.9) == 1

@@ -1,0 +1,317 @@
+"""From made-up faces through training, evaluation and export to an analyzer."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from toy_faces import SIX_WORDS, toy_face, write_folder
+
+from fer.classification import EmotionClassifier
+from fer.faces import Prediction
+from fer.model_card import ONNX_FILE, UnknownModelError, WeightsMismatchError, load_card
+from fer.networks import ExpressionNetwork
+from fer.preprocessing import prepare_crops
+from training import adopt, evaluate, export, train
+from training.config import TrainConfig
+from training.runs import RunState, read_epochs, read_run
+
+EPOCHS = 8
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("data") / "faces", count=12)
+
+
+@pytest.fixture(scope="module")
+def config(data: Path) -> TrainConfig:
+    return TrainConfig(
+        data=(data,), epochs=EPOCHS, batch_size=16, learning_rate=0.05, warmup_epochs=1,
+        device="cpu", precision="float32", thread_count=1, keep_duplicates=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    train.train(config, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export.export_run(
+        export.ExportOptions(run=run, tag="toy", weights=tmp_path_factory.mktemp("weights"))
+    )
+
+
+def test_a_training_learns_and_leaves_a_whole_record(run: Path) -> None:
+    record = read_run(run)
+    assert record.state is RunState.FINISHED
+    assert [row["epoch"] for row in record.epochs] == list(range(1, EPOCHS + 1))
+    assert record.epochs[-1]["train_loss"] < record.epochs[0]["train_loss"]
+    assert record.report is not None
+    assert record.report["heads"]["crowd"]["accuracy"] > 0.5  # a sixth by chance
+    assert record.environment["data"]["train"]["happy"] == 12
+    names = {path.name for path in run.iterdir()}
+    assert {"config.json", "environment.json", "status.json", "best.safetensors", "last.pt"} <= names
+    with np.load(run / "mistakes.npz") as mistakes:
+        assert mistakes["crops"].shape[1:] == (1, 48, 48)
+        assert (mistakes["target"] != mistakes["predicted"]).all()
+
+
+def test_a_resumed_training_gives_the_same_curve(config: TrainConfig, run: Path, tmp_path: Path) -> None:
+    whole = read_epochs(run)
+    cut = tmp_path / "cut"
+
+    class KilledError(Exception):
+        pass
+
+    def kill_in_fourth_epoch(self, epoch: int, step: int) -> None:
+        original(self, epoch, step)
+        if epoch == 4 and step == 2:
+            raise KilledError
+
+    original = train._Training._after_step
+    train._Training._after_step = kill_in_fourth_epoch  # type: ignore[method-assign]
+    try:
+        with pytest.raises(KilledError):
+            train.train(config, cut)
+    finally:
+        train._Training._after_step = original  # type: ignore[method-assign]
+    assert read_run(cut).state is RunState.FAILED
+    train.train(config, cut, resume=True)
+    again = read_epochs(cut)
+    for name in ("epoch", "train_loss", "val_loss", "val_accuracy", "learning_rate"):
+        assert [row[name] for row in again] == pytest.approx([row[name] for row in whole], rel=1e-4)
+
+
+def test_early_stopping_keeps_the_best_epoch(config: TrainConfig, tmp_path: Path) -> None:
+    patient = replace(config, epochs=30, learning_rate=1e-6, early_stopping_patience=2, augment=False)
+    train.train(patient, tmp_path / "run")
+    record = read_run(tmp_path / "run")
+    assert record.report is not None
+    assert record.report["stopped_early"]
+    assert len(record.epochs) == record.report["best_epoch"] + 2
+
+
+def test_plateau_lowers_the_learning_rate(config: TrainConfig, tmp_path: Path) -> None:
+    resting = replace(
+        config, epochs=6, learning_rate=1e-6, schedule="plateau", plateau_patience=1, warmup_epochs=0,
+        ema_decay=0.0, optimizer="adamw",
+    )  # fmt: skip
+    train.train(resting, tmp_path / "run")
+    rates = [row["learning_rate"] for row in read_epochs(tmp_path / "run")]
+    losses = [row["val_loss"] for row in read_epochs(tmp_path / "run")]
+    rested = any(losses[i] >= min(losses[:i]) and losses[i + 1] >= min(losses[:i]) for i in range(1, 4))
+    assert (rates[-1] < rates[0]) == rested
+
+
+def test_mixup_balance_and_one_head_train_too(config: TrainConfig, tmp_path: Path) -> None:
+    train.train(replace(config, epochs=2, mixup=0.4, class_balance=0.5, heads=("fer2013",)), tmp_path / "run")
+    report = read_run(tmp_path / "run").report
+    assert report is not None
+    assert set(report["heads"]) == {"fer2013"}
+
+
+def test_exported_weights_answer_like_the_trained_network(weights: Path, data: Path) -> None:
+    export.check_golden(weights)
+    face = np.repeat(toy_face("happy", 5)[:, :, None], 3, axis=2)
+    by_onnx = EmotionClassifier(weights).classify([face])[0]
+    by_torch = EmotionClassifier(weights, engine="torch").classify([face])[0]
+    np.testing.assert_allclose(by_onnx.probabilities, by_torch.probabilities, atol=1e-4)  # two engines
+    assert by_onnx.emotion == "happy"
+    assert float(by_onnx.probabilities.sum()) == pytest.approx(1, abs=1e-5)
+    assert 0 <= by_onnx.other <= 1
+
+
+def test_weights_folder_is_complete_and_names_no_folder_of_this_machine(weights: Path) -> None:
+    names = {str(path.relative_to(weights)) for path in weights.rglob("*") if path.is_file()}
+    assert names == {
+        "README.md", "card.json", "golden.safetensors", "model.onnx", "model.safetensors",
+        "run/config.json", "run/environment.json", "run/epochs.jsonl", "run/report.json",
+    }  # fmt: skip
+    for path in (weights / "run").iterdir():
+        assert str(weights.parent.parent) not in path.read_text()
+    assert read_run(weights / "run").state is RunState.FINISHED
+
+
+def test_all_faces_in_one_batch_are_read_as_one_by_one(weights: Path) -> None:
+    classifier = EmotionClassifier(weights)
+    faces = [np.repeat(toy_face(word, 3)[:, :, None], 3, axis=2) for word in SIX_WORDS]
+    together, alone = classifier.classify(faces), [classifier.classify([face])[0] for face in faces]
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-5)  # other batch size
+    assert classifier.classify([]) == []
+
+
+def test_permuting_the_cards_labels_permutes_predictions(weights: Path, tmp_path: Path) -> None:
+    folder = tmp_path / weights.name
+    shutil.copytree(weights, folder)
+    card = load_card(folder)
+    head = card.head("crowd")
+    turned = replace(head, labels=(*head.labels[1:-1], head.labels[0], head.labels[-1]))
+    replace(card, heads=(turned, *card.heads[1:])).save(folder)
+    face = np.repeat(toy_face("happy", 5)[:, :, None], 3, axis=2)
+
+    def ordered(at: Path) -> Prediction:
+        return EmotionClassifier(at).classify([face])[0]
+
+    plain, permuted = ordered(weights), ordered(folder)
+    np.testing.assert_array_equal(plain.probabilities, permuted.probabilities)
+    assert permuted.emotion == turned.labels[head.labels.index(plain.emotion)]
+
+
+def _spoil(folder: Path) -> None:
+    with (folder / ONNX_FILE).open("ab") as file:
+        file.write(b"x")
+
+
+def _drop_label(folder: Path) -> None:
+    card = load_card(folder)
+    head = card.head("crowd")
+    replace(card, heads=(replace(head, labels=head.labels[1:]), *card.heads[1:])).save(folder)
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "expected"),
+    [
+        pytest.param(lambda f: (f / ONNX_FILE).unlink(), UnknownModelError, "no model.onnx", id="no network"),
+        pytest.param(lambda f: (f / "card.json").unlink(), UnknownModelError, "no card.json", id="no card"),
+        pytest.param(lambda f: (f / "card.json").write_text("{"), UnknownModelError, "understood", id="half a card"),
+        pytest.param(_spoil, WeightsMismatchError, "does not belong",
+                     id="another network"),
+        pytest.param(lambda f: _drop_label(f), WeightsMismatchError, "has outputs", id="other labels than outputs"),
+    ],
+)  # fmt: skip
+def test_unusable_weights_are_refused(weights: Path, tmp_path: Path, damage, error, expected: str) -> None:
+    folder = tmp_path / weights.name
+    shutil.copytree(weights, folder)
+    damage(folder)
+    with pytest.raises(error, match=expected):
+        EmotionClassifier(folder)
+
+
+def test_evaluation_prints_what_the_interface_promises(weights: Path, data: Path, capsys) -> None:
+    arguments = ["--weights", str(weights), "--data", str(data), "--split", "val", "--json"]
+    assert evaluate.main(arguments) == 0
+    report = json.loads(capsys.readouterr().out)
+    promised = {"count", "accuracy", "balanced_accuracy", "macro_f1", "nll", "ece", "per_class", "confusion",
+                "labels", "skipped"}  # fmt: skip
+    assert promised <= set(report)
+    assert report["count"] == 72
+    assert set(report["per_class"]["happy"]) == {"precision", "recall", "f1", "count"}
+    assert evaluate.main([*arguments[:-1], "--head", "fer2013"]) == 0
+    assert "balanced" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        pytest.param(["--votes"], "expected columns votes_neutral", id="no votes"),
+        pytest.param(["--head", "nose"], "no head 'nose'", id="unknown head"),
+        pytest.param(["--split", "test"], "split 'test'.*is empty", id="empty split"),
+    ],
+)
+def test_evaluation_tells_what_is_missing(weights: Path, data: Path, capsys, extra, expected: str) -> None:
+    assert evaluate.main(["--weights", str(weights), "--data", str(data), *extra]) == 1
+    import re  # noqa: PLC0415
+
+    assert re.search(expected, capsys.readouterr().err)
+
+
+def test_the_origins_weight_file_becomes_a_model(tmp_path: Path) -> None:
+    network = ExpressionNetwork("kv_cnn", {"x": 6}, channels=3).eval()
+    tensors = {k: v for k, v in network.state_dict().items() if k.startswith(("trunk.", "heads."))}
+    torch.save(
+        {"state_dict": {f"renamed{i}": t for i, t in enumerate(tensors.values())}}, tmp_path / "old.pth"
+    )
+    words = ["Happy", "angry", "sadness", "neutral", "surprise", "fear"]
+    arguments = [str(tmp_path / "old.pth"), "--labels", *words, "--mean", "0.5", "0.4", "0.3",
+                 "--std", "0.2", "0.2", "0.2", "--weights", str(tmp_path / "weights")]  # fmt: skip
+    assert adopt.main(arguments) == 0
+    classifier = EmotionClassifier(tmp_path / "weights" / "kv_cnn.adopted")
+    assert classifier.head.labels == ("happy", "angry", "sad", "neutral", "surprised", "fearful")
+    crop = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    batch = prepare_crops([crop], classifier.card.preprocessing)
+    pixels = torch.from_numpy(batch).float() / 255
+    means = torch.tensor([0.5, 0.4, 0.3])[:, None, None]
+    features = network.trunk((pixels - means) / 0.2)
+    expected = torch.softmax(network.heads["x"](features), dim=1).detach().numpy()
+    np.testing.assert_allclose(classifier.probabilities(batch), expected, atol=1e-4)  # two engines
+
+
+@pytest.mark.parametrize(
+    ("state", "labels", "expected"),
+    [
+        pytest.param({"a": torch.zeros(3)}, ["happy", "sad"], "begin with a convolution", id="another network"),
+        pytest.param([1, 2], ["happy", "sad"], "expected a state dictionary", id="no dictionary"),
+        pytest.param({"a": torch.zeros(64, 3, 3, 3)}, ["happy", "glum"], "unknown expression 'glum'", id="label"),
+    ],
+)  # fmt: skip
+def test_other_weight_files_are_refused(tmp_path: Path, capsys, state, labels, expected: str) -> None:
+    torch.save(state, tmp_path / "x.pth")
+    assert adopt.main([str(tmp_path / "x.pth"), "--labels", *labels, "--weights", str(tmp_path / "w")]) == 1
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "w").exists()
+
+
+def test_fine_tuning_starts_from_exported_weights(config: TrainConfig, weights: Path, tmp_path: Path) -> None:
+    tuned = replace(config, epochs=1, learning_rate=1e-5, warmup_epochs=0, initial_weights=str(weights))
+    train.train(tuned, tmp_path / "run")
+    first, trained = read_epochs(tmp_path / "run")[0], load_card(weights).metrics["crowd"]["accuracy"]
+    assert first["val_accuracy"] == pytest.approx(trained, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        pytest.param(["--data", "nowhere"], "no data at nowhere", id="missing data"),
+        pytest.param(["--data", ".", "--epochs", "0"], "epochs", id="no epochs"),
+        pytest.param(["--resume", "nowhere"], "cannot be resumed", id="nothing to resume"),
+    ],
+)
+def test_a_training_that_cannot_start_says_why(arguments, expected: str, tmp_path: Path, capsys) -> None:
+    runs = [] if "--resume" in arguments else ["--runs", str(tmp_path)]
+    try:
+        status = train.main([*arguments, *runs])
+    except SystemExit as end:  # how the command line refuses a value
+        status = end.code
+    assert status not in (0, None)
+    shown = capsys.readouterr()
+    assert expected in shown.err + shown.out
+    assert "Traceback" not in shown.err
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(data: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
+        "-m", "training.train", "--data", str(data), "--epochs", "2", "--batch-size", "16", "--device", "cpu",
+        "--runs", str(tmp_path), "--name", "pair", "--thread-count", "1", "--warmup-epochs", "1",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    record = read_run(tmp_path / "pair")
+    assert record.state is RunState.FINISHED
+    assert record.environment["process_count"] == 2
+    assert len(record.epochs) == 2
+
+
+def test_golden_check_notices_another_network(weights: Path, tmp_path: Path) -> None:
+    folder = tmp_path / weights.name
+    shutil.copytree(weights, folder)
+    from safetensors.torch import load_file  # noqa: PLC0415
+
+    golden = load_file(folder / "golden.safetensors")
+    golden["probabilities.crowd"] = golden["probabilities.crowd"].roll(1, dims=1)
+    save_file(golden, folder / "golden.safetensors")
+    with pytest.raises(WeightsMismatchError, match="differs from the trained network"):
+        export.check_golden(folder)
