@@ -11,6 +11,7 @@ import tyro
 
 TABS: Final = (
     "webapp.photo",
+    "webapp.live",
     "webapp.about",
 )
 """The modules of the tabs, in order; each has a ``TAB``."""

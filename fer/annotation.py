@@ -59,7 +59,7 @@ class FaceAnnotator:
             word = f"Unsure: {word.lower()}"
         if self.numbered:
             word = f"{number if face.track_id is None else face.track_id} · {word}"
-        return f"{word} {prediction.confidence:.0%}".replace("%", " %") if self.with_confidence else word
+        return f"{word} {100 * prediction.confidence:.0f} %" if self.with_confidence else word
 
     def _write_label(self, canvas: RgbImage, face: Face, text: str) -> None:
         height, width = canvas.shape[:2]

@@ -4,10 +4,11 @@ import threading
 from pathlib import Path
 from typing import Protocol
 
-from fer.analysis import DEFAULT_DETECTOR, DEFAULT_WEIGHTS, FaceAnalyzer, find_weights, list_weights
+from fer.analysis import DEFAULT_DETECTOR, FaceAnalyzer
 from fer.classification import EmotionClassifier
 from fer.detection import FaceDetector, detector_names, load_detector
-from fer.model_card import UnknownModelError
+from fer.model_card import CARD_FILE, UnknownModelError
+from fer.model_shelf import DEFAULT_WEIGHTS, find_weights, list_weights, selected_weights
 
 
 class Analyzers(Protocol):
@@ -31,21 +32,22 @@ class AnalyzerShelf:
     """Builds each detector and classifier once, when first asked for; may be called from several threads.
 
     Args:
-        weights: What the page was started with; None for the default.
-        detector: The same for the detector.
+        weights: What the page was started with; None for the default, which may change while the page runs.
+        detector: The detector the page was started with; None for the default.
     """
 
     def __init__(self, weights: str | None = None, detector: str | None = None) -> None:
-        first_weights, first_detector = Path(weights or DEFAULT_WEIGHTS), detector or DEFAULT_DETECTOR
-        # Visitors see names, never where something lies on this machine.
-        self._weights = {first_weights.name: str(first_weights)} | {
-            name: name for name in list_weights() if name != first_weights.name
-        }
-        self.weights = list(self._weights)
-        self.detectors = list(dict.fromkeys([first_detector, *detector_names()]))
-        self._classifiers: dict[str, EmotionClassifier] = {}
+        self._given = Path(weights) if weights else None
+        self.detectors = list(dict.fromkeys([detector or DEFAULT_DETECTOR, *detector_names()]))
+        self._classifiers: dict[Path, tuple[int, EmotionClassifier]] = {}
         self._detectors: dict[tuple[str, bool], FaceDetector] = {}
         self._lock = threading.Lock()
+
+    @property
+    def weights(self) -> list[str]:
+        """Names to choose from, the page's own first; never where they lie on this machine."""
+        first = self._given.name if self._given else selected_weights() or DEFAULT_WEIGHTS
+        return list(dict.fromkeys([first, *list_weights()]))
 
     def get(
         self, weights: str | None = None, detector: str | None = None, *, live: bool = False
@@ -57,13 +59,24 @@ class AnalyzerShelf:
             WeightsMismatchError: The weights do not belong to their card.
         """
         # Only names on the lists: a visitor must not reach other folders of this machine.
-        weights, detector = weights or self.weights[0], detector or self.detectors[0]
         for name, names in ((weights, self.weights), (detector, self.detectors)):
-            if name not in names:
+            if name and name not in names:
                 raise UnknownModelError(f"no model named {name!r} here; expected one of {', '.join(names)}")
         with self._lock:
-            if weights not in self._classifiers:
-                self._classifiers[weights] = EmotionClassifier(find_weights(self._weights[weights]))
-            if (detector, live) not in self._detectors:
-                self._detectors[detector, live] = load_detector(detector, live=live)
-            return FaceAnalyzer(self._detectors[detector, live], self._classifiers[weights])
+            return FaceAnalyzer(
+                self._detector(detector or self.detectors[0], live),
+                self._classifier(weights or self.weights[0]),
+            )
+
+    def _detector(self, name: str, live: bool) -> FaceDetector:
+        if (name, live) not in self._detectors:
+            self._detectors[name, live] = load_detector(name, live=live)
+        return self._detectors[name, live]
+
+    def _classifier(self, name: str) -> EmotionClassifier:
+        is_given = self._given is not None and name == self._given.name
+        folder = find_weights(self._given if is_given else name)
+        written = (folder / CARD_FILE).stat().st_mtime_ns  # weights exported anew are loaded anew
+        if self._classifiers.get(folder, (None,))[0] != written:
+            self._classifiers[folder] = (written, EmotionClassifier(folder))
+        return self._classifiers[folder][1]

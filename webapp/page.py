@@ -41,8 +41,8 @@ class Tab:
     routes: Callable[[Analyzers], APIRouter] | None = None
 
 
-def build_server(tabs: Sequence[Tab], analyzers: Analyzers) -> FastAPI:
-    """The server of the whole page."""
+def build_routes(tabs: Sequence[Tab], analyzers: Analyzers) -> FastAPI:
+    """What the scripts of the page talk to, without the page itself."""
     server = FastAPI(title=TITLE, docs_url=None, redoc_url=None, openapi_url=None)
     server.mount("/kv/assets", StaticFiles(directory=ASSETS))
     server.add_api_route("/kv/choices", lambda: _choices(analyzers))
@@ -51,6 +51,12 @@ def build_server(tabs: Sequence[Tab], analyzers: Analyzers) -> FastAPI:
     for tab in tabs:
         if tab.routes is not None:
             server.include_router(tab.routes(analyzers), prefix="/kv")
+    return server
+
+
+def build_server(tabs: Sequence[Tab], analyzers: Analyzers) -> FastAPI:
+    """The server of the whole page."""
+    server = build_routes(tabs, analyzers)
     return gr.mount_gradio_app(
         server,
         build_blocks(tabs, analyzers),

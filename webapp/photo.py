@@ -4,18 +4,21 @@ import base64
 import csv
 import io
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import cv2
 import numpy as np
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from PIL import Image
+from pydantic import BaseModel
 
 from fer.analysis import FaceAnalyzer
 from fer.annotation import FaceAnnotator
-from fer.faces import Face
-from fer.images import RgbImage, read_image
+from fer.cropping import crop_face, reference_square
+from fer.explanation import annotate_heat, explain
+from fer.faces import Box, Detection, Face
+from fer.images import RgbImage, UnreadableImageError, read_image
 from fer.reports import face_rows, faces_to_dict
 from webapp.analyzers import Analyzers
 from webapp.page import Tab, add_part
@@ -40,6 +43,7 @@ class ReadPhoto:
         return {
             "record": faces_to_dict(self.faces, width, height, name),
             "unsure": [face.prediction.is_unsure for face in self.faces],
+            "rolls": [face.detection.roll for face in self.faces],
             "csv": _as_csv(self.faces, name),
             "picture": self.annotated_jpeg(),
         }
@@ -63,6 +67,47 @@ def read_photo(data: bytes, analyzer: FaceAnalyzer) -> ReadPhoto:
     """
     image = read_image(data)
     return ReadPhoto(image, analyzer.analyze(image))
+
+
+class Place(BaseModel):
+    """Which face of a picture is meant, and by which models it was read."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    roll: float = 0.0
+    weights: str | None = None
+    detector: str | None = None
+
+    def detection(self) -> Detection:
+        """The face as a detection; its score is not known any more."""
+        try:
+            return Detection(Box(self.left, self.top, self.right, self.bottom), 1.0, roll=self.roll)
+        except ValueError as error:
+            raise UnreadableImageError(str(error)) from error
+
+
+def explain_photo(data: bytes, detection: Detection, analyzer: FaceAnalyzer) -> dict[str, Any]:
+    """Where the network looked in one face of a picture.
+
+    Raises:
+        UnreadableImageError: The bytes are no picture, or the face lies outside of it.
+    """
+    image = read_image(data)
+    if detection.box.clip(image.shape[1], image.shape[0]) is None:
+        raise UnreadableImageError("expected a face inside the picture; choose the picture again")
+    square = reference_square(detection, analyzer.detector.framing)
+    crop = crop_face(image, square, analyzer.classifier.card.preprocessing.margin)
+    explanation = explain(analyzer.classifier, crop)
+    word = explanation.emotion.display_name
+    before, after = (f"{100 * share:.0f} %" for share in (explanation.confidence, explanation.lowest))
+    text = (
+        f"Hiding the brightest part takes “{word}” from {before} to {after}."
+        if explanation.heat.any()
+        else f"No single part decides: “{word}” stays at {before} whatever is hidden."
+    )
+    return {"picture": jpeg_address(annotate_heat(crop, explanation)), "text": text}
 
 
 def jpeg_address(image: RgbImage) -> str:
@@ -97,6 +142,18 @@ def routes(analyzers: Analyzers) -> APIRouter:
 
         def answer() -> dict[str, Any]:
             return read_photo(data, analyzers.get(weights, detector)).as_answer(name)
+
+        return await run_in_threadpool(answer)
+
+    @router.post("/explain")
+    async def explain_face(
+        request: Request,
+        place: Annotated[Place, Query()],
+    ) -> dict[str, Any]:
+        data = await read_body(request)
+
+        def answer() -> dict[str, Any]:
+            return explain_photo(data, place.detection(), analyzers.get(place.weights, place.detector))
 
         return await run_in_threadpool(answer)
 

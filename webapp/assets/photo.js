@@ -122,8 +122,10 @@ class PhotoTab {
   card(face, index) {
     const card = new FaceCard(this.emotions);
     card.update(index + 1, face, this.answer.unsure[index]);
+    const [left, top, right, bottom] = face.box;
+    const { detector, weights } = this.parts;
     addExplanation(card, this.photo, {
-      face: index, detector: this.parts.detector.value, weights: this.parts.weights.value,
+      left, top, right, bottom, roll: this.answer.rolls[index], detector: detector.value, weights: weights.value,
     });
     return card.root;
   }

@@ -1,0 +1,134 @@
+import gc
+import json
+import struct
+import weakref
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from page_fakes import FakeAnalyzers, encoded
+
+import webapp.live
+from webapp.live import TAB, LiveSession, LiveSettings
+from webapp.page import build_routes
+
+
+@pytest.fixture(scope="module")
+def client():
+    with TestClient(build_routes([TAB], FakeAnalyzers())) as client:
+        yield client
+
+
+def message(image, time_s):
+    return struct.pack("<d", time_s) + encoded(image, "JPEG", quality=90)
+
+
+def ask(socket, image, time_s):
+    socket.send_bytes(message(image, time_s))
+    return json.loads(socket.receive_text())
+
+
+def test_frames_in_faces_out(client, astronaut):
+    with client.websocket_connect("/kv/live") as socket:
+        socket.send_text("{}")
+        assert json.loads(socket.receive_text()) == {"kind": "ready", "threshold": 0.4}
+        assert ask(socket, astronaut, 1.0)["faces"] == []  # waits for its confirmation
+        answer = ask(socket, astronaut, 1.05)
+        (face,) = answer["faces"]
+        assert (answer["width"], answer["height"], answer["time"]) == (512, 512, 1.05)
+        assert face["track_id"] == 1
+        assert face["emotion"] == "happy"
+        assert face["unsure"] is False
+        assert face["box"][0] < 225 < face["box"][2]
+        assert answer["hint"] is None
+
+
+def test_two_visitors_have_memories_of_their_own(client, astronaut):
+    with client.websocket_connect("/kv/live") as one, client.websocket_connect("/kv/live") as two:
+        assert client.get("/kv/live/count").json() == {"sessions": 2}
+        for time_s in (1.0, 1.05):
+            first = ask(one, astronaut, time_s)
+        second = ask(two, np.zeros_like(astronaut), 1.05)
+        assert len(first["faces"]) == 1
+        assert second["faces"] == []
+    assert client.get("/kv/live/count").json() == {"sessions": 0}
+
+
+def test_threshold_and_steadiness_are_taken_over_while_running(client, astronaut):
+    with client.websocket_connect("/kv/live") as socket:
+        ask(socket, astronaut, 1.0)
+        assert ask(socket, astronaut, 1.05)["faces"][0]["unsure"] is False
+        socket.send_text(json.dumps({"threshold": 0.9, "steadiness": 0.0}))
+        assert json.loads(socket.receive_text())["kind"] == "ready"
+        (face,) = ask(socket, astronaut, 1.1)["faces"]
+        assert face["unsure"] is True
+        assert face["track_id"] == 1  # still the same person
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"detector": "yunet"}', '{"steadiness": 5}', '{"threshold": "x"}', '{"colour": 1}'],
+)
+def test_wrong_settings_get_a_sentence_and_the_line_stays_open(client, astronaut, text):
+    with client.websocket_connect("/kv/live") as socket:
+        socket.send_text(text)
+        answer = json.loads(socket.receive_text())
+        assert answer["kind"] == "problem"
+        assert len(answer["text"]) > 10
+        assert ask(socket, astronaut, 1.0)["kind"] == "frame"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"123", struct.pack("<d", 1.0) + b"no picture", struct.pack("<d", float("nan")) + b"x"],
+    ids=["empty", "short", "no picture", "no time"],
+)
+def test_wrong_frames_get_a_sentence_and_the_line_stays_open(client, astronaut, data):
+    with client.websocket_connect("/kv/live") as socket:
+        socket.send_bytes(data)
+        assert json.loads(socket.receive_text())["kind"] == "problem"
+        assert ask(socket, astronaut, 1.0)["kind"] == "frame"
+
+
+def test_too_many_visitors_are_asked_to_wait(client, monkeypatch):
+    monkeypatch.setattr(webapp.live, "MAX_VISITORS", 1)
+    with client.websocket_connect("/kv/live"), client.websocket_connect("/kv/live") as second:
+        closed = second.receive()
+        assert closed["type"] == "websocket.close"
+        assert closed["code"] == 1013
+
+
+@pytest.mark.parametrize(
+    ("brightness", "hint"), [(10, "dark"), (120, "none")], ids=["a dark room", "an empty room"]
+)
+def test_hint_without_a_face(brightness, hint):
+    session = LiveSession(FakeAnalyzers())
+    assert session.read(message(np.full((360, 480, 3), brightness, dtype=np.uint8), 0.0))["hint"] == hint
+
+
+def test_hint_for_a_small_face(astronaut):
+    room = np.full((1000, 1300, 3), 150, dtype=np.uint8)
+    room[400:912, 700:1212] = astronaut
+    session = LiveSession(FakeAnalyzers())
+    session.configure(LiveSettings())
+    session._stream.analyzer = FakeAnalyzers().get()  # settings for photos find small faces
+    for time_s in (0.0, 0.05):
+        answer = session.read(message(room, time_s))
+    assert answer["faces"]
+    assert answer["hint"] == "small"
+
+
+def test_session_can_be_freed(astronaut):
+    session = LiveSession(FakeAnalyzers())
+    session.read(message(astronaut, 0.0))
+    gone = weakref.ref(session)
+    del session
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize("steadiness", [0.0, 0.5, 1.0])
+def test_steadiness_grows_with_its_slider(steadiness):
+    slower = LiveSettings(steadiness=min(steadiness + 0.1, 1.0)).as_steadiness()
+    assert LiveSettings(steadiness=steadiness).as_steadiness().time_constant_s <= slower.time_constant_s
+    assert LiveSettings(steadiness=0.0).as_steadiness().time_constant_s == 0

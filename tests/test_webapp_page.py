@@ -1,0 +1,108 @@
+import datetime
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+from cryptography import x509
+from fastapi.testclient import TestClient
+from page_fakes import FakeAnalyzers
+
+from fer.emotions import SIX_EMOTIONS
+from fer.model_card import UnknownModelError
+from webapp import about
+from webapp.analyzers import AnalyzerShelf
+from webapp.certificate import find_or_make_certificate
+from webapp.page import build_routes
+
+
+@pytest.fixture(scope="module")
+def client():
+    return TestClient(build_routes([], FakeAnalyzers()))
+
+
+def test_choices_for_the_scripts(client):
+    choices = client.get("/kv/choices").json()
+    assert [emotion["id"] for emotion in choices["emotions"]] == [emotion.value for emotion in SIX_EMOTIONS]
+    assert choices["detectors"][0] == "haar"
+    assert all(emotion["colour"].startswith("#") for emotion in choices["emotions"])
+
+
+@pytest.mark.parametrize("name", ["page.css", "photo.js", "live.js", "live_worker.js", "icon.svg"])
+def test_assets_are_served(client, name):
+    assert client.get(f"/kv/assets/{name}").status_code == 200
+
+
+def test_assets_folder_is_a_border(client):
+    assert client.get("/kv/assets/../page.py").status_code == 404
+    assert client.get("/kv/assets/%2e%2e/page.py").status_code == 404
+
+
+def test_page_says_what_it_must(tmp_path):
+    (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n# A model\n\nReads faces.\n", "utf-8")
+    text = about.about_text(tmp_path, FakeAnalyzers().get().classifier.card)
+    for words in ("Expressions are not feelings", "Article 5(1)(f)", "Article 50(3)", "Reads faces."):
+        assert words in text
+    assert "license: mit" not in text
+
+
+def test_about_without_a_written_model_card(tmp_path):
+    card = FakeAnalyzers().get().classifier.card
+    text = about.about_text(tmp_path, card)
+    assert "kv_fake.test" in text
+    assert "Happy" in text
+
+
+@pytest.mark.parametrize(("weights", "detector"), [("../secret", None), (None, "nothing"), ("/etc", "haar")])
+def test_only_names_on_the_list_are_opened(weights, detector):
+    with pytest.raises(UnknownModelError, match="expected one of"):
+        AnalyzerShelf().get(weights, detector)
+
+
+def test_folder_given_on_the_command_line_is_shown_by_name(tmp_path):
+    folder = tmp_path / "kv_mine.one"
+    assert AnalyzerShelf(str(folder)).weights[0] == "kv_mine.one"
+
+
+def test_certificate_is_made_once_and_names_this_machine(tmp_path):
+    certificate, key = find_or_make_certificate(tmp_path)
+    content = certificate.read_bytes()
+    parsed = x509.load_pem_x509_certificate(content)
+    names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert "localhost" in names.get_values_for_type(x509.DNSName)
+    assert parsed.not_valid_after_utc > datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=300)
+    if os.name == "posix":
+        assert key.stat().st_mode & 0o077 == 0
+    assert find_or_make_certificate(tmp_path)[0].read_bytes() == content
+
+
+def run_app(repository, *words):
+    command = [sys.executable, "app.py", *words]
+    return subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_busy_port_is_said_in_a_sentence(repository):
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        ended = run_app(repository, "--port", str(busy.getsockname()[1]))
+    assert ended.returncode == 1
+    assert "choose another --port" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_unknown_weights_are_said_in_a_sentence(repository):
+    ended = run_app(repository, "--port", "0", "--weights", "kv_none.at_all")
+    assert ended.returncode == 1
+    assert "no weights named 'kv_none.at_all'" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_importing_gradio_quickly_leaves_inspect_alone(repository):
+    code = (
+        "import inspect; before = inspect.getfile; from webapp.quick_gradio import import_gradio; "
+        "import_gradio(); assert inspect.getfile is before; import gradio; print(gradio.HTML.__name__)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout.strip() == "HTML"

@@ -1,0 +1,336 @@
+/** The tab that reads the webcam while it runs. */
+
+import { CameraError, closeCamera, listCameras, openCamera } from "./camera.js";
+import { download, fillChoices, make, partsOf, percent, showNotice } from "./elements.js";
+import { addExplanation } from "./explanation.js";
+import { Overlay } from "./overlay.js";
+import { PeoplePanel } from "./people.js";
+import { RateMeter } from "./rate.js";
+import { FrameReader } from "./reader.js";
+import { SessionRecord } from "./record.js";
+import { loadChoices } from "./service.js";
+
+const HINTS = {
+  none: "No face in the picture. Come closer, face the camera.",
+  dark: "It is too dark to see a face. Turn on a light in front of you.",
+  small: "The face is small. Come closer for a better answer.",
+};
+const HINT_AFTER_MS = 1200;
+const SPEAK_EVERY_MS = 3000;
+
+/** @param {HTMLElement} element where live.html was laid */
+export async function mount(element) {
+  const parts = partsOf(element);
+  const choices = await loadChoices();
+  fillChoices(parts.detector, choices.detectors);
+  fillChoices(parts.weights, choices.weights);
+  new LiveTab(element, parts, choices);
+}
+
+class LiveTab {
+  constructor(root, parts, choices) {
+    Object.assign(this, { root, parts, choices });
+    this.overlay = new Overlay(parts.overlay, choices);
+    this.people = new PeoplePanel(parts.faces, choices, (id) => this.overlay.personColour(id));
+    this.stream = this.reader = this.answer = this.record = this.threshold = null;
+    this.isMirrored = true;
+    this.isFrozen = this.isRecording = false;
+    this.facing = "user";
+    this.spokenAt = this.hintSince = 0;
+    this.wire();
+    this.show();
+  }
+
+  wire() {
+    const { parts } = this;
+    const on = (part, event, act) => parts[part].addEventListener(event, act);
+    on("start", "click", () => this.start());
+    on("stop", "click", () => this.stop());
+    on("freeze", "click", () => this.freeze(!this.isFrozen));
+    on("snapshot", "click", () => this.saveSnapshot());
+    on("record", "click", () => this.switchRecord());
+    on("saveRecord", "click", () => this.saveRecord());
+    on("mirror", "click", () => this.mirror(!this.isMirrored));
+    on("turn", "click", () => this.turnCamera());
+    on("full", "click", () => this.switchFullScreen());
+    on("cameras", "change", () => this.stream && this.start());
+    for (const part of ["detector", "weights"]) {
+      on(part, "change", () => {
+        if (part === "weights") this.threshold = null; // the new model has its own
+        this.configure();
+      });
+    }
+    on("steadiness", "input", () => this.configure());
+    on("threshold", "input", () => {
+      this.threshold = parts.threshold.value / 100;
+      this.configure();
+    });
+    document.addEventListener("keydown", (key) => this.press(key));
+    // A hidden tab sees nothing: the camera goes off when the visitor turns to another one.
+    new ResizeObserver(() => {
+      if (this.stream && !this.isSeen()) this.stop();
+      else if (this.answer) this.overlay.draw(this.answer, this.isMirrored);
+    }).observe(parts.screen);
+  }
+
+  isSeen() {
+    return this.root.isConnected && this.root.offsetParent !== null;
+  }
+
+  settings() {
+    const { detector, weights, steadiness } = this.parts;
+    return {
+      detector: detector.value, weights: weights.value, steadiness: steadiness.value / 100, threshold: this.threshold,
+    };
+  }
+
+  configure() {
+    this.showSliders();
+    showNotice(this.parts.notice, "");
+    this.reader?.configure(this.settings());
+  }
+
+  async start() {
+    const { parts } = this;
+    this.stop();
+    parts.start.disabled = true;
+    showNotice(parts.notice, "");
+    try {
+      const deviceId = parts.cameras.value || undefined;
+      this.stream = await openCamera({ deviceId, facing: this.facing });
+    } catch (error) {
+      if (!(error instanceof CameraError)) throw error;
+      return showNotice(parts.notice, error.message, error.advice);
+    } finally {
+      parts.start.disabled = false;
+    }
+    this.stream.getVideoTracks()[0].addEventListener("ended", () => this.lose());
+    parts.video.srcObject = this.stream;
+    await parts.video.play();
+    this.meter = new RateMeter();
+    this.reader = new FrameReader(parts.video, this.settings(), {
+      onFaces: (answer, takenAt) => this.take(answer, takenAt),
+      onReady: ({ threshold }) => this.adoptThreshold(threshold),
+      onProblem: (text) => showNotice(parts.notice, text),
+      onState: (state, reason) => this.tellState(state, reason),
+    });
+    this.show();
+    parts.stop.focus({ preventScroll: true });
+    this.offerCameras(await listCameras());
+  }
+
+  stop() {
+    this.reader?.close();
+    closeCamera(this.stream);
+    this.parts.video.srcObject = null;
+    this.stream = this.reader = this.answer = null;
+    this.isFrozen = false;
+    this.setRecording(false);
+    this.overlay.clear();
+    this.people.clear();
+    this.show();
+  }
+
+  lose() {
+    this.stop();
+    showNotice(this.parts.notice, "The camera went away.", ["Plug it in again or choose another one, then start."]);
+  }
+
+  /** Draws what the server said about a frame. */
+  take(answer, takenAt) {
+    if (!this.stream) return;
+    this.answer = answer;
+    this.overlay.draw(answer, this.isMirrored);
+    this.meter.add(takenAt);
+    this.people.update(answer);
+    if (this.isRecording) this.addToRecord(answer);
+    this.tellHint(answer.hint);
+    this.speak(answer.faces);
+    const { parts } = this;
+    setText(parts.badge, `${Math.round(this.meter.rate)} frames/s · ${Math.round(this.meter.latency)} ms`);
+    setText(parts.count, countWords(answer.faces.length));
+    if (this.isFrozen) this.offerExplanations();
+  }
+
+  tellHint(hint) {
+    const now = performance.now();
+    if (!hint) this.hintSince = 0;
+    else this.hintSince ||= now;
+    const words = hint && now - this.hintSince > HINT_AFTER_MS ? HINTS[hint] : "";
+    this.parts.hint.hidden = !words;
+    setText(this.parts.hint, words);
+  }
+
+  tellState(state, reason) {
+    const { notice } = this.parts;
+    if (state === "open") return showNotice(notice, "");
+    this.overlay.clear();
+    if (reason) return showNotice(notice, reason);
+    showNotice(notice, "The server does not answer.", ["Is it still running? The page connects again by itself."]);
+  }
+
+  speak(faces) {
+    const words = faces.map((face) => `Face ${face.track_id}: ${face.unsure ? "unsure" : face.emotion}`).join(", ");
+    const now = performance.now();
+    if (words === this.parts.spoken.textContent || now - this.spokenAt < SPEAK_EVERY_MS) return;
+    this.spokenAt = now;
+    this.parts.spoken.textContent = words;
+  }
+
+  adoptThreshold(threshold) {
+    if (this.threshold === null) this.parts.threshold.value = Math.round(threshold * 100);
+    this.showSliders();
+  }
+
+  async freeze(isFrozen) {
+    if (!this.stream) return;
+    this.isFrozen = isFrozen;
+    this.reader.pause(isFrozen);
+    if (isFrozen) {
+      this.parts.video.pause();
+      this.reader.readOnce(); // what is shown is read, not the frame before
+    } else {
+      this.people.clear();
+      await this.parts.video.play();
+    }
+    this.show();
+  }
+
+  async offerExplanations() {
+    const { detector, weights } = this.parts;
+    const still = this.still();
+    const picture = await new Promise((done) => still.toBlob(done, "image/jpeg", 0.92));
+    const scale = still.width / this.answer.width;
+    for (const face of this.answer.faces) {
+      const card = this.people.people.get(face.track_id)?.card;
+      const [left, top, right, bottom] = face.box.map((value) => value * scale);
+      const place = { left, top, right, bottom, roll: face.roll };
+      if (card) addExplanation(card, picture, { ...place, detector: detector.value, weights: weights.value });
+    }
+  }
+
+  /** The frame that is shown, in the camera's own size, not mirrored. */
+  still() {
+    const { video } = this.parts;
+    const still = make("canvas", { width: video.videoWidth, height: video.videoHeight });
+    still.getContext("2d").drawImage(video, 0, 0);
+    return still;
+  }
+
+  saveSnapshot() {
+    if (!this.answer) return;
+    const still = this.still();
+    this.overlay.paint(still.getContext("2d"), this.answer, still.width);
+    const name = `snapshot_${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}`;
+    still.toBlob((blob) => download(`${name}.jpg`, blob), "image/jpeg", 0.92);
+    const scale = still.width / this.answer.width;
+    const faces = this.answer.faces.map(({ roll, unsure, ...face }) => ({ ...face, box: face.box.map((v) => v * scale) }));
+    const record = { path: `${name}.jpg`, width: still.width, height: still.height, faces };
+    download(`${name}.json`, new Blob([`${JSON.stringify(record, null, 2)}\n`], { type: "application/json" }));
+  }
+
+  switchRecord() {
+    if (!this.isRecording) this.record = new SessionRecord(this.choices.emotions);
+    this.setRecording(!this.isRecording);
+  }
+
+  setRecording(isRecording) {
+    this.isRecording = isRecording;
+    this.show();
+  }
+
+  addToRecord(answer) {
+    this.record.add(answer);
+    if (!this.record.isFull) return;
+    this.setRecording(false);
+    showNotice(this.parts.notice, "The record is full.", ["Save it, then start a new one."]);
+  }
+
+  saveRecord() {
+    download("expressions.csv", new Blob([this.record.asCsv()], { type: "text/csv" }));
+  }
+
+  mirror(isMirrored) {
+    this.isMirrored = isMirrored;
+    if (this.answer) this.overlay.draw(this.answer, isMirrored);
+    this.show();
+  }
+
+  turnCamera() {
+    this.facing = this.facing === "user" ? "environment" : "user";
+    this.isMirrored = this.facing === "user";
+    this.parts.cameras.value = "";
+    this.start();
+  }
+
+  offerCameras(cameras) {
+    const { cameras: select, turn } = this.parts;
+    const chosen = select.value;
+    const first = make("option", { value: "", textContent: "Default camera" });
+    const rest = cameras.map(({ deviceId, label }) => make("option", { value: deviceId, textContent: label }));
+    select.replaceChildren(first, ...rest);
+    select.value = cameras.some(({ deviceId }) => deviceId === chosen) ? chosen : "";
+    turn.hidden = cameras.length < 2;
+  }
+
+  switchFullScreen() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else this.parts.screen.requestFullscreen?.();
+  }
+
+  press(key) {
+    const isWriting = /^(INPUT|SELECT|TEXTAREA|BUTTON|SUMMARY)$/.test(key.target.tagName);
+    if (isWriting && (key.code === "Space" || key.target.tagName !== "BUTTON")) return;
+    if (!this.isSeen() || key.ctrlKey || key.metaKey || key.altKey) return;
+    const act = {
+      Space: () => (this.stream ? this.stop() : this.start()),
+      KeyF: () => this.freeze(!this.isFrozen),
+      KeyS: () => this.saveSnapshot(),
+      KeyR: () => this.stream && this.switchRecord(),
+      KeyM: () => this.mirror(!this.isMirrored),
+    }[key.code];
+    if (!act) return;
+    key.preventDefault();
+    act();
+  }
+
+  /** Brings buttons and words in line with what is going on. */
+  show() {
+    const { parts } = this;
+    const isRunning = Boolean(this.stream);
+    parts.welcome.hidden = isRunning;
+    parts.badge.hidden = !isRunning;
+    for (const part of ["stop", "freeze", "snapshot", "record"]) parts[part].disabled = !isRunning;
+    parts.screen.classList.toggle("kv-mirrored", this.isMirrored);
+    setPressed(parts.mirror, this.isMirrored);
+    setPressed(parts.freeze, this.isFrozen);
+    setPressed(parts.record, this.isRecording);
+    setText(parts.freeze, this.isFrozen ? "Go on" : "Freeze");
+    setText(parts.record, this.isRecording ? "Stop record" : "Record");
+    parts.recording.hidden = !this.isRecording;
+    const hasRecord = Boolean(this.record && !this.record.isEmpty) && !this.isRecording;
+    parts.saveRecord.hidden = parts.saveRecord.disabled = !hasRecord;
+    if (!isRunning) {
+      parts.hint.hidden = true;
+      setText(parts.badge, "");
+      setText(parts.count, "Start the camera: each face gets its bars and its last minute here.");
+    }
+    this.showSliders();
+  }
+
+  showSliders() {
+    const { steadiness, steadinessText, threshold, thresholdText } = this.parts;
+    setText(steadinessText, percent(steadiness.value / 100));
+    setText(thresholdText, percent(threshold.value / 100));
+  }
+}
+
+const countWords = (count) => (count === 0 ? "No face at the moment" : count === 1 ? "One face" : `${count} faces`);
+
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function setPressed(button, isPressed) {
+  button.setAttribute("aria-pressed", String(isPressed));
+}

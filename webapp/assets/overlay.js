@@ -1,0 +1,99 @@
+/** Draws boxes and names on a canvas that lies over the video. */
+
+import { percent } from "./elements.js";
+
+const TURNED_ABOVE = 8; // degrees, as in the pictures that Python draws
+const DARK = "#10141a";
+
+export class Overlay {
+  /** @param {HTMLCanvasElement} canvas @param {{emotions: object[], people: string[]}} choices */
+  constructor(canvas, { emotions, people }) {
+    this.canvas = canvas;
+    this.people = people;
+    this.emotions = new Map(emotions.map((emotion) => [emotion.id, emotion]));
+  }
+
+  personColour(id) {
+    return this.people[id % this.people.length];
+  }
+
+  clear() {
+    this.canvas.getContext("2d").clearRect(0, 0, this.canvas.width, this.canvas.height);
+  }
+
+  /** Fits the canvas to what is seen of it; `aspect` is that of the video. */
+  fit(width, height) {
+    const shown = this.canvas.getBoundingClientRect();
+    const scale = Math.min(shown.width / width, shown.height / height) * Math.min(devicePixelRatio, 2);
+    const size = { width: Math.max(Math.round(width * scale), 1), height: Math.max(Math.round(height * scale), 1) };
+    if (this.canvas.width !== size.width || this.canvas.height !== size.height) Object.assign(this.canvas, size);
+  }
+
+  /** Draws the faces of an answer; `isMirrored` turns places, never letters. */
+  draw(answer, isMirrored) {
+    this.fit(answer.width, answer.height);
+    this.clear();
+    this.paint(this.canvas.getContext("2d"), answer, this.canvas.width, isMirrored);
+  }
+
+  /** The same on any canvas context `width` pixels wide, such as that of a snapshot. */
+  paint(context, answer, width, isMirrored = false) {
+    const scale = width / answer.width;
+    const size = Math.max(13 * Math.min(devicePixelRatio, 2), width / 44);
+    for (const face of [...answer.faces].reverse()) {
+      const [left, top, right, bottom] = face.box.map((value) => value * scale);
+      const middle = (left + right) / 2;
+      const x = isMirrored ? width - middle : middle;
+      const roll = isMirrored ? -face.roll : face.roll;
+      this.frame(context, x, (top + bottom) / 2, right - left, bottom - top, roll, face, size);
+      this.name(context, x - (right - left) / 2, top, bottom, face, size);
+    }
+  }
+
+  frame(context, x, y, width, height, roll, face, size) {
+    context.save();
+    context.translate(x, y);
+    if (Math.abs(roll) >= TURNED_ABOVE) context.rotate((roll * Math.PI) / 180);
+    context.beginPath();
+    context.roundRect(-width / 2, -height / 2, width, height, 0.12 * Math.min(width, height));
+    for (const [colour, thickness] of [[DARK, size / 3.2], [this.personColour(face.track_id), size / 5.5]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = thickness;
+      context.stroke();
+    }
+    context.restore();
+  }
+
+  name(context, left, top, bottom, face, size) {
+    const { name, colour } = this.emotions.get(face.emotion) ?? { name: face.emotion, colour: DARK };
+    const text = `${face.unsure ? `Unsure: ${name.toLowerCase()}` : name} ${percent(face.confidence)}`;
+    context.font = `600 ${size}px ui-sans-serif, system-ui, sans-serif`;
+    const width = context.measureText(text).width + size;
+    const height = size * 1.6;
+    const { canvas } = context;
+    const x = Math.min(Math.max(left, 0), canvas.width - width);
+    let y = top - height - size * 0.3;
+    if (y < 0) y = bottom - top > 4 * height ? top + size * 0.3 : Math.min(bottom + size * 0.3, canvas.height - height);
+    context.beginPath();
+    context.roundRect(x, y, width, height, height * 0.32);
+    context.fillStyle = face.unsure ? DARK : colour;
+    context.fill();
+    if (face.unsure) {
+      context.strokeStyle = colour;
+      context.lineWidth = size / 9;
+      context.stroke();
+    }
+    context.fillStyle = face.unsure ? "#fff" : inkOn(colour);
+    context.textBaseline = "middle";
+    context.fillText(text, x + size / 2, y + height / 2 + size * 0.04);
+  }
+}
+
+/** White or near-black, whichever reads better, by WCAG's luminance. */
+function inkOn(colour) {
+  const [red, green, blue] = [1, 3, 5].map((at) => {
+    const value = parseInt(colour.slice(at, at + 2), 16) / 255;
+    return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.185 ? DARK : "#fff";
+}

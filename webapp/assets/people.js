@@ -1,0 +1,98 @@
+/** The panel beside the video: each person's bars and last minute. */
+
+import { make } from "./elements.js";
+import { FaceCard } from "./faces.js";
+
+const MINUTE_S = 60;
+const SAMPLE_S = 0.25;
+const REFRESH_S = 0.1;
+const GONE_S = 4; // a card stays so long after its person left, so that the panel does not jump
+const MOST_CARDS = 8;
+
+export class PeoplePanel {
+  /** @param {HTMLElement} root @param {object} choices @param {Function} colourOf from a person's number */
+  constructor(root, { emotions }, colourOf) {
+    this.root = root;
+    this.emotions = emotions;
+    this.colourOf = colourOf;
+    this.clear();
+  }
+
+  clear() {
+    this.people = new Map();
+    this.refreshed = -Infinity;
+    this.root.replaceChildren();
+  }
+
+  /** Takes in an answer; the page is touched ten times a second at most. */
+  update({ faces, time }) {
+    for (const face of faces) this.personOf(face.track_id)?.see(face, time);
+    if (time >= this.refreshed && time - this.refreshed < REFRESH_S) return;
+    this.refreshed = time;
+    for (const [id, person] of this.people) {
+      if (time - person.time > GONE_S || person.time > time) {
+        person.root.remove();
+        this.people.delete(id);
+      } else person.refresh(id, time, this.colourOf(id));
+    }
+  }
+
+  personOf(id) {
+    if (!this.people.has(id) && this.people.size < MOST_CARDS) {
+      const person = new Person(this.emotions);
+      this.people.set(id, person);
+      this.root.append(person.root);
+    }
+    return this.people.get(id);
+  }
+}
+
+/** One person's card with a strip chart of the last minute. */
+class Person {
+  constructor(emotions) {
+    this.emotions = emotions;
+    this.samples = [];
+    this.card = new FaceCard(emotions);
+    this.strip = make("canvas", { class: "kv-strip", width: 480, height: 88, role: "img" });
+    this.card.root.append(
+      this.strip,
+      make("div", { class: "kv-strip-words" }, make("span", { textContent: "a minute ago" }), make("span", { textContent: "now" })),
+    );
+    this.root = this.card.root;
+  }
+
+  see(face, time) {
+    this.face = face;
+    this.time = time;
+    const last = this.samples.at(-1);
+    if (last && time - last.time < SAMPLE_S) return;
+    this.samples.push({ time, shares: this.emotions.map(({ id }) => face.probabilities[id] ?? 0) });
+    while (this.samples[0].time < time - MINUTE_S) this.samples.shift();
+  }
+
+  refresh(id, time, colour) {
+    this.card.update(id, this.face, this.face.unsure, colour);
+    this.root.classList.toggle("kv-gone", time - this.time > 0.5);
+    if (this.drawnAt !== undefined && Math.abs(time - this.drawnAt) < SAMPLE_S) return;
+    this.drawnAt = time;
+    this.drawStrip(time);
+  }
+
+  drawStrip(now) {
+    const { width, height } = this.strip;
+    const context = this.strip.getContext("2d");
+    context.clearRect(0, 0, width, height);
+    const x = (time) => width * (1 - (now - time) / MINUTE_S);
+    for (let index = 1; index < this.samples.length; index += 1) {
+      const [before, sample] = [this.samples[index - 1], this.samples[index]];
+      if (sample.time - before.time > 4 * SAMPLE_S) continue; // not seen in between
+      let y = height;
+      sample.shares.forEach((share, which) => {
+        context.fillStyle = this.emotions[which].colour;
+        context.fillRect(x(before.time), y - share * height, x(sample.time) - x(before.time) + 0.6, share * height);
+        y -= share * height;
+      });
+    }
+    this.strip.setAttribute("aria-label", "The six expressions over the last minute");
+  }
+}

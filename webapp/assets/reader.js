@@ -1,0 +1,108 @@
+/** Hands the frames of a playing video to the server and its answers to the page: newest frame only, one in flight. */
+
+const SENT_WIDTH = 480;
+
+export class FrameReader {
+  /**
+   * @param {HTMLVideoElement} video
+   * @param {object} settings sent to the server before the first frame
+   * @param {{onFaces: Function, onReady: Function, onProblem: Function, onState: Function}} listener
+   */
+  constructor(video, settings, listener) {
+    this.video = video;
+    this.listener = listener;
+    this.isOpen = this.isBusy = this.isFresh = this.isPaused = this.isClosed = false;
+    this.sentAt = 0;
+    this.lastTime = 0;
+    this.worker = new Worker(new URL("./live_worker.js", import.meta.url), { type: "module" });
+    this.worker.onmessage = ({ data }) => this.receive(data);
+    const address = new URL("kv/live", document.baseURI);
+    address.protocol = address.protocol.replace("http", "ws");
+    this.worker.postMessage({ address: address.href, settings: JSON.stringify(settings) });
+    this.watch();
+  }
+
+  /** Sends changed settings; the next frame is read with them. */
+  configure(settings) {
+    this.worker.postMessage({ settings: JSON.stringify(settings) });
+  }
+
+  /** While paused nothing is sent, save for one frame when `readOnce` asks for it. */
+  pause(isPaused) {
+    this.isPaused = isPaused;
+  }
+
+  readOnce() {
+    this.wantsOne = true;
+    if (!this.isBusy) this.send();
+  }
+
+  close() {
+    this.isClosed = true;
+    this.worker.postMessage({ close: true });
+  }
+
+  watch() {
+    if (this.isClosed) return;
+    const seen = (now, metadata = {}) => {
+      if (this.isClosed) return;
+      this.time = metadata.captureTime ?? now;
+      this.presentedAt = now;
+      this.isFresh = true;
+      if (!this.isBusy) this.send();
+      this.watch();
+    };
+    if (this.video.requestVideoFrameCallback) this.video.requestVideoFrameCallback(seen);
+    else requestAnimationFrame((now) => seen(now));
+  }
+
+  async send() {
+    const { videoWidth, videoHeight } = this.video;
+    if (!this.isOpen || !videoWidth || (this.isPaused && !this.wantsOne)) return;
+    this.isBusy = true;
+    this.isFresh = this.wantsOne = false;
+    this.sentAt = this.presentedAt ?? performance.now();
+    const scale = Math.min(1, SENT_WIDTH / videoWidth);
+    const size = { width: Math.round(videoWidth * scale), height: Math.round(videoHeight * scale) };
+    try {
+      const frame = await this.grab();
+      this.lastTime = Math.max(this.lastTime, (this.time ?? performance.now()) / 1000);
+      this.worker.postMessage({ frame, time: this.lastTime, ...size }, [frame]);
+    } catch {
+      this.isBusy = false; // the video had no picture just now; the next frame tries again
+    }
+  }
+
+  /** The frame that is shown, without a copy where the browser can. */
+  async grab() {
+    if ("VideoFrame" in window && !this.cannotGrab) {
+      try {
+        return new VideoFrame(this.video, { timestamp: 0 });
+      } catch {
+        this.cannotGrab = true;
+      }
+    }
+    return createImageBitmap(this.video);
+  }
+
+  receive({ state, reason, answer }) {
+    if (this.isClosed) return;
+    if (state === "open") {
+      this.isOpen = true;
+      this.isBusy = false;
+      this.listener.onState("open");
+    } else if (state === "lost") {
+      this.isOpen = this.isBusy = false;
+      this.listener.onState("lost", reason);
+    } else if (state === "unsent") {
+      this.isBusy = false;
+    } else if (answer.kind === "ready") {
+      this.listener.onReady(answer);
+    } else {
+      this.isBusy = false;
+      if (answer.kind === "problem") this.listener.onProblem(answer.text);
+      else this.listener.onFaces(answer, this.sentAt);
+    }
+    if (!this.isBusy && (this.isFresh || this.wantsOne)) this.send();
+  }
+}

@@ -1,0 +1,180 @@
+"""The tab that reads the webcam while it runs."""
+
+import json
+import struct
+from dataclasses import dataclass
+from typing import Any, Final
+
+import anyio.to_thread
+import numpy as np
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+
+from fer.faces import Face
+from fer.images import RgbImage, UnreadableImageError, read_image
+from fer.model_card import UnknownModelError, WeightsMismatchError
+from fer.reports import face_to_dict
+from fer.smoothing import Steadiness
+from fer.stream import StreamAnalyzer
+from webapp.analyzers import Analyzers
+from webapp.page import Tab, add_part
+
+MAX_VISITORS: Final = 32
+"""More live pages at once are asked to wait: each holds some memory and wants a share of the machine."""
+
+_TIME: Final = struct.Struct("<d")
+_SLOWEST_S: Final = 1.5
+_DARK: Final = 45.0
+_SMALL_SHARE: Final = 0.09
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSettings:
+    """What a visitor can set.
+
+    Attributes:
+        detector: A name on the page's list; None for its own.
+        weights: The same for the model.
+        steadiness: From 0, every frame as it is, to 1, changes take more than a second.
+        threshold: Confidence under which an answer is called unsure; None for the model's own.
+    """
+
+    detector: str | None = None
+    weights: str | None = None
+    steadiness: float = 0.5
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        numbers = (self.steadiness, self.threshold or 0.0)
+        if not all(isinstance(number, int | float) and 0 <= number <= 1 for number in numbers):
+            raise ValueError(f"expected steadiness and threshold in [0, 1], got {numbers}")
+
+    def as_steadiness(self) -> Steadiness:
+        """In the terms of the smoother: a time constant of 0.38 s in the middle."""
+        return Steadiness(
+            time_constant_s=_SLOWEST_S * self.steadiness**2,
+            switch_lead=0.24 * self.steadiness,
+            switch_after_s=1.6 * self.steadiness,
+        )
+
+
+class LiveSession:
+    """One visitor's stream; used by one thread at a time, dropped when the visitor goes."""
+
+    def __init__(self, analyzers: Analyzers) -> None:
+        self._analyzers = analyzers
+        self._stream: StreamAnalyzer | None = None
+
+    def configure(self, settings: LiveSettings) -> dict[str, Any]:
+        """Take over what the visitor set; the people followed stay who they are.
+
+        Raises:
+            UnknownModelError: Detector or model are not on the page's list, or miss something.
+        """
+        analyzer = self._analyzers.get(settings.weights, settings.detector, live=True)
+        stream = self._ready_stream()
+        now = stream.analyzer
+        if analyzer.detector is not now.detector or analyzer.classifier is not now.classifier:
+            stream.change_analyzer(analyzer)
+        stream.tracker.change_steadiness(settings.as_steadiness())
+        stream.unsure_below = settings.threshold
+        return {"kind": "ready", "threshold": analyzer.classifier.head.unsure_below}
+
+    def _ready_stream(self) -> StreamAnalyzer:
+        if self._stream is None:
+            self._stream = StreamAnalyzer(self._analyzers.get(live=True))
+        return self._stream
+
+    def read(self, message: bytes) -> dict[str, Any]:
+        """Read one frame.
+
+        Args:
+            message: When it was taken, in seconds as a little-endian double, then the encoded picture.
+
+        Raises:
+            UnreadableImageError: The rest is no picture.
+        """
+        if len(message) <= _TIME.size:
+            raise UnreadableImageError(f"expected a time and a picture, got {len(message)} bytes")
+        (timestamp_s,) = _TIME.unpack_from(message)
+        if not np.isfinite(timestamp_s):
+            raise UnreadableImageError(f"expected a finite time in seconds, got {timestamp_s}")
+        frame = read_image(message[_TIME.size :])
+        stream = self._ready_stream()
+        people = stream.read(frame, timestamp_s)
+        cost = stream.cost
+        return {
+            "kind": "frame",
+            "time": timestamp_s,
+            "width": frame.shape[1],
+            "height": frame.shape[0],
+            "faces": [_as_dict(person) for person in people],
+            "hint": _hint(frame, people),
+            "server_ms": 1000 * (cost.detect_s + cost.classify_s + cost.track_s),
+        }
+
+
+def routes(analyzers: Analyzers) -> APIRouter:
+    """``live``: a WebSocket that takes frames and gives faces, one frame in flight; nothing is kept."""
+    router = APIRouter()
+    sessions: set[LiveSession] = set()
+
+    @router.get("/live/count")
+    def count() -> dict[str, int]:
+        return {"sessions": len(sessions)}
+
+    @router.websocket("/live")
+    async def live(socket: WebSocket) -> None:
+        await socket.accept()
+        if len(sessions) >= MAX_VISITORS:
+            await socket.close(1013, "too many live pages are open; try again later")
+            return
+        session = LiveSession(analyzers)
+        sessions.add(session)
+        try:
+            while True:
+                message = await socket.receive()
+                if message["type"] == "websocket.disconnect":
+                    break
+                answer = await anyio.to_thread.run_sync(_answer, session, message)
+                await socket.send_text(json.dumps(answer))
+        except WebSocketDisconnect:
+            pass  # the visitor left between question and answer
+        finally:
+            sessions.discard(session)
+
+    return router
+
+
+def _answer(session: LiveSession, message: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a message: settings as JSON text, a frame as bytes; what is wrong is said, not raised."""
+    try:
+        if message.get("bytes") is not None:
+            return session.read(message["bytes"])
+        return session.configure(LiveSettings(**json.loads(message.get("text") or "{}")))
+    except (UnreadableImageError, UnknownModelError, WeightsMismatchError) as error:
+        return {"kind": "problem", "text": str(error)}
+    except (ValueError, TypeError) as error:
+        return {"kind": "problem", "text": f"these settings cannot be used: {error}"}
+
+
+def _as_dict(person: Face) -> dict[str, Any]:
+    return face_to_dict(person) | {
+        "roll": person.detection.roll,
+        "unsure": person.prediction.is_unsure,
+    }
+
+
+def _hint(frame: RgbImage, people: list[Face]) -> str | None:
+    """What stands in the way of a good answer: ``dark``, ``small``, ``none`` for no face."""
+    if not people:
+        return "dark" if frame[::8, ::8].mean() < _DARK else "none"
+    largest = people[0].detection.box
+    return "small" if max(largest.width, largest.height) < _SMALL_SHARE * max(frame.shape[:2]) else None
+
+
+def build(_: Analyzers) -> None:
+    """Lay the tab out."""
+    add_part("live")
+
+
+TAB: Final = Tab("Live", build, routes)
