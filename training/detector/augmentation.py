@@ -1,0 +1,203 @@
+"""Random views of labelled photos: turned, mirrored, scaled, pasted into, joined, spoilt."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fer.images import RgbImage
+from training.detector.scenes import Scene, join_scenes, move_scene
+
+_LEAST_VISIBLE: Final = 0.6  # of a face's box; what is cut off more is left aside
+_LEAST_SIDE: Final = 7.0  # pixels; smaller faces are left aside
+_LARGEST_ENLARGEMENT: Final = 2.5  # what is enlarged more has nothing to see
+
+
+@dataclass(frozen=True, slots=True)
+class SceneAugmentation:
+    """Draws training views.
+
+    Args:
+        scenes: Photos.
+        faces: Crops of single faces to paste.
+        size: Side of the square views in pixels.
+    """
+
+    scenes: list[Scene]
+    faces: list[Scene]
+    size: int = 256
+
+    def draw(self, index: int, rng: np.random.Generator) -> Scene:
+        """A view that begins from one of the photos."""
+        choice = rng.random()
+        if choice < 0.15:
+            view = self._mosaic(index, rng)
+        else:
+            view = _view(self.scenes[index], self.size, rng)
+            if choice < 0.45 and self.faces:
+                for _ in range(rng.integers(1, 4)):
+                    view = _paste(view, self.faces[rng.integers(len(self.faces))], rng)
+        return _mark_hidden(_spoil(view, rng))
+
+    def _mosaic(self, index: int, rng: np.random.Generator) -> Scene:
+        half = self.size // 2
+        image = np.empty((self.size, self.size, 3), np.uint8)
+        parts = []
+        for number in range(4):
+            chosen = index if number == 0 else int(rng.integers(len(self.scenes)))
+            part = _mark_hidden(_view(self.scenes[chosen], half, rng))
+            left, top = half * (number % 2), half * (number // 2)
+            image[top : top + half, left : left + half] = part.image
+            shift = np.array([[1.0, 0.0, left], [0.0, 1.0, top]])
+            parts.append(move_scene(image, part, shift, 0.0, False))
+        return join_scenes(image, parts)
+
+
+def _draw_turn(rng: np.random.Generator) -> float:
+    """Mostly heads as people hold them, some far turned; radians."""
+    choice = rng.random()
+    reach = 12 if choice < 0.4 else 60 if choice < 0.8 else 110
+    return float(np.radians(rng.uniform(-reach, reach)))
+
+
+def _view(scene: Scene, size: int, rng: np.random.Generator) -> Scene:
+    """A square cut from a photo, turned and scaled so that one of its faces gets a random size."""
+    height, width = scene.image.shape[:2]
+    if len(scene.sizes) and rng.random() < 0.7:
+        chosen = rng.integers(len(scene.sizes))
+        side = scene.sizes[chosen].mean()
+        wanted = np.exp(rng.uniform(np.log(9), np.log(0.9 * size)))
+        fill = size / max(height, width)  # of the view, so that it does not become a stamp on nothing
+        scale = min(max(wanted / side, 0.45 * fill), _LARGEST_ENLARGEMENT)
+        spare = max(size - side * scale, 0) / 2
+        middle = scene.centres[chosen]
+        target = size / 2 + rng.uniform(-spare, spare, 2) * 1.1
+    else:
+        scale = size / max(height, width) * np.exp(rng.uniform(np.log(0.6), np.log(1.8)))
+        middle = np.array([width, height]) / 2
+        target = size / 2 + rng.uniform(-0.2, 0.2, 2) * size
+    return _warp(scene, size, scale, middle, target, rng)
+
+
+def _warp(
+    scene: Scene,
+    size: int,
+    scale: float,
+    middle: NDArray[np.floating],
+    target: NDArray[np.floating],
+    rng: np.random.Generator,
+) -> Scene:
+    matrix, turn, mirrored = _draw_matrix(scale, middle, target, rng)
+    border = rng.integers(0, 256, 3) if rng.random() < 0.5 else np.full(3, rng.integers(0, 256))
+    replicate = rng.random() < 0.3
+    image = _warp_image(
+        scene.image, matrix, size, None if replicate else tuple(int(value) for value in border)
+    )
+    return move_scene(image, scene, matrix, turn, mirrored)
+
+
+def _draw_matrix(
+    scale: float, middle: NDArray[np.floating], target: NDArray[np.floating], rng: np.random.Generator
+) -> tuple[NDArray[np.float64], float, bool]:
+    turn, mirrored = _draw_turn(rng), bool(rng.random() < 0.5)
+    stretch = np.exp(rng.uniform(-0.1, 0.1))
+    cos, sin = np.cos(turn), np.sin(turn)
+    shape = np.diag([scale * stretch * (-1 if mirrored else 1), scale / stretch])
+    linear = np.array([[cos, -sin], [sin, cos]]) @ shape
+    return np.concatenate([linear, (target - linear @ middle)[:, None]], axis=1), turn, mirrored
+
+
+def _warp_image(
+    image: RgbImage, matrix: NDArray[np.float64], size: int, border: tuple[int, ...] | None
+) -> RgbImage:
+    scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    if scale < 0.6:  # shrink by areas first: bilinear sampling would skip pixels
+        factor = max(scale * 1.2, 2 / min(image.shape[:2]))
+        image = np.asarray(
+            cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8
+        )
+        matrix = matrix @ np.diag([1 / factor, 1 / factor, 1.0])
+    mode = cv2.BORDER_REPLICATE if border is None else cv2.BORDER_CONSTANT
+    warped = cv2.warpAffine(
+        image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=mode, borderValue=border or ()
+    )
+    return np.asarray(warped, dtype=np.uint8)
+
+
+def _paste(view: Scene, face: Scene, rng: np.random.Generator) -> Scene:
+    """Put a face that was cut out elsewhere over a view, with a hard or a soft edge."""
+    size = view.image.shape[0]
+    side = float(face.sizes[0].mean())
+    scale = min(np.exp(rng.uniform(np.log(12), np.log(0.6 * size))) / side, _LARGEST_ENLARGEMENT)
+    reach = side * scale / 2
+    target = rng.uniform(reach, size - reach, 2)
+    matrix, turn, mirrored = _draw_matrix(scale, face.centres[0], target, rng)
+    pasted = _warp_image(face.image, matrix, size, (0, 0, 0))
+    height, width = face.image.shape[:2]
+    mask = np.zeros((height, width), np.float32)
+    if rng.random() < 0.5:
+        mask[:] = 1.0
+    else:
+        cv2.ellipse(mask, (width // 2, height // 2), (width // 2, height // 2), 0, 0, 360, 1.0, -1)
+        mask = cv2.GaussianBlur(mask, (0, 0), max(width * 0.03, 0.5))
+    share = cv2.warpAffine(mask, matrix, (size, size), flags=cv2.INTER_LINEAR)
+    image = np.asarray(cv2.blendLinear(pasted, view.image, share, 1 - share), dtype=np.uint8)
+    added = move_scene(image, face, matrix, turn, mirrored)
+    # A face under the pasted one is gone; one that still looks out is left aside.
+    covered = np.array([share[_inside(box, size)].mean() for box in view.boxes], np.float32)
+    kept = view.take(covered < 0.7)
+    kept.is_sure[covered[covered < 0.7] > 0.15] = False
+    return join_scenes(image, [kept, added])
+
+
+def _inside(box: NDArray[np.float32], size: int) -> tuple[slice, slice]:
+    left, top = (int(np.clip(value, 0, size - 1)) for value in box[:2])
+    right, bottom = (int(np.clip(np.ceil(value), 1, size)) for value in box[2:])
+    return slice(top, max(bottom, top + 1)), slice(left, max(right, left + 1))
+
+
+def _mark_hidden(view: Scene) -> Scene:
+    """Drop faces outside the view, leave aside those that are cut off or too small."""
+    boxes = view.boxes
+    visible = boxes.clip(0, view.image.shape[0])
+    share = (visible[:, 2:] - visible[:, :2]).prod(axis=1) / (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    is_sure = view.is_sure & (share >= _LEAST_VISIBLE) & (view.sizes.mean(axis=1) >= _LEAST_SIDE)
+    return Scene(view.image, view.sizes, view.centres, view.landmarks, view.rolls, is_sure).take(share > 0.05)
+
+
+def _spoil(view: Scene, rng: np.random.Generator) -> Scene:
+    """Change light and colour, lose sharpness: what cameras and web sites do."""
+    pixels = view.image
+    if rng.random() < 0.2:
+        pixels = np.repeat(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+    if rng.random() < 0.7:
+        pixels = cv2.LUT(pixels, _draw_light(rng))
+    if rng.random() < 0.2:
+        pixels = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.4, 1.8))
+    if rng.random() < 0.15:
+        length = int(rng.integers(3, 8))
+        pixels = cv2.blur(pixels, (length, 1) if rng.random() < 0.5 else (1, length))
+    if rng.random() < 0.25:
+        noise = np.empty(pixels.shape, np.int16)
+        cv2.setRNGSeed(int(rng.integers(1 << 31)))
+        cv2.randn(noise, (0, 0, 0), (rng.uniform(2, 16),) * 3)
+        pixels = cv2.add(pixels, noise, dtype=cv2.CV_8U)
+    if rng.random() < 0.35:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 85))]
+        _, encoded = cv2.imencode(".jpg", pixels, quality)
+        pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    image = np.asarray(pixels, dtype=np.uint8)
+    return Scene(image, view.sizes, view.centres, view.landmarks, view.rolls, view.is_sure)
+
+
+def _draw_light(rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A table from old to new values of the three channels: gain, contrast, brightness, gamma."""
+    values = np.arange(256, dtype=np.float64)[:, None] * np.ones(3)
+    if rng.random() < 0.5:
+        values *= rng.uniform(0.75, 1.25, 3)
+    values = (values - 110) * rng.uniform(0.5, 1.5) + 110 + rng.uniform(-35, 35)
+    if rng.random() < 0.4:  # dark rooms, glaring windows
+        values = 255 * (values.clip(0, 255) / 255) ** np.exp(rng.uniform(-0.8, 1.0))
+    return np.round(values.clip(0, 255)).astype(np.uint8)[:, None]

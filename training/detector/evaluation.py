@@ -1,0 +1,104 @@
+"""How many faces a detector finds, on photos that carry boxes."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from fer.faces import Box, Detection
+from fer.images import RgbImage, read_image
+
+BOXED_IOU = 0.4
+WEB_IOU = 0.3
+
+Detect = Callable[[RgbImage], list[Detection]]
+
+
+@dataclass(frozen=True, slots=True)
+class BoxedPhoto:
+    """A photo with faces that people marked.
+
+    Attributes:
+        image: RGB ``uint8`` of shape (H, W, 3).
+        boxes: In pixels.
+        labels: The expression of each, empty where the data set names none.
+        is_exhaustive: Whether every face is marked, so that what else is found is false.
+    """
+
+    image: RgbImage
+    boxes: tuple[Box, ...]
+    labels: tuple[str, ...] = ()
+    is_exhaustive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """How many marked faces were found, how many boxes were on none."""
+
+    found: int
+    count: int
+    false_boxes: int
+    exhaustive_count: int
+
+    @property
+    def share(self) -> float:
+        """Found among the marked, in [0, 1]."""
+        return self.found / self.count if self.count else 0.0
+
+
+def read_boxed_photos(path: Path) -> list[BoxedPhoto]:
+    """Photos from parquet: ``image``, ``boxes`` as a JSON list of four numbers or of objects with a label."""
+    table = pd.read_parquet(path)
+    exhaustive = table["exhaustive"] if "exhaustive" in table else [False] * len(table)
+    photos = []
+    for image, text, complete in zip(table["image"], table["boxes"], exhaustive, strict=True):
+        rows = json.loads(text)
+        named = [row for row in rows if isinstance(row, dict)]
+        corners = [
+            [row[name] for name in ("left", "top", "right", "bottom")] if isinstance(row, dict) else row
+            for row in rows
+        ]
+        photos.append(
+            BoxedPhoto(
+                read_image(image["bytes"]),
+                tuple(Box(*map(float, corner)) for corner in corners),
+                tuple(str(row.get("label", "")) for row in named),
+                bool(complete),
+            )
+        )
+    return photos
+
+
+def match(boxes: Sequence[Box], detections: Sequence[Detection], least_iou: float) -> list[int | None]:
+    """For each marked box the detection that covers it best, each used once; None where there is none."""
+    pairs = sorted(
+        (
+            (box.iou(detection.box), row, column)
+            for row, box in enumerate(boxes)
+            for column, detection in enumerate(detections)
+        ),
+        reverse=True,
+    )
+    matched: list[int | None] = [None] * len(boxes)
+    taken: set[int] = set()
+    for iou, row, column in pairs:
+        if iou >= least_iou and matched[row] is None and column not in taken:
+            matched[row] = column
+            taken.add(column)
+    return matched
+
+
+def measure_recall(detect: Detect, photos: Sequence[BoxedPhoto], least_iou: float) -> Recall:
+    """Run a detector over photos; false boxes are counted on the exhaustive ones."""
+    found = count = false_boxes = exhaustive = 0
+    for photo in photos:
+        detections = detect(photo.image)
+        matched = match(photo.boxes, detections, least_iou)
+        hits = sum(column is not None for column in matched)
+        found, count = found + hits, count + len(photo.boxes)
+        if photo.is_exhaustive:
+            exhaustive += 1
+            false_boxes += len(detections) - hits
+    return Recall(found, count, false_boxes, exhaustive)

@@ -1,0 +1,160 @@
+"""Photos with labelled faces, as the detector learns from them."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fer.detection.yunet import YuNetDetector
+from fer.images import RgbImage, read_image
+
+SURE_SCORE: Final = 0.7
+"""Faces that the teacher scored lower are neither learned nor held against the network."""
+
+_MIRRORED: Final = [1, 0, 2, 4, 3]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A picture and what the teacher saw in it.
+
+    Attributes:
+        image: RGB ``uint8`` of shape (H, W, 3).
+        sizes: Width and height of each face as if it stood upright, shape (N, 2), pixels.
+        centres: Shape (N, 2), pixels.
+        landmarks: Shape (N, 5, 2), pixels, in the order of ``fer.faces.Landmarks``.
+        rolls: How far each face was turned after it was labelled, shape (N,), radians, clockwise.
+        is_sure: Whether a face may be learned, shape (N,); the others are left aside.
+    """
+
+    image: RgbImage
+    sizes: NDArray[np.float32]
+    centres: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+    rolls: NDArray[np.float32]
+    is_sure: NDArray[np.bool_]
+
+    @property
+    def boxes(self) -> NDArray[np.float32]:
+        """Left, top, right, bottom around the ellipse that fills each upright box, turned by its roll."""
+        cos, sin = np.cos(self.rolls), np.sin(self.rolls)
+        width, height = self.sizes[:, 0] / 2, self.sizes[:, 1] / 2
+        reach = np.stack([np.hypot(width * cos, height * sin), np.hypot(width * sin, height * cos)], axis=1)
+        return np.concatenate([self.centres - reach, self.centres + reach], axis=1).astype(np.float32)
+
+    def take(self, rows: NDArray[np.bool_]) -> "Scene":
+        """The same picture with some of the faces."""
+        return Scene(
+            self.image,
+            self.sizes[rows],
+            self.centres[rows],
+            self.landmarks[rows],
+            self.rolls[rows],
+            self.is_sure[rows],
+        )
+
+
+def make_scene(
+    image: RgbImage, boxes: NDArray[np.float32], landmarks: NDArray[np.float32], scores: NDArray[np.float32]
+) -> Scene:
+    """A scene from a teacher's boxes (N, 4), landmarks (N, 5, 2) and scores (N,)."""
+    boxes = boxes.reshape(-1, 4).astype(np.float32)
+    return Scene(
+        image,
+        boxes[:, 2:] - boxes[:, :2],
+        (boxes[:, :2] + boxes[:, 2:]) / 2,
+        landmarks.reshape(-1, 5, 2).astype(np.float32),
+        np.zeros(len(boxes), np.float32),
+        scores.reshape(-1) >= SURE_SCORE,
+    )
+
+
+def move_scene(
+    image: RgbImage, scene: Scene, matrix: NDArray[np.float64], turn: float, mirrored: bool
+) -> Scene:
+    """The labels of a scene after its picture went through an affine map.
+
+    Args:
+        image: The new picture.
+        scene: The old one.
+        matrix: From old to new pixels, shape (2, 3).
+        turn: Clockwise turn that the matrix contains, radians.
+        mirrored: Whether it mirrors left and right, before it turns.
+    """
+    scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    points = (
+        np.concatenate([scene.centres[:, None], scene.landmarks], axis=1) @ matrix[:, :2].T + matrix[:, 2]
+    )
+    landmarks = points[:, 1:]
+    if mirrored:
+        landmarks = landmarks[:, _MIRRORED]
+    rolls = (-scene.rolls if mirrored else scene.rolls) + turn
+    return Scene(
+        image,
+        (scene.sizes * scale).astype(np.float32),
+        points[:, 0].astype(np.float32),
+        landmarks.astype(np.float32),
+        rolls.astype(np.float32),
+        scene.is_sure,
+    )
+
+
+def join_scenes(image: RgbImage, scenes: Iterable[Scene]) -> Scene:
+    """One picture with the faces of several scenes, whose labels are in its pixels already."""
+    parts = list(scenes)
+    return Scene(
+        image,
+        np.concatenate([part.sizes for part in parts]),
+        np.concatenate([part.centres for part in parts]),
+        np.concatenate([part.landmarks for part in parts]),
+        np.concatenate([part.rolls for part in parts]),
+        np.concatenate([part.is_sure for part in parts]),
+    )
+
+
+def read_photos(path: Path) -> list[Scene]:
+    """Photos from parquet: column ``image``, column ``faces`` as a JSON list of box, landmarks and score."""
+    table = pd.read_parquet(path, columns=["image", "faces"])
+    scenes = []
+    for image, text in zip(table["image"], table["faces"], strict=True):
+        faces = json.loads(text)
+        scenes.append(
+            make_scene(
+                read_image(image["bytes"]),
+                np.array([face["box"] for face in faces], np.float32),
+                np.array([face["landmarks"] for face in faces], np.float32),
+                np.array([face["score"] for face in faces], np.float32),
+            )
+        )
+    return scenes
+
+
+def read_face_crops(
+    path: Path, teacher: YuNetDetector, *, left_out: frozenset[str] = frozenset()
+) -> Iterator[Scene]:
+    """Crops of single faces from parquet, labelled by the teacher; those where it is not sure are left out.
+
+    Args:
+        path: Parquet with the columns ``image`` and, if it says which photo each crop is from, ``name``.
+        teacher: Finds box and landmarks.
+        left_out: Names of photos whose crops are not taken.
+    """
+    table = pd.read_parquet(path)
+    names = table["name"] if "name" in table else [""] * len(table)
+    for image, name in zip(table["image"], names, strict=True):
+        if name in left_out:
+            continue
+        crop = read_image(image["bytes"])
+        detections = teacher.detect(crop)
+        if len(detections) == 1 and detections[0].landmarks and detections[0].score >= SURE_SCORE:
+            yield make_scene(
+                crop,
+                np.array(detections[0].box.as_tuple(), np.float32),
+                detections[0].landmarks.as_array().astype(np.float32),
+                np.array([detections[0].score], np.float32),
+            )
