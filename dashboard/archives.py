@@ -1,0 +1,203 @@
+"""Uploaded data sets: unpacked with suspicion, or refused with a sentence."""
+
+import shutil
+import stat
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Final
+
+from fer.emotions import UnknownEmotionError, emotion_from_name
+from fer.images import IMAGE_SUFFIXES
+from fer.model_shelf import is_plain_name
+from training.datasets import SPLIT_SPELLINGS, DatasetError, read_table
+
+MAX_FILE_COUNT: Final = 300_000
+MAX_FILE_BYTES: Final = 400_000_000
+MAX_TOTAL_BYTES: Final = 4_000_000_000
+TABLE_SUFFIXES: Final = frozenset({".csv", ".parquet"})
+
+_CHUNK_BYTES: Final = 1 << 20
+_NESTED_SUFFIXES: Final = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"})
+
+
+class ArchiveError(ValueError):
+    """An upload that is refused; nothing of it was kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """What became of an upload.
+
+    Attributes:
+        folder: The data set.
+        kept_count: Files that were kept.
+        left_out: Names of files that are neither pictures nor tables.
+    """
+
+    folder: Path
+    kept_count: int
+    left_out: tuple[str, ...]
+
+
+def keep_upload(
+    file: IO[bytes], file_name: str, data_folder: Path, name: str, limit_bytes: int = MAX_TOTAL_BYTES
+) -> Unpacked:
+    """Make a data set out of an uploaded zip, CSV or parquet file; read back before it counts.
+
+    Args:
+        file: The upload.
+        file_name: What it was called; its ending says what it is.
+        data_folder: The folder of data sets.
+        name: Of the new data set.
+        limit_bytes: What it may take on the disk.
+
+    Raises:
+        ArchiveError: It is refused.
+        OSError: It cannot be written.
+    """
+    if not is_plain_name(name):
+        raise ArchiveError(
+            f"expected a name of letters, digits, '_', '-' and '.', got {name!r}; choose another one"
+        )
+    target = data_folder / name
+    if target.exists():
+        raise ArchiveError(
+            f"there is a data set named {name!r} already; choose another name or delete it first"
+        )
+    suffix = Path(file_name).suffix.lower()
+    data_folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=data_folder, prefix=".upload-") as temporary:
+        draft = Path(temporary) / name
+        draft.mkdir()
+        if suffix == ".zip":
+            kept_count, left_out = _unzip(file, draft, limit_bytes)
+        elif suffix in TABLE_SUFFIXES:
+            with (draft / f"{name}{suffix}").open("wb") as out:
+                shutil.copyfileobj(file, out, _CHUNK_BYTES)
+            kept_count, left_out = 1, []
+        else:
+            raise ArchiveError(f"expected a .zip, .csv or .parquet file, got {file_name}")
+        try:
+            read_table(draft)
+        except DatasetError as error:
+            raise ArchiveError(str(error).replace(f"{draft}/", "").replace(str(draft), file_name)) from error
+        draft.rename(target)
+    return Unpacked(target, kept_count, tuple(left_out))
+
+
+def _unzip(file: IO[bytes], folder: Path, limit_bytes: int) -> tuple[int, list[str]]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            _check_entries(entries, limit_bytes)
+            kept, left_out = _sort_out(entries)
+            paths = _without_wrapper([PurePosixPath(entry.filename) for entry in kept])
+            _check_classes(paths)
+            budget = limit_bytes
+            for entry, path in zip(kept, paths, strict=True):
+                out = folder.joinpath(*path.parts)
+                out.parent.mkdir(parents=True, exist_ok=True)
+                budget -= _copy(archive.open(entry), out, min(budget, MAX_FILE_BYTES), entry.filename)
+            return len(kept), left_out
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise ArchiveError(
+            f"this is no zip file that can be unpacked ({error}); zip the folder again"
+        ) from error
+
+
+def _check_entries(entries: list[zipfile.ZipInfo], limit_bytes: int) -> None:
+    """What makes a whole archive untrustworthy."""
+    if len(entries) > MAX_FILE_COUNT:
+        raise ArchiveError(f"the zip has {len(entries)} files; at most {MAX_FILE_COUNT} are unpacked")
+    total = sum(entry.file_size for entry in entries)
+    if total > limit_bytes:
+        raise ArchiveError(
+            f"the zip unpacks to {total / 1e9:.1f} GB; at most {limit_bytes / 1e9:.1f} GB are unpacked, "
+            "send a part of it or point at a folder"
+        )
+    for entry in entries:
+        path = PurePosixPath(entry.filename.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
+            raise ArchiveError(
+                f"the zip wants to write outside of its folder ({entry.filename!r}); nothing was unpacked"
+            )
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            raise ArchiveError(f"the zip contains a link ({entry.filename!r}); put the picture itself in it")
+        if entry.flag_bits & 1:
+            raise ArchiveError("the zip is locked with a password; zip the folder without one")
+
+
+def _sort_out(entries: list[zipfile.ZipInfo]) -> tuple[list[zipfile.ZipInfo], list[str]]:
+    """Pictures and tables, and the names of everything else; system files are nothing."""
+    kept, left_out = [], []
+    for entry in entries:
+        path = PurePosixPath(entry.filename)
+        if any(part.startswith((".", "__MACOSX")) for part in path.parts) or path.name in (
+            "Thumbs.db",
+            "desktop.ini",
+        ):
+            continue
+        if path.suffix.lower() in IMAGE_SUFFIXES | TABLE_SUFFIXES:
+            kept.append(entry)
+        else:
+            left_out.append(entry.filename)
+    if not kept:
+        nested = [name for name in left_out if PurePosixPath(name).suffix.lower() in _NESTED_SUFFIXES]
+        if nested:
+            raise ArchiveError(
+                f"the zip holds other archives ({nested[0]}); unpack them first, then zip the pictures"
+            )
+        raise ArchiveError("no pictures in the zip; expected class folders such as happy/picture.jpg")
+    return kept, left_out
+
+
+def _without_wrapper(paths: list[PurePosixPath]) -> list[PurePosixPath]:
+    """Without the one folder that everything lies in, unless it means something."""
+    while all(len(path.parts) > 1 for path in paths):
+        tops = {path.parts[0] for path in paths}
+        top = next(iter(tops))
+        if len(tops) > 1 or top.strip().lower() in SPLIT_SPELLINGS or _is_emotion(top):
+            break
+        if not any(_means_something(path) for path in paths):
+            break
+        paths = [PurePosixPath(*path.parts[1:]) for path in paths]
+    return paths
+
+
+def _means_something(path: PurePosixPath) -> bool:
+    """Whether a folder below the first one is a split or a class, or a table lies there."""
+    is_table = path.suffix.lower() in TABLE_SUFFIXES
+    return is_table or any(_is_emotion(p) or p.strip().lower() in SPLIT_SPELLINGS for p in path.parts[1:-1])
+
+
+def _check_classes(paths: list[PurePosixPath]) -> None:
+    loose = [path for path in paths if len(path.parts) == 1 and path.suffix.lower() in IMAGE_SUFFIXES]
+    if loose:
+        raise ArchiveError(
+            f"{len(loose)} pictures lie in no class folder (such as {loose[0]}); put them into folders "
+            "named after what they show: angry, fearful, happy, sad, surprised, neutral"
+        )
+
+
+def _copy(source: IO[bytes], out: Path, limit: int, name: str) -> int:
+    """Copy up to a limit, whatever the archive claims about the size."""
+    written = 0
+    with source, out.open("wb") as file:
+        while chunk := source.read(_CHUNK_BYTES):
+            written += len(chunk)
+            if written > limit:
+                raise ArchiveError(
+                    f"{name} unpacks to more than {limit / 1e6:.0f} MB; leave it out of the zip"
+                )
+            file.write(chunk)
+    return written
+
+
+def _is_emotion(word: str) -> bool:
+    try:
+        emotion_from_name(word)
+    except UnknownEmotionError:
+        return False
+    return True

@@ -1,0 +1,107 @@
+"""Charts of histories."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any, Final
+
+import altair as alt
+import pandas as pd
+
+from dashboard.curves import Curve, curve_table, mark_table
+from dashboard.shown_runs import ShownRun
+
+RUN_COLOURS: Final = ("#0f7fc4", "#d5640a", "#0e9b73", "#c4689b", "#b78a09", "#7a6fd0")
+"""Six that colour-blind people tell apart, readable on white and on near-black."""
+
+CHART_HEIGHT: Final = 250
+
+
+def curve_chart(
+    runs: Sequence[ShownRun], curve: Curve, *, smoothing: float = 0.0, is_log: bool = False
+) -> alt.LayerChart | None:
+    """Lines over epochs with a rule under the pointer; None where no run has the figure.
+
+    Args:
+        runs: At most six; their colours are those of ``legend_html``.
+        curve: Which figure.
+        smoothing: As for ``curve_table``.
+        is_log: Logarithmic values; those of 0 and below are left out.
+    """
+    table = curve_table(runs, curve, smoothing)
+    if is_log:
+        table = table[table["value"] > 0]
+    if table.empty:
+        return None
+    marks = mark_table(runs, table, curve)
+    names = [shown.name for shown in runs]
+    colour = alt.Color(
+        "run:N", scale=alt.Scale(domain=names, range=list(RUN_COLOURS[: len(names)])), legend=None
+    )
+    value = alt.Y(
+        "value:Q",
+        title=None,
+        scale=alt.Scale(type="log" if is_log else "linear", zero=curve.from_zero and not is_log, nice=True),
+        axis=alt.Axis(format="%" if curve.is_share else "~g", tickCount=5),
+    )
+    epoch = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d"))
+    drawn = alt.Chart(table)
+    lines = [line for line, _ in curve.columns]
+    dashes = alt.StrokeDash("line:N", scale=alt.Scale(domain=lines, range=[[1, 0], [4, 3]]), legend=None)
+    layers: list[alt.Chart] = [drawn.mark_line(strokeWidth=2, clip=True).encode(epoch, value, colour, dashes)]
+    if table["epoch"].nunique() == 1:  # a line of one point cannot be seen
+        layers.append(drawn.mark_point(filled=True, size=45).encode(epoch, value, colour))
+    layers.append(_pointer(table, curve, epoch))
+    if not marks.empty:
+        layers.append(_mark_points(marks, epoch, value, colour))
+    title = f"{curve.title} ({curve.unit})" if curve.unit else curve.title
+    return alt.LayerChart(layer=layers, height=CHART_HEIGHT, title=title)
+
+
+def legend_html(runs: Sequence[ShownRun]) -> str:
+    """What colours, dashes and marks of all charts mean."""
+    dots = [
+        f'<span style="white-space:nowrap;margin-right:1.2em"><span style="color:{colour}">●</span> '
+        f"{escape(shown.name)}</span>"
+        for shown, colour in zip(runs, RUN_COLOURS, strict=False)
+    ]
+    runs_part = " ".join(dots) + "<br>" if len(runs) > 1 else ""
+    return (
+        f'<div style="font-size:0.9rem;line-height:1.7">{runs_part}'
+        '<span style="opacity:0.75">━ validation&ensp; ┅ training&ensp; ◆ best epoch&ensp; '
+        "✚ stopped early</span></div>"
+    )
+
+
+def _mark_points(marks: pd.DataFrame, epoch: alt.X, value: alt.Y, colour: alt.Color) -> alt.Chart:
+    shapes = alt.Shape(
+        "mark:N",
+        scale=alt.Scale(domain=["best epoch", "stopped early"], range=["diamond", "cross"]),
+        legend=None,
+    )
+    points = alt.Chart(marks).mark_point(filled=True, size=110, opacity=1)
+    chart: alt.Chart = points.encode(epoch, value, colour, shapes, tooltip=["run", "mark", "epoch"])
+    return chart
+
+
+def _pointer(table: pd.DataFrame, curve: Curve, epoch: alt.X) -> alt.Chart:
+    """A rule at the nearest epoch that says the values of all lines there."""
+    names = table["line"] if table["run"].nunique() == 1 else table["run"] + " · " + table["line"]
+    wide = table.assign(column=names).pivot_table(index="epoch", columns="column", values="value")
+    # Signs that Vega takes for paths into nested values.
+    wide.columns = [
+        str(name).replace(".", "․").replace("[", "(").replace("]", ")").replace("\\", "/")
+        for name in wide.columns
+    ]
+    number_format = ".1%" if curve.is_share else ".4~g"
+    tips: list[Any] = [alt.Tooltip("epoch:Q", format="d")]
+    tips += [alt.Tooltip(f"{name}:Q", format=number_format) for name in wide.columns]
+    near = alt.selection_point(
+        fields=["epoch"], nearest=True, on="pointermove", clear="pointerout", empty=False
+    )
+    chart: alt.Chart = (
+        alt.Chart(wide.reset_index())
+        .mark_rule(color="#888888")
+        .encode(epoch, opacity=alt.condition(near, alt.value(0.7), alt.value(0.0)), tooltip=tips)
+        .add_params(near)
+    )
+    return chart

@@ -1,0 +1,227 @@
+"""What stands in the way of a training, said before it starts."""
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from dashboard.data_check import class_problems
+from dashboard.devices import Card, free_memory_bytes
+from dashboard.presets import ARCHITECTURE_NOTES
+from dashboard.wording import size_text
+from fer.emotions import Emotion
+from fer.model_card import UnknownModelError, load_card
+from fer.model_shelf import find_weights, is_plain_name
+from training.config import TrainConfig
+from training.datasets import FaceTable
+
+FEWEST_PICTURES: Final = 20
+"""Under this many training pictures no training is started: there is nothing to learn from."""
+
+_BYTES_A_PARAMETER: Final = 20
+"""Weights, averaged weights, momentum and their copies in two files."""
+_BYTES_A_PICTURE: Final = 48 * 48 * 4
+_SPARE_BYTES: Final = 100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something about one setting.
+
+    Attributes:
+        setting: Which one; the sentence stands beside its control.
+        text: A sentence.
+        is_fatal: Whether the training cannot start.
+    """
+
+    setting: str
+    text: str
+    is_fatal: bool = True
+
+
+def make_config(values: Mapping[str, Any]) -> TrainConfig | list[Problem]:
+    """The config of a form, or every setting that is wrong."""
+    try:
+        return TrainConfig(**values)
+    except (ValueError, TypeError) as error:
+        first = str(error)
+    problems = []
+    fixed = {name: value for name, value in values.items() if name == "data"}
+    for name, value in values.items():
+        trial = fixed | {name: value}
+        if name == "warmup_epochs":
+            trial["epochs"] = max(int(values.get("epochs", 1)), 1)
+        elif name == "epochs":
+            trial["warmup_epochs"] = 0
+        try:
+            TrainConfig(**trial)
+        except (ValueError, TypeError) as error:
+            found = re.match(r"expected (\w+) to be", str(error))
+            problems.append(Problem(found[1] if found else name, _sentence(str(error))))
+    return list({problem.setting: problem for problem in problems}.values()) or [
+        Problem("data", _sentence(first))
+    ]
+
+
+def check_training(
+    config: TrainConfig, table: FaceTable, cards: Sequence[Card], chosen_cards: Sequence[int] = ()
+) -> list[Problem]:
+    """Everything that can be known without starting; an empty list is a go."""
+    return [
+        *_check_pictures(config, table),
+        *_check_device(config, cards, chosen_cards),
+        *_check_weights(config),
+        *_check_room(config, table),
+        *_check_name(config),
+    ]
+
+
+def train_count(config: TrainConfig, table: FaceTable) -> int:
+    """Pictures that will be trained on; the rest judges."""
+    if "val" in table.splits:
+        return sum(split == "train" for split in table.splits)
+    return round(sum(split != "test" for split in table.splits) * (1 - config.val_share))
+
+
+def _check_pictures(config: TrainConfig, table: FaceTable) -> list[Problem]:
+    count = train_count(config, table)
+    if count < FEWEST_PICTURES:
+        return [
+            Problem(
+                "data",
+                f"There are {count} training pictures; at least {FEWEST_PICTURES} are needed, "
+                "some hundred are good.",
+            )
+        ]
+    labels = {
+        label for label, split in zip(table.labels, table.splits, strict=True) if label and split != "test"
+    }
+    if len(labels) < 2:
+        only = next(iter(labels), "no expression")
+        return [
+            Problem(
+                "data", f"All pictures show {only}; a network needs at least two expressions to tell apart."
+            )
+        ]
+    problems = [Problem("data", text, is_fatal=False) for text in class_problems(table)]
+    if "val" not in table.splits:
+        lonely = [name for name, found in _label_counts(table).items() if found < 2]
+        if lonely:
+            problems.append(
+                Problem(
+                    "data",
+                    f"There is one picture of {', '.join(sorted(lonely))}; it is never judged.",
+                    is_fatal=False,
+                )
+            )
+    if config.batch_size > count:
+        problems.append(
+            Problem(
+                "batch_size",
+                f"A batch of {config.batch_size} is larger than the {count} training pictures; "
+                f"choose {_power_of_two(count)} or less.",
+            )
+        )
+    return problems
+
+
+def _label_counts(table: FaceTable) -> Counter[Emotion]:
+    return Counter(
+        label for label, split in zip(table.labels, table.splits, strict=True) if label and split != "test"
+    )
+
+
+def _check_device(config: TrainConfig, cards: Sequence[Card], chosen: Sequence[int]) -> list[Problem]:
+    if config.device == "cuda" and not cards:
+        return [
+            Problem(
+                "device",
+                "No CUDA card was found here (nvidia-smi lists none); choose cpu or auto, "
+                "or install NVIDIA's driver.",
+            )
+        ]
+    if config.device == "cpu" and chosen:
+        return [
+            Problem("device", "Cards are chosen, but the device is cpu; choose auto or cuda to use them.")
+        ]
+    return []
+
+
+def _check_weights(config: TrainConfig) -> list[Problem]:
+    if not config.initial_weights:
+        return []
+    try:
+        card = load_card(find_weights(config.initial_weights))
+    except UnknownModelError as error:
+        return [Problem("initial_weights", _sentence(str(error)))]
+    if card.architecture != config.architecture:
+        return [
+            Problem(
+                "initial_weights",
+                f"{card.name} is a {card.architecture}, not a {config.architecture}; "
+                "choose that architecture or start anew.",
+            )
+        ]
+    missing = set(config.heads) - {head.name for head in card.heads}
+    if missing:
+        return [
+            Problem(
+                "initial_weights",
+                f"{card.name} has no output {', '.join(sorted(missing))}; leave it out of the heads.",
+            )
+        ]
+    return []
+
+
+def _check_room(config: TrainConfig, table: FaceTable) -> list[Problem]:
+    problems = []
+    note = ARCHITECTURE_NOTES.get(config.architecture)
+    needed = (note.parameter_count if note else 12_000_000) * _BYTES_A_PARAMETER + _SPARE_BYTES
+    free = _free_disk(config.runs)
+    if free is not None and free < needed:
+        problems.append(
+            Problem(
+                "runs",
+                f"{size_text(free)} are free on the disk of {config.runs}; "
+                f"a run needs about {size_text(needed)}. Delete something first.",
+            )
+        )
+    memory, wanted = free_memory_bytes(), len(table) * _BYTES_A_PICTURE + needed + 1_500_000_000
+    if memory is not None and memory < wanted:
+        problems.append(
+            Problem(
+                "data",
+                f"{size_text(memory)} of memory are free; "
+                f"this training needs about {size_text(wanted)} and may be ended by the system.",
+                is_fatal=False,
+            )
+        )
+    return problems
+
+
+def _free_disk(folder: Path) -> int | None:
+    for place in (folder, *folder.parents):
+        if place.is_dir():
+            return shutil.disk_usage(place).free
+    return None
+
+
+def _check_name(config: TrainConfig) -> list[Problem]:
+    if not config.name:
+        return []
+    if not is_plain_name(config.name):
+        return [Problem("name", "A name has letters, digits, '_', '-' and '.', at most 80.")]
+    if (config.runs / config.name).exists():
+        return [Problem("name", f"There is a run named {config.name} already; choose another name.")]
+    return []
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+
+
+def _power_of_two(count: int) -> int:
+    return 1 << (count.bit_length() - 1)

@@ -1,0 +1,187 @@
+"""A look at labelled pictures before a network is trained on them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fer.cropping import reference_square
+from fer.detection import FaceDetector
+from fer.emotions import Emotion
+from fer.images import RgbImage, UnreadableImageError, as_rgb, read_image
+from fer.model_card import Preprocessing
+from training.datasets import FaceTable, Picture, decode
+from training.duplicates import near_copies
+
+CHECKED_COUNT: Final = 4000
+"""Pictures that are decoded for a check unless all are asked for."""
+
+FRAMED_COUNT: Final = 40
+WIDE_BELOW: Final = 0.62
+"""A face that fills less than this share of its picture was not cropped as the network expects."""
+
+SMALL_SIDE: Final = 40
+FEW_PICTURES: Final = 20
+"""Pictures of a class under which a network hardly learns it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataCheck:
+    """What was found in a data set.
+
+    Attributes:
+        table: What was read.
+        checked_count: How many of its pictures were decoded.
+        unreadable: A sentence for each picture that cannot be read.
+        copies_across: Training pictures that stand in another split too.
+        copies_within: Pictures whose very pixels stand in the same split before them.
+        sides: Length of the shorter side of the decoded pictures, in pixels.
+        face_shares: Side of the face's frame as a share of the picture's, where a face was found in a sample.
+        framed_count: How many pictures were looked at for that.
+    """
+
+    table: FaceTable
+    checked_count: int
+    unreadable: tuple[str, ...]
+    copies_across: int
+    copies_within: int
+    sides: NDArray[np.int64]
+    face_shares: NDArray[np.float64]
+    framed_count: int
+
+    def counts(self) -> pd.DataFrame:
+        """Pictures by expression (rows) and split (columns)."""
+        return count_table(self.table)
+
+    def advice(self) -> list[str]:
+        """Sentences about what to do before training; an empty list is a good sign."""
+        texts = class_problems(self.table)
+        if self.unreadable:
+            texts.append(
+                f"{len(self.unreadable)} of {self.checked_count} pictures cannot be read; they are left out."
+            )
+        if self.copies_across:
+            texts.append(
+                f"{self.copies_across} training pictures stand in the validation or test pictures too; "
+                "training leaves them out, or the figures would flatter."
+            )
+        if len(self.sides) and np.median(self.sides) < SMALL_SIDE:
+            texts.append(
+                f"Half of the pictures are smaller than {SMALL_SIDE} pixels; the network looks at 48×48 and "
+                "cannot see what is not there."
+            )
+        if self.looks_uncropped:
+            texts.append(
+                f"The faces fill about {np.median(self.face_shares):.0%} of the pictures; the network wants "
+                "a tight frame from forehead to chin. Let the faces be cropped first."
+            )
+        return texts
+
+    @property
+    def looks_uncropped(self) -> bool:
+        """Whether most faces that were found are small in their pictures."""
+        return len(self.face_shares) >= 3 and float(np.median(self.face_shares)) < WIDE_BELOW
+
+
+def check_data(table: FaceTable, detector: FaceDetector, *, everything: bool = False) -> DataCheck:
+    """Decode pictures, compare them with each other, look how their faces are framed."""
+    chosen = (
+        table if everything or len(table) <= CHECKED_COUNT else table.take(spread(len(table), CHECKED_COUNT))
+    )
+    faces = decode(chosen, Preprocessing())
+    splits = np.array(faces.table.splits)
+    training = splits == "train"
+    across = near_copies(faces.crops[training], faces.crops[~training])
+    shares, framed_count, sides = _framing(faces.table, detector)
+    return DataCheck(
+        table=table,
+        checked_count=len(chosen),
+        unreadable=faces.problems,
+        copies_across=int(np.sum(across)),
+        copies_within=_same_pixels(faces.crops, faces.table.splits),
+        sides=sides,
+        face_shares=shares,
+        framed_count=framed_count,
+    )
+
+
+def count_table(table: FaceTable) -> pd.DataFrame:
+    """Pictures by expression and split; without splits the column is called ``pictures``."""
+    counts = table.summary()
+    names = [emotion.value for emotion in Emotion if emotion.value in counts.index]
+    rest = [name for name in counts.index if name not in names]
+    columns = [name for name in ("train", "val", "test", "unsplit") if name in counts.columns]
+    return counts.loc[names + rest, columns].rename(columns={"unsplit": "pictures"})
+
+
+def class_problems(table: FaceTable) -> list[str]:
+    """What the numbers of pictures stand in the way of."""
+    training = [
+        str(label)
+        for label, split in zip(table.labels, table.splits, strict=True)
+        if label is not None and split in ("train", "")
+    ]
+    counts = Counter(training)
+    if len(counts) < 2:
+        found = next(iter(counts), "no expression")
+        return [
+            f"Only {found} has training pictures; a network needs at least two expressions to tell apart."
+        ]
+    few = [f"{name} ({count})" for name, count in sorted(counts.items()) if count < FEW_PICTURES]
+    if few:
+        return [
+            f"Few training pictures of {', '.join(few)}; {FEW_PICTURES} each are a beginning, "
+            "some hundred are good."
+        ]
+    return []
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """Row numbers evenly over all rows."""
+    return sorted(set(np.linspace(0, count - 1, min(wanted, count)).round().astype(int).tolist()))
+
+
+def open_picture(picture: Picture) -> RgbImage:
+    """Decode one picture of a table.
+
+    Raises:
+        UnreadableImageError: It is none.
+    """
+    return as_rgb(picture) if isinstance(picture, np.ndarray) else read_image(picture)
+
+
+def file_count(folder: Path) -> int:
+    """Files below a folder."""
+    return sum(1 for path in folder.rglob("*") if path.is_file())
+
+
+def _same_pixels(crops: NDArray[np.uint8], splits: Sequence[str]) -> int:
+    seen: set[tuple[str, bytes]] = set()
+    for split, crop in zip(splits, crops, strict=True):
+        seen.add((split, crop.tobytes()))
+    return len(crops) - len(seen)
+
+
+def _framing(table: FaceTable, detector: FaceDetector) -> tuple[NDArray[np.float64], int, NDArray[np.int64]]:
+    """Face's frame over picture's side for a sample; a border makes tight crops show a whole head."""
+    shares, sides, looked = [], [], 0
+    for row in spread(len(table), FRAMED_COUNT) if len(table) else []:
+        try:
+            image = open_picture(table.pictures[row])
+        except UnreadableImageError:
+            continue
+        looked += 1
+        side = min(image.shape[:2])
+        sides.append(side)
+        border = round(side * 0.4)
+        framed = np.pad(image, ((border, border), (border, border), (0, 0)), mode="edge")
+        enlarge = max(1, round(160 / side))
+        found = detector.detect(np.ascontiguousarray(framed.repeat(enlarge, axis=0).repeat(enlarge, axis=1)))
+        if found:
+            shares.append(reference_square(found[0], detector.framing).side / enlarge / side)
+    return np.array(shares, dtype=np.float64), looked, np.array(sides, dtype=np.int64)

@@ -1,0 +1,69 @@
+"""The worst mistakes of a run, with where the network looked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.runs import MISTAKES_FILE
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One picture that was named wrongly.
+
+    Attributes:
+        crop: As the network saw it, ``uint8`` of shape (C, S, S).
+        target: What it shows.
+        predicted: What the network said.
+        confidence: How sure it was, in [0, 1].
+        name: Of the picture in its data set.
+    """
+
+    crop: NDArray[np.uint8]
+    target: str
+    predicted: str
+    confidence: float
+    name: str
+
+    def image(self) -> NDArray[np.uint8]:
+        """The crop as RGB ``uint8`` of shape (S, S, 3)."""
+        planes = self.crop if self.crop.shape[0] == 3 else np.repeat(self.crop, 3, axis=0)
+        return np.ascontiguousarray(planes.transpose(1, 2, 0))
+
+
+def read_mistakes(folder: Path) -> list[Mistake]:
+    """The stored mistakes of a run, most confident first; an empty list where none are stored.
+
+    Raises:
+        ValueError: The file cannot be understood.
+    """
+    path = folder / MISTAKES_FILE
+    if not path.is_file():
+        return []
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            crops = stored["crops"]
+            crops = crops[:, None] if crops.ndim == 3 else crops
+            columns = (stored["target"], stored["predicted"], stored["confidence"], stored["name"])
+            rows = list(zip(crops, *columns, strict=True))
+    except (OSError, KeyError, ValueError, EOFError) as error:
+        raise ValueError(f"{path.name} cannot be read ({error}); train again to write it anew") from error
+    mistakes = [
+        Mistake(crop.astype(np.uint8), str(target), str(predicted), float(confidence), str(name))
+        for crop, target, predicted, confidence, name in rows
+    ]
+    return sorted(mistakes, key=lambda mistake: -mistake.confidence)
+
+
+def filter_mistakes(
+    mistakes: list[Mistake], target: str | None = None, predicted: str | None = None
+) -> list[Mistake]:
+    """Those of a true and a predicted class; None is any."""
+    return [
+        mistake
+        for mistake in mistakes
+        if (target is None or mistake.target == target)
+        and (predicted is None or mistake.predicted == predicted)
+    ]

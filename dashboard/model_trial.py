@@ -1,0 +1,92 @@
+"""One photo read by two models at once."""
+
+from pathlib import Path
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from dashboard.stores import detector
+from fer.analysis import FaceAnalyzer
+from fer.annotation import FaceAnnotator
+from fer.classification import EmotionClassifier
+from fer.emotions import Emotion
+from fer.faces import Face
+from fer.images import RgbImage, UnreadableImageError, read_image
+from fer.model_card import UnknownModelError, WeightsMismatchError
+from fer.model_shelf import find_weights
+from fer.palette import EMOTION_HEX
+
+
+def show_photo_trial(names: list[str]) -> None:
+    """Choose two models and a photo; the photo stays in memory."""
+    left, right = st.columns(2)
+    first = left.selectbox("One model", names, key="trial_first")
+    second = right.selectbox("Another one", names, index=min(1, len(names) - 1), key="trial_second")
+    upload = st.file_uploader("A photo", key="trial_photo", type=["jpg", "jpeg", "png", "webp", "bmp"])
+    if upload is None:
+        st.caption("Nothing is stored.")
+        return
+    try:
+        image = read_image(upload.getvalue())
+    except UnreadableImageError as error:
+        st.error(str(error))
+        return
+    detections = detector().detect(image)
+    if not detections:
+        st.image(image, width=480)
+        st.warning("No face was found in this photo.")
+        return
+    for column, name in ((left, first), (right, second)):
+        with column:
+            _show_reading(name, image)
+
+
+def _show_reading(name: str, image: RgbImage) -> None:
+    folder = find_weights(name)
+    try:
+        analyzer = FaceAnalyzer(detector(), _classifier(folder, folder.stat().st_mtime_ns))
+    except (UnknownModelError, WeightsMismatchError) as error:
+        st.error(str(error))
+        return
+    faces = analyzer.analyze(image)
+    st.image(FaceAnnotator().annotate(image, faces), caption=name)
+    if not faces:
+        st.caption("This model takes none of the detections for a readable face.")
+    for face in faces[:3]:
+        st.altair_chart(probability_chart(face), key=f"trial {name} {face.detection.box.as_tuple()}")
+
+
+@st.cache_resource(max_entries=6)
+def _classifier(folder: Path, stamp: int) -> EmotionClassifier:  # noqa: ARG001 - the stamp is part of the key
+    return EmotionClassifier(folder)
+
+
+def probability_chart(face: Face) -> alt.Chart:
+    """The probabilities of one face as bars, in the colours of the expressions."""
+    table = pd.DataFrame(
+        [(emotion.value, share) for emotion, share in face.prediction.ranked()],
+        columns=["expression", "probability"],
+    )
+    labels = list(table["expression"])
+    chart: alt.Chart = (
+        alt.Chart(table)
+        .mark_bar(cornerRadius=2)
+        .encode(
+            alt.X(
+                "probability:Q",
+                title=None,
+                scale=alt.Scale(domain=[0, 1]),
+                axis=alt.Axis(format="%", tickCount=3),
+            ),
+            alt.Y("expression:N", sort=labels, title=None),
+            alt.Color(
+                "expression:N",
+                scale=alt.Scale(domain=labels, range=[EMOTION_HEX[Emotion(label)] for label in labels]),
+                legend=None,
+            ),
+            tooltip=["expression", alt.Tooltip("probability", format=".1%")],
+        )
+        .properties(height=28 * len(labels))
+    )
+    return chart

@@ -1,0 +1,216 @@
+"""The page of models: their cards, a test side by side, a photo on two of them, the webcam page's choice."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.model_trial import show_photo_trial
+from dashboard.picture_sets import list_sets
+from dashboard.places import Places
+from dashboard.programs import ProgramError, evaluate
+from dashboard.report_charts import confusion_chart
+from dashboard.stores import read_data
+from dashboard.wording import percent_text
+from fer.model_card import CARD_FILE, ModelCard, UnknownModelError, load_card
+from fer.model_shelf import (
+    DEFAULT_WEIGHTS,
+    find_weights,
+    list_shipped_weights,
+    list_user_weights,
+    list_weights,
+    select_weights,
+    selected_weights,
+    user_shelf,
+)
+from training.datasets import DatasetError
+
+WHOLE: Final = "everything"
+
+
+def show(places: Places) -> None:
+    """Draw the page."""
+    st.title("Models")
+    names = list_weights()
+    if not names:
+        st.info(
+            "There is no model yet: none came along, and no run was exported. Train one, then export it from "
+            "the downloads of its run."
+        )
+        st.caption("From the shell: `python -m training.export --run RUN_FOLDER --tag mine`")
+        return
+    used = selected_weights() or DEFAULT_WEIGHTS
+    st.write(
+        f"The webcam page uses **{used}**"
+        + (", which came along." if used in list_shipped_weights() else ".")
+    )
+    if selected_weights() is not None and st.button(
+        f"Back to the one that came along ({DEFAULT_WEIGHTS})", icon=":material/undo:"
+    ):
+        select_weights(None)
+        st.rerun()
+    cards, side_by_side, photo = st.tabs(["Cards", "Side by side", "Try a photo"])
+    with cards:
+        for name in names:
+            _show_model(name, used)
+    with side_by_side:
+        _show_side_by_side(places, names)
+    with photo:
+        show_photo_trial(names)
+
+
+def _show_model(name: str, used: str) -> None:
+    with st.container(border=True):
+        folder = find_weights(name)
+        try:
+            card = load_card(folder)
+        except UnknownModelError as error:
+            st.error(str(error))
+            return
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.subheader(name)
+            if name == used:
+                st.badge("in use", icon=":material/check:", color="green")
+            if name in list_shipped_weights():
+                st.badge("came along", color="violet")
+        st.write(card.description or f"A {card.architecture} trained on this machine.")
+        _show_card(card)
+        with st.container(horizontal=True):
+            if name != used and st.button(
+                "Use this model in the webcam page",
+                key=f"use {name}",
+                icon=":material/videocam:",
+                type="primary",
+            ):
+                _choose(name)
+            if name not in list_shipped_weights():
+                _show_removal(name, used)
+        if (folder / "README.md").is_file():
+            with st.expander("The whole card"):
+                st.markdown((folder / "README.md").read_text(encoding="utf-8"))
+
+
+def _show_card(card: ModelCard) -> None:
+    heads = "; ".join(f"{head.name}: {', '.join(head.labels)}" for head in card.heads)
+    st.caption(
+        f"{card.architecture} · looks at {card.preprocessing.size}×{card.preprocessing.size} pixels in "
+        f"{card.preprocessing.colour} · outputs {heads} · licence {card.licence}"
+    )
+    rows = [
+        {"judged by": name, "accuracy": figures.get("accuracy"), "macro F1": figures.get("macro_f1"),
+         "calibration error": figures.get("ece"), "pictures": figures.get("count")}
+        for name, figures in card.metrics.items() if isinstance(figures, dict)
+    ]  # fmt: skip
+    if rows:
+        share = st.column_config.NumberColumn(format="percent")
+        st.dataframe(
+            pd.DataFrame(rows),
+            hide_index=True,
+            column_config={"accuracy": share, "macro F1": share, "calibration error": share},
+        )
+
+
+def _choose(name: str) -> None:
+    try:
+        select_weights(None if name == DEFAULT_WEIGHTS else name)
+    except (UnknownModelError, OSError) as error:
+        st.error(str(error))
+        return
+    st.toast(f"The webcam page uses {name} from its next picture on.")
+    st.rerun()
+
+
+def _show_removal(name: str, used: str) -> None:
+    with st.popover(
+        "Delete", disabled=name == used, help="Not while the webcam page uses it." if name == used else None
+    ):
+        st.write(f"Delete the exported model {name}? Its run stays.")
+        if st.button("Delete", key=f"remove {name}"):
+            _remove(user_shelf() / name)
+            st.rerun()
+
+
+def _remove(folder: Path) -> None:
+    """Delete a model that the user exported; the card goes first, so that nobody loads half a model."""
+    if folder.name not in list_user_weights():
+        return
+    (folder / CARD_FILE).unlink()
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    folder.rmdir()
+
+
+def _show_side_by_side(places: Places, names: list[str]) -> None:
+    chosen = st.multiselect("Models", names, default=names[:2], max_selections=4, key="models_compared")
+    path = _choose_data(places)
+    if path is None or not chosen:
+        st.caption("Choose models and pictures of faces, already cropped, to judge them on the same ones.")
+        return
+    try:
+        table = read_data(path)
+    except (DatasetError, OSError) as error:
+        st.error(str(error))
+        return
+    splits = [split for split in ("val", "test", "train") if split in table.splits]
+    split = st.selectbox("Split", [*splits, WHOLE], key="models_split")
+    votes = table.has_votes and st.checkbox("Take the crowd's majority as the truth", key="models_votes")
+    if split == "train":
+        st.caption("Models that were trained on these very pictures look better here than they are.")
+    if st.button("Judge", type="primary", icon=":material/balance:"):
+        st.session_state["models_reports"] = _judge(
+            chosen, path, None if split == WHOLE else split, votes=bool(votes)
+        )
+    _show_reports(st.session_state.get("models_reports", {}))
+
+
+def _choose_data(places: Places) -> Path | None:
+    sets = list_sets(places.data)
+    elsewhere = "another folder or file …"
+    chosen = st.selectbox("Pictures", [*sets, elsewhere], key="models_set") if sets else elsewhere
+    if chosen != elsewhere:
+        return places.data / chosen
+    text = st.text_input("Folder or file on this machine", key="models_path").strip()
+    return Path(text).expanduser() if text else None
+
+
+def _judge(names: list[str], path: Path, split: str | None, *, votes: bool) -> dict[str, dict[str, Any]]:
+    reports = {}
+    for name in names:
+        try:
+            with st.spinner(f"Judging {name} …"):
+                reports[name] = evaluate(find_weights(name), path, split, votes=votes)
+        except (ProgramError, UnknownModelError) as error:
+            st.error(f"{name}: {error}")
+    return reports
+
+
+def _show_reports(reports: dict[str, dict[str, Any]]) -> None:
+    if not reports:
+        return
+    rows = [
+        {
+            "model": name,
+            "accuracy": percent_text(report["accuracy"]),
+            "95 %": " – ".join(
+                percent_text(value) for value in (report.get("intervals_95") or {}).get("accuracy", [])
+            ),
+            "balanced": percent_text(report["balanced_accuracy"]),
+            "macro F1": percent_text(report["macro_f1"]),
+            "calibration error": percent_text(report["ece"]),
+            "pictures": report["count"],
+            "left out": report["skipped"],
+        }
+        for name, report in reports.items()
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    recall = {
+        name: {label: row["recall"] for label, row in r["per_class"].items()} for name, r in reports.items()
+    }
+    st.subheader("Found of each expression")
+    share = st.column_config.NumberColumn(format="percent")
+    st.dataframe(pd.DataFrame(recall), column_config=dict.fromkeys(recall, share))
+    for start in range(0, len(reports), 2):
+        for column, name in zip(st.columns(2), list(reports)[start : start + 2], strict=False):
+            column.caption(name)
+            column.altair_chart(confusion_chart(reports[name]), key=f"confusion {name}")

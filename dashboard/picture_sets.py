@@ -1,0 +1,145 @@
+"""The data sets that people keep on this machine: listed, filled, cropped, deleted."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+
+from dashboard.data_check import open_picture
+from fer.cropping import crop_face, reference_square
+from fer.detection import FaceDetector
+from fer.emotions import Emotion
+from fer.images import RgbImage, UnreadableImageError
+from fer.model_shelf import is_plain_name
+from training.datasets import FaceTable
+
+CROP_MARGIN: Final = 0.0
+"""Crops are kept in the frame of FER2013, which all networks here are trained on."""
+
+
+class PictureSetError(ValueError):
+    """A data set that cannot be made, filled or deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class CropReport:
+    """What became of the pictures whose faces were cropped.
+
+    Attributes:
+        kept_count: Faces that were kept.
+        without_face: Names of pictures in which no face was found.
+        unreadable: Names of pictures that cannot be read.
+    """
+
+    kept_count: int
+    without_face: tuple[str, ...]
+    unreadable: tuple[str, ...]
+
+
+def list_sets(data_folder: Path) -> list[str]:
+    """The names of the data sets, sorted."""
+    if not data_folder.is_dir():
+        return []
+    return sorted(
+        path.name for path in data_folder.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
+
+
+def set_folder(data_folder: Path, name: str) -> Path:
+    """The folder of a data set, which may not exist yet.
+
+    Raises:
+        PictureSetError: The name cannot be a folder's.
+    """
+    if not is_plain_name(name):
+        raise PictureSetError(
+            f"expected a name of letters, digits, '_', '-' and '.', got {name!r}; choose another one"
+        )
+    return data_folder / name
+
+
+def largest_face(image: RgbImage, detector: FaceDetector) -> RgbImage | None:
+    """The crop of the largest face as networks here expect it; None where none is found."""
+    found = detector.detect(image)
+    if not found:
+        return None
+    return crop_face(image, reference_square(found[0], detector.framing), CROP_MARGIN)
+
+
+def add_picture(folder: Path, emotion: Emotion, crop: RgbImage) -> Path:
+    """Keep a crop under its expression.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    target = folder / emotion.value
+    target.mkdir(parents=True, exist_ok=True)
+    path = target / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.png"
+    Image.fromarray(crop).save(path)
+    return path
+
+
+def pictures_of(folder: Path, emotion: Emotion) -> list[Path]:
+    """The kept pictures of an expression, newest first."""
+    return sorted((folder / emotion.value).glob("*.png"), reverse=True)
+
+
+def crop_set(
+    table: FaceTable,
+    target: Path,
+    detector: FaceDetector,
+    tell: Callable[[float], None] | None = None,
+) -> CropReport:
+    """Make a data set of the largest face of every picture, in the same splits and classes.
+
+    Raises:
+        PictureSetError: The target is taken, or no face was found at all.
+        OSError: It cannot be written.
+    """
+    if target.exists():
+        raise PictureSetError(f"there is a data set named {target.name!r} already; choose another name")
+    draft = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(draft, ignore_errors=True)
+    kept, without_face, unreadable = 0, [], []
+    try:
+        for row, picture in enumerate(table.pictures):
+            if tell is not None:
+                tell((row + 1) / len(table))
+            label = table.labels[row]
+            if label is None:
+                continue
+            try:
+                crop = largest_face(open_picture(picture), detector)
+            except UnreadableImageError:
+                unreadable.append(table.names[row])
+                continue
+            if crop is None:
+                without_face.append(table.names[row])
+                continue
+            folder = draft / table.splits[row] / label.value if table.splits[row] else draft / label.value
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(crop).save(folder / f"{row:06d}.png")
+            kept += 1
+        if not kept:
+            raise PictureSetError("no face was found in any of these pictures; nothing was kept")
+        draft.rename(target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return CropReport(kept, tuple(without_face), tuple(unreadable))
+
+
+def delete_set(data_folder: Path, name: str) -> None:
+    """Delete a data set with all its pictures.
+
+    Raises:
+        PictureSetError: There is none of this name.
+        OSError: It cannot be deleted.
+    """
+    folder = set_folder(data_folder, name)
+    if not folder.is_dir() or folder.is_symlink():
+        raise PictureSetError(f"there is no data set named {name!r}")
+    shutil.rmtree(folder)

@@ -1,0 +1,31 @@
+"""Which folders the dashboard reads and writes."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer.model_shelf import user_folder
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Folders of one dashboard.
+
+    Attributes:
+        runs: Run directories.
+        data: Pictures that people upload or take, one folder a data set.
+    """
+
+    runs: Path
+    data: Path
+
+
+def parse_places(arguments: Sequence[str]) -> Places:
+    """Read ``--runs`` and ``--data``; words for somebody else are left alone."""
+    parser = argparse.ArgumentParser("streamlit_app.py", description="Dashboard of the trainings.")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of run directories")
+    parser.add_argument("--data", type=Path, default=None, help="folder for uploaded and taken pictures")
+    chosen, _ = parser.parse_known_args(list(arguments))
+    data = user_folder() / "data" if chosen.data is None else chosen.data
+    return Places(chosen.runs.absolute(), data.absolute())

@@ -1,0 +1,83 @@
+"""Where the training form starts from: presets that contain only their differences."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+
+@dataclass(frozen=True, slots=True)
+class ArchitectureNote:
+    """What to know before choosing a network.
+
+    Attributes:
+        title: For the list.
+        parameter_count: Weights it learns with both heads.
+    """
+
+    title: str
+    parameter_count: int
+
+
+ARCHITECTURE_NOTES: Final[Mapping[str, ArchitectureNote]] = MappingProxyType(
+    {
+        "kv_fast": ArchitectureNote("kv_fast · small, for live video on any computer", 931_344),
+        "kv_accurate": ArchitectureNote("kv_accurate · five times as large, names faces better", 4_691_760),
+        "kv_teacher": ArchitectureNote("kv_teacher · large, to teach the others; wants a card", 11_174_864),
+        "kv_cnn": ArchitectureNote("kv_cnn · the network of the student project", 12_236_496),
+    }
+)
+"""The networks that can be trained; a test compares them with ``fer.networks``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A starting point.
+
+    Attributes:
+        title: On its button.
+        text: When to choose it.
+        changes: Settings that differ from ``TrainConfig``'s defaults.
+        starts_from_model: Whether it continues from weights instead of beginning anew.
+    """
+
+    title: str
+    text: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    starts_from_model: bool = False
+
+
+PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
+    {
+        "quick": Preset(
+            "Quick try",
+            "A small network from scratch in a few minutes, to see how it all works.",
+            {"epochs": 12, "batch_size": 32, "learning_rate": 0.05, "warmup_epochs": 1, "ema_decay": 0.99},
+        ),
+        "fine_tune": Preset(
+            "Fine-tune on my pictures",
+            "Continues from a model that reads expressions already; good with some dozen pictures of each.",
+            {
+                "epochs": 15,
+                "batch_size": 32,
+                "learning_rate": 0.005,
+                "warmup_epochs": 1,
+                "ema_decay": 0.99,
+                "early_stopping_patience": 6,
+            },
+            starts_from_model=True,
+        ),
+        "full": Preset(
+            "Full recipe",
+            "From scratch with everything, for tens of thousands of pictures; wants hours, or a card.",
+            {
+                "epochs": 120,
+                "batch_size": 256,
+                "learning_rate": 0.2,
+                "warmup_epochs": 5,
+                "mixup": 0.2,
+                "class_balance": 0.5,
+            },
+        ),
+    }
+)

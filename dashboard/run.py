@@ -1,0 +1,137 @@
+"""The page of one run: how it goes, what it gets wrong, what it was made of."""
+
+from collections.abc import Callable
+from typing import Final, Literal
+
+import streamlit as st
+
+from dashboard.places import Places
+from dashboard.run_files import show_downloads, show_environment, show_log, show_settings
+from dashboard.run_progress import show_controls, show_progress
+from dashboard.run_report import show_errors, show_mistakes
+from dashboard.runs import draw_curves
+from dashboard.shown_runs import ShownRun, all_runs, best_row, figures, find_run
+from dashboard.stores import run_store
+from dashboard.wording import duration_text, percent_text
+from training.runs import RunState
+
+REDRAW_S: Final = 1.0
+
+Colour = Literal["gray", "blue", "green", "orange", "red", "violet"]
+
+_BADGES: Final[dict[RunState, tuple[str, str, Colour]]] = {
+    RunState.QUEUED: ("queued", ":material/hourglass_empty:", "gray"),
+    RunState.RUNNING: ("running", ":material/play_circle:", "blue"),
+    RunState.FINISHED: ("finished", ":material/check_circle:", "green"),
+    RunState.STOPPED: ("stopped", ":material/stop_circle:", "orange"),
+    RunState.FAILED: ("failed", ":material/error:", "red"),
+    RunState.INTERRUPTED: ("interrupted", ":material/power_off:", "orange"),
+}
+
+
+def show(places: Places, open_models: Callable[[], None]) -> None:
+    """Draw the page of the run in the address, or of the newest one."""
+    st.title("A run")
+    try:
+        runs = all_runs(run_store(places.runs))
+    except OSError as error:
+        st.error(f"The folder of runs cannot be read: {error}. Choose another one with --runs.")
+        return
+    if not runs:
+        st.info("There is no run yet. Start one on the page *Train*.")
+        st.caption("From the shell: `python -m training.train --data FOLDER --epochs 10`")
+        return
+    name = _choose(runs)
+    shown = find_run(runs, name)
+    if shown is None:
+        st.warning(f"There is no run named {name!r} any more; choose another one.")
+        return
+    if shown.run.problem:
+        st.error(shown.run.problem)
+        return
+    _show_run(places, shown, open_models)
+
+
+def _choose(runs: list[ShownRun]) -> str:
+    """The run in the address, kept there so that a reload and a copied link show the same."""
+    names = [shown.name for shown in runs]
+    wanted = st.query_params.get("run", names[0])
+    if wanted not in names:
+        names.insert(0, wanted)
+    chosen = st.selectbox("Run", names, index=names.index(wanted))
+    st.query_params["run"] = chosen
+    return chosen
+
+
+def _show_run(places: Places, shown: ShownRun, open_models: Callable[[], None]) -> None:
+    is_live = shown.run.is_active
+
+    @st.fragment(run_every=REDRAW_S if is_live else None)
+    def head() -> None:
+        now = find_run(all_runs(run_store(places.runs)), shown.name) or shown
+        if is_live and not now.run.is_active:
+            st.rerun()  # the report and the buttons stand outside of this fragment
+        _show_head(now)
+
+    head()
+    show_controls(shown)
+    curves, errors, mistakes, settings, log, downloads = st.tabs(
+        ["Curves", "Errors", "Worst mistakes", "Settings", "Log", "Downloads"]
+    )
+    with curves:
+        _show_curves(places, shown, is_live=is_live)
+    with errors:
+        show_errors(shown)
+    with mistakes:
+        show_mistakes(shown)
+    with settings:
+        show_settings(shown)
+        show_environment(shown)
+    with log:
+        show_log(shown, run_every=REDRAW_S if is_live else None)
+    with downloads:
+        show_downloads(shown, open_models)
+
+
+def _show_head(shown: ShownRun) -> None:
+    text, icon, colour = _BADGES[shown.run.state]
+    if shown.is_shipped:
+        text, icon, colour = "came along", ":material/inventory_2:", "violet"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(text, icon=icon, color=colour)
+        if message := shown.run.status.get("message"):
+            st.markdown(f":gray[{_plain(str(message))}]")
+    show_progress(shown.run)
+    told = figures(shown.run)
+    row = best_row(shown.run) or {}
+    loss = row.get("val_loss")
+    for column, (label, value) in zip(
+        st.columns(5),
+        (
+            ("Best epoch", "–" if told.best_epoch is None else str(told.best_epoch)),
+            ("Validation accuracy", percent_text(told.val_accuracy)),
+            ("Macro F1", percent_text(told.val_macro_f1)),
+            ("Validation loss", f"{loss:.3f}" if isinstance(loss, int | float) else "–"),
+            ("Time", duration_text(told.seconds) if shown.run.epochs else "–"),
+        ),
+        strict=True,
+    ):
+        column.metric(label, value)
+
+
+def _plain(text: str) -> str:
+    """A message as it is, without Markdown's meaning of its signs."""
+    return "".join(f"\\{sign}" if sign in "\\`*_{}[]()#+!|$~<>:" else sign for sign in text[:500])
+
+
+def _show_curves(places: Places, shown: ShownRun, *, is_live: bool) -> None:
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    smoothing = left.slider("Smoothing", 0.0, 0.95, 0.0, 0.05, key="run_smoothing")
+    is_log = right.toggle("Log scale", key="run_log")
+
+    @st.fragment(run_every=REDRAW_S if is_live else None)
+    def charts() -> None:
+        now = find_run(all_runs(run_store(places.runs)), shown.name) or shown
+        draw_curves([now], smoothing=smoothing, is_log=is_log)
+
+    charts()

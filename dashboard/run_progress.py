@@ -1,0 +1,67 @@
+"""How far a run is, with the buttons that stop it and let it go on."""
+
+import streamlit as st
+
+from dashboard.shown_runs import ShownRun, epoch_count, seconds_left, step_share
+from dashboard.wording import duration_text
+from training import jobs
+from training.runs import Run, RunState
+
+
+def show_progress(run: Run) -> None:
+    """A bar over all epochs with the time left, for runs on their way."""
+    if run.state is RunState.RUNNING:
+        planned = max(epoch_count(run), 1)
+        done = len(run.epochs) + step_share(run)
+        left = seconds_left(run)
+        steps = (
+            f", step {run.status.get('step')} of {run.status.get('step_count')}"
+            if run.status.get("step")
+            else ""
+        )
+        time_left = f" · about {duration_text(left)} left" if left is not None else " · measuring the pace"
+        text = f"epoch {min(len(run.epochs) + 1, planned)} of {planned}{steps}{time_left}"
+        st.progress(min(done / planned, 1.0), text=text)
+    elif run.state in (RunState.STOPPED, RunState.INTERRUPTED, RunState.FAILED) and epoch_count(run):
+        st.progress(
+            len(run.epochs) / epoch_count(run), text=f"{len(run.epochs)} of {epoch_count(run)} epochs"
+        )
+
+
+def show_controls(shown: ShownRun) -> None:
+    """Stop, resume, and the way out when a process does not answer."""
+    run = shown.run
+    if shown.is_shipped or run.state is RunState.FINISHED:
+        return
+    with st.container(horizontal=True):
+        if run.is_active and st.button(
+            "Stop training",
+            icon=":material/stop_circle:",
+            help="It stops after the current step; nothing is lost.",
+        ):
+            _try(shown, "stop")
+        if run.is_active and st.button(
+            "End its process",
+            type="tertiary",
+            help="For a training that does not answer; resume goes on from its last epoch.",
+        ):
+            _try(shown, "end")
+        if not run.is_active:
+            from_start = "" if run.can_resume else " from the start"
+            if st.button(f"Resume{from_start}", icon=":material/play_arrow:", type="primary"):
+                _try(shown, "resume")
+    if run.state is RunState.FAILED:
+        st.error(f"This training failed: {run.status.get('message') or 'see its log'}")
+
+
+def _try(shown: ShownRun, what: str) -> None:
+    action = {"stop": jobs.stop, "end": jobs.end, "resume": jobs.resume}[what]
+    try:
+        action(shown.run.folder)
+    except (jobs.JobError, OSError) as error:
+        st.error(str(error))
+        return
+    if what == "stop":
+        st.toast("Stopping after the current step …")
+    else:
+        st.rerun()

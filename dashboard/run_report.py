@@ -1,0 +1,163 @@
+"""What the model of a run gets wrong: confusions, classes, confidence, the worst mistakes."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import streamlit as st
+
+from dashboard.heat_maps import heat_map_images
+from dashboard.mistakes import Mistake, filter_mistakes, read_mistakes
+from dashboard.report_charts import (
+    class_chart,
+    class_table,
+    confusion_chart,
+    coverage_chart,
+    reliability_chart,
+)
+from dashboard.shown_runs import ShownRun
+from dashboard.wording import percent_text
+from fer.model_card import CARD_FILE
+from fer.model_shelf import user_shelf
+
+SHOWN_COUNT: Final = 24
+ANY: Final = "any"
+
+_HEAD_NAMES: Final = {"crowd": "what people see (crowd votes)", "fer2013": "FER2013's labels"}
+
+
+def show_errors(shown: ShownRun) -> None:
+    """The stored report of one head."""
+    heads: Mapping[str, Any] = (shown.run.report or {}).get("heads") or {}
+    if not heads:
+        st.info("The report is written when the training is finished.")
+        return
+    names = list(heads)
+    head = names[0]
+    if len(names) > 1:
+        head = st.radio(
+            "Judged by",
+            names,
+            format_func=lambda name: _HEAD_NAMES.get(name, name),
+            horizontal=True,
+            key="run_head",
+        )
+    draw_report(heads[head], key=f"{shown.name}/{head}")
+
+
+def draw_report(report: Mapping[str, Any], key: str) -> None:
+    """All charts of one evaluation; parts that another version did not store are left out."""
+    figures = (
+        ("Accuracy", percent_text(report.get("accuracy"))),
+        ("Balanced accuracy", percent_text(report.get("balanced_accuracy"))),
+        ("Macro F1", percent_text(report.get("macro_f1"))),
+        ("Calibration error", percent_text(report.get("ece"))),
+        ("Pictures", f"{report.get('count', 0):,}"),
+    )
+    for column, (label, value) in zip(st.columns(5), figures, strict=True):
+        column.metric(label, value)
+    if interval := (report.get("intervals_95") or {}).get("accuracy"):
+        low, high = (percent_text(value) for value in interval)
+        st.caption(
+            f"With other pictures of this kind the accuracy would lie between {low} and {high} (95 %)."
+        )
+    left, right = st.columns(2)
+    with left:
+        st.subheader("What is taken for what")
+        is_share = st.segmented_control(
+            "Cells show",
+            ["shares", "counts"],
+            default="shares",
+            key=f"cells {key}",
+            label_visibility="collapsed",
+        )
+        st.altair_chart(confusion_chart(report, is_share=is_share != "counts"))
+    with right:
+        st.subheader("Expression by expression")
+        st.altair_chart(class_chart(report))
+        share = st.column_config.NumberColumn(format="percent")
+        st.dataframe(
+            class_table(report),
+            hide_index=True,
+            column_config={"precision": share, "recall": share, "F1": share},
+        )
+    left, right = st.columns(2)
+    if report.get("reliability"):
+        with left:
+            st.subheader("Does it know how sure to be?")
+            st.altair_chart(reliability_chart(report))
+            st.caption(
+                "Below the dashed line it is too sure of itself. The mean distance is the expected "
+                f"calibration error: {percent_text(report.get('ece'))}."
+            )
+    if report.get("coverage_risk"):
+        with right:
+            st.subheader("If it only answers when sure")
+            st.altair_chart(coverage_chart(report))
+            st.caption("Leaving out the least certain faces lowers the share of wrong answers.")
+
+
+def show_mistakes(shown: ShownRun) -> None:
+    """A gallery of confident wrong answers, filtered by class."""
+    try:
+        mistakes = read_mistakes(shown.run.folder)
+    except ValueError as error:
+        st.error(str(error))
+        return
+    if not mistakes:
+        st.info(
+            "The pictures behind the figures stay on the machine that trained them; "
+            "models that came along bring none."
+            if shown.is_shipped
+            else "The worst mistakes are collected when the training is finished."
+        )
+        return
+    first, second, third = st.columns([2, 2, 2], vertical_alignment="bottom")
+    targets = [ANY, *sorted({mistake.target for mistake in mistakes})]
+    guesses = [ANY, *sorted({mistake.predicted for mistake in mistakes})]
+    target = first.selectbox("True expression", targets, key="mistakes_target")
+    guess = second.selectbox("Taken for", guesses, key="mistakes_predicted")
+    chosen = filter_mistakes(mistakes, None if target == ANY else target, None if guess == ANY else guess)
+    weights = _weights_of(shown)
+    with_heat = third.toggle(
+        "Show where it looked", key="mistakes_heat", disabled=weights is None,
+        help=None if weights else "Export this run first (Downloads): it needs the exported network.",
+    )  # fmt: skip
+    if not chosen:
+        st.info("No such mistake among the worst ones.")
+        return
+    st.caption(f"{len(chosen)} of the {len(mistakes)} most confident mistakes on the validation pictures")
+    chosen = chosen[:SHOWN_COUNT]
+    images = [mistake.image() for mistake in chosen]
+    if with_heat and weights is not None:
+        images = heat_map_images(weights, chosen)
+    _show_gallery(chosen, images)
+
+
+def _show_gallery(mistakes: list[Mistake], images: list[Any]) -> None:
+    with st.container(horizontal=True, gap="small"):
+        for mistake, image in zip(mistakes, images, strict=True):
+            with st.container(width=124, gap="small"):
+                st.image(image, width=112)
+                st.caption(
+                    f"**{mistake.target}** taken for **{mistake.predicted}**, {mistake.confidence:.0%}",
+                    help=mistake.name.replace("_", "\\_"),
+                )
+
+
+def _weights_of(shown: ShownRun) -> Any:
+    """The exported network of a run: the one it travelled with, or what the user made of it."""
+    if shown.weights is not None:
+        return shown.weights
+    folder = user_shelf() / exported_name(shown)
+    return folder if (folder / CARD_FILE).is_file() else None
+
+
+def exported_name(shown: ShownRun) -> str:
+    """What a run's weights are called on the user's shelf: ``<architecture>.<run>``."""
+    return f"{shown.run.config.get('architecture', 'model')}.{export_tag(shown)}"
+
+
+def export_tag(shown: ShownRun) -> str:
+    """The run's name as a plain tag."""
+    name = shown.name.removesuffix(f"_{shown.run.config.get('architecture', '')}")
+    return "".join(sign if sign.isalnum() or sign in "_-" else "-" for sign in name)[:60]

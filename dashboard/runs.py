@@ -1,0 +1,140 @@
+"""The page of all runs: a table, and up to six runs side by side."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.charts import curve_chart, legend_html
+from dashboard.curves import CURVES
+from dashboard.places import Places
+from dashboard.run_table import filter_runs, run_table
+from dashboard.shown_runs import ShownRun, all_runs, setting_differences
+from dashboard.stores import run_store
+
+COMPARED_COUNT: Final = 6
+REDRAW_S: Final = 1.5
+
+
+def show(places: Places, open_run: Callable[[str], None], open_training: Callable[[], None]) -> None:
+    """Draw the page.
+
+    Args:
+        places: Where the runs are.
+        open_run: Goes to the page of a run.
+        open_training: Goes to the form that starts one.
+    """
+    st.title("Runs")
+    try:
+        runs = all_runs(run_store(places.runs))
+    except OSError as error:
+        st.error(f"The folder of runs cannot be read: {error}. Choose another one with --runs.")
+        return
+    if not any(not shown.is_shipped for shown in runs):
+        _show_first_visit(places, has_shipped=bool(runs), open_training=open_training)
+    if not runs:
+        return
+    words = st.text_input(
+        "Filter", placeholder="name, state, data, architecture, device", key="runs_filter", max_chars=100
+    )
+    readable = [shown for shown in runs if not shown.run.problem]
+    _show_table(filter_runs(readable, words), open_run)
+    _show_problems(runs)
+    _show_comparison(places, readable)
+
+
+def _show_first_visit(places: Places, *, has_shipped: bool, open_training: Callable[[], None]) -> None:
+    text = f"No training has run on this machine yet (looked in `{places.runs}`)."
+    if has_shipped:
+        text += " Below are the histories of the models that came along."
+    st.info(text)
+    if st.button("Train a model", icon=":material/model_training:"):
+        open_training()
+    st.caption("From the shell: `python -m training.train --data FOLDER --epochs 10`")
+
+
+def _show_table(runs: Sequence[ShownRun], open_run: Callable[[str], None]) -> None:
+    if not runs:
+        st.info("No run contains all of these words.")
+        return
+    share = st.column_config.NumberColumn(format="percent")
+    chosen = st.dataframe(
+        run_table(runs),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key="runs_table",
+        height=min(38 + 35 * len(runs), 388),
+        column_config={
+            "name": st.column_config.TextColumn("name", pinned=True),
+            "val accuracy": share,
+            "macro F1": share,
+            "best epoch": st.column_config.NumberColumn(format="%d"),
+        },
+    )
+    st.caption("Tick a row to open its run.")
+    if rows := chosen.selection.rows:
+        open_run(runs[rows[0]].name)
+
+
+def _show_problems(runs: Sequence[ShownRun]) -> None:
+    problems = [shown.run.problem for shown in runs if shown.run.problem]
+    if problems:
+        title = f"{len(problems)} run folder{'s' * (len(problems) > 1)} cannot be read"
+        with st.expander(title, icon=":material/warning:"):
+            for problem in problems:
+                st.write(problem)
+
+
+def _show_comparison(places: Places, runs: Sequence[ShownRun]) -> None:
+    st.subheader("Side by side")
+    names = [shown.name for shown in runs]
+    chosen = st.multiselect(
+        f"Runs to compare, {COMPARED_COUNT} at most",
+        names,
+        default=[shown.name for shown in runs if shown.run.epochs][:3],
+        max_selections=COMPARED_COUNT,
+        key="runs_compared",
+    )
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    smoothing = left.slider("Smoothing", 0.0, 0.95, 0.0, 0.05, key="runs_smoothing")
+    is_log = right.toggle("Log scale", key="runs_log")
+    is_live = any(shown.run.is_active for shown in runs if shown.name in chosen)
+
+    @st.fragment(run_every=REDRAW_S if is_live else None)
+    def charts() -> None:
+        shown_runs = [shown for shown in all_runs(run_store(places.runs)) if shown.name in chosen]
+        shown_runs.sort(key=lambda shown: chosen.index(shown.name))
+        draw_curves(shown_runs, smoothing=smoothing, is_log=is_log)
+        if is_live and not any(shown.run.is_active for shown in shown_runs):
+            st.rerun()
+
+    if not chosen:
+        st.caption("Choose runs to see their curves.")
+        return
+    charts()
+    _show_settings([shown for shown in runs if shown.name in chosen])
+
+
+def draw_curves(runs: Sequence[ShownRun], *, smoothing: float = 0.0, is_log: bool = False) -> None:
+    """One chart a figure, two in a row where there is room."""
+    if not any(shown.run.epochs for shown in runs):
+        st.caption("The curves begin with the first finished epoch.")
+        return
+    st.html(legend_html(runs))
+    charts = [
+        chart for curve in CURVES if (chart := curve_chart(runs, curve, smoothing=smoothing, is_log=is_log))
+    ]
+    for start in range(0, len(charts), 2):
+        for column, chart in zip(st.columns(2), charts[start : start + 2], strict=False):
+            column.altair_chart(chart)
+
+
+def _show_settings(runs: Sequence[ShownRun]) -> None:
+    everything = st.toggle("Show settings that are the same, too", key="runs_all_settings")
+    rows = setting_differences(runs, everything=everything)
+    if rows:
+        st.dataframe(pd.DataFrame(rows), hide_index=True)
+    elif len(runs) > 1:
+        st.caption("The compared runs have the same settings.")

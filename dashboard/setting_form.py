@@ -1,0 +1,101 @@
+"""A form made from ``TrainConfig``: one control a setting, its help from the docstring."""
+
+import inspect
+import re
+from dataclasses import MISSING, fields
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from dashboard.presets import ARCHITECTURE_NOTES, Preset
+from fer.model_shelf import DEFAULT_WEIGHTS, list_weights
+from training.config import TrainConfig
+
+MAIN_SETTINGS: Final = ("architecture", "initial_weights", "epochs", "batch_size", "learning_rate", "device")
+ELSEWHERE: Final = frozenset({"data", "runs", "name"})
+"""Settings that the page asks for in places of their own."""
+
+HEADS: Final = ("crowd", "fer2013")
+ANEW: Final = "nothing, begin anew"
+
+
+def setting_controls(preset_name: str, preset: Preset) -> tuple[dict[str, Any], dict[str, DeltaGenerator]]:
+    """Draw every control.
+
+    Returns:
+        The values by setting, and the place beside each control where a sentence can be put.
+    """
+    values: dict[str, Any] = {}
+    slots: dict[str, DeltaGenerator] = {}
+    columns = st.columns(3)
+    for number, name in enumerate(MAIN_SETTINGS):
+        with columns[number % 3]:
+            values[name] = _control(preset_name, preset, name)
+            slots[name] = st.empty()
+    with st.expander("Advanced settings"):
+        columns = st.columns(3)
+        rest = [field.name for field in fields(TrainConfig) if field.name not in (*MAIN_SETTINGS, *ELSEWHERE)]
+        for number, name in enumerate(rest):
+            with columns[number % 3]:
+                values[name] = _control(preset_name, preset, name)
+                slots[name] = st.empty()
+    return values, slots
+
+
+def setting_help() -> dict[str, str]:
+    """What ``TrainConfig`` says about each of its settings."""
+    text = inspect.getdoc(TrainConfig) or ""
+    attributes = text.split("Attributes:", 1)[-1]
+    found = re.findall(r"^    (\w+): (.+?)(?=^    \w+:|\Z)", attributes, flags=re.MULTILINE | re.DOTALL)
+    return {name: " ".join(words.split()).replace("``", "`") for name, words in found}
+
+
+def preset_value(preset: Preset, name: str) -> Any:
+    """What a preset starts a setting with."""
+    if name == "initial_weights" and preset.starts_from_model:
+        names = list_weights()
+        return DEFAULT_WEIGHTS if DEFAULT_WEIGHTS in names else next(iter(names), "")
+    default = next(field.default for field in fields(TrainConfig) if field.name == name)
+    value = preset.changes.get(name, default)
+    assert value is not MISSING
+    return value
+
+
+def _control(preset_name: str, preset: Preset, name: str) -> Any:  # noqa: PLR0911 - a return a kind
+    value, key = preset_value(preset, name), f"set {preset_name} {name}"
+    label, help_text = name.replace("_", " ").capitalize(), setting_help().get(name)
+    kind = get_type_hints(TrainConfig)[name]
+    if name == "architecture":
+        names = list(ARCHITECTURE_NOTES)
+        return st.selectbox(
+            label, names, index=names.index(value), format_func=_architecture_title, key=key, help=help_text
+        )
+    if name == "initial_weights":
+        names = ["", *list_weights()]
+        return st.selectbox(
+            "Starts from",
+            names,
+            index=names.index(value),
+            format_func=lambda choice: choice or ANEW,
+            key=key,
+            help=help_text,
+        )
+    if name == "heads":
+        return tuple(st.multiselect(label, HEADS, default=list(value), key=key, help=help_text))
+    if get_origin(kind) is Literal:
+        choices = list(get_args(kind))
+        return st.selectbox(label, choices, index=choices.index(value), key=key, help=help_text)
+    if kind is bool:
+        return st.checkbox(label, value=value, key=key, help=help_text)
+    if kind is int:
+        return int(st.number_input(label, value=value, step=1, key=key, help=help_text))
+    number = st.number_input(
+        label, value=value, format="%g" if value is None or value >= 0.01 else "%.5g", step=None, key=key,
+        help=help_text, placeholder="the architecture's own",
+    )  # fmt: skip
+    return None if number is None else float(number)
+
+
+def _architecture_title(name: str) -> str:
+    return ARCHITECTURE_NOTES[name].title

@@ -1,0 +1,170 @@
+"""The runs that the pages show: those of the runs folder, those that travelled with weights."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fer.model_shelf import list_shipped_weights, weights_shelf
+from training.runs import Run, RunState, RunStore, read_run
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRun:
+    """A run under the name that people see.
+
+    Attributes:
+        name: Of the run directory, or of the weights it belongs to.
+        run: What the directory says.
+        weights: The weights folder that it travelled with; None for runs of this machine.
+    """
+
+    name: str
+    run: Run
+    weights: Path | None = None
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether it came along with the software; nothing can be done to it but look."""
+        return self.weights is not None
+
+    @property
+    def state_text(self) -> str:
+        """One word for people."""
+        return "shipped" if self.is_shipped else str(self.run.state)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a run came to; None where nothing is known yet.
+
+    Attributes:
+        best_epoch: The epoch that was or would be kept.
+        val_accuracy: Of that epoch, in [0, 1].
+        val_macro_f1: Of that epoch, in [0, 1].
+        seconds: Spent in finished epochs.
+    """
+
+    best_epoch: int | None
+    val_accuracy: float | None
+    val_macro_f1: float | None
+    seconds: float
+
+
+def shipped_runs() -> list[ShownRun]:
+    """The histories of the models that come along."""
+    shelf = weights_shelf()
+    folders = [shelf / name for name in list_shipped_weights()]
+    return [
+        ShownRun(folder.name, read_run(folder / "run"), folder)
+        for folder in folders
+        if (folder / "run").is_dir()
+    ]
+
+
+def all_runs(store: RunStore) -> list[ShownRun]:
+    """Runs of this machine, newest first, then the shipped ones.
+
+    Raises:
+        OSError: The runs folder may not be read.
+    """
+    return [ShownRun(run.name, run) for run in store.runs()] + shipped_runs()
+
+
+def find_run(runs: Iterable[ShownRun], name: str | None) -> ShownRun | None:
+    """The run of a name, or None."""
+    return next((shown for shown in runs if shown.name == name), None)
+
+
+def best_row(run: Run) -> Mapping[str, Any] | None:
+    """The epoch that is kept: as the run says, else the best one so far."""
+    told = (run.report or {}).get("best_epoch") or run.status.get("best_epoch")
+    for row in run.epochs:
+        if told and row.get("epoch") == told:
+            return row
+    by = str(run.config.get("select_by", "accuracy"))
+    rows = [row for row in run.epochs if isinstance(row.get(f"val_{by}"), int | float)]
+    if not rows:
+        return None
+    sign = -1 if by == "loss" else 1
+    return max(rows, key=lambda row: sign * row[f"val_{by}"])
+
+
+def figures(run: Run) -> Figures:
+    """What a run came to so far."""
+    row = best_row(run) or {}
+    seconds = sum(
+        float(epoch["seconds"]) for epoch in run.epochs if isinstance(epoch.get("seconds"), int | float)
+    )
+    return Figures(
+        row.get("epoch"), _number(row.get("val_accuracy")), _number(row.get("val_macro_f1")), seconds
+    )
+
+
+def epoch_count(run: Run) -> int:
+    """How many epochs are planned; at least as many as there are."""
+    planned = run.status.get("epoch_count") or run.config.get("epochs") or 0
+    return max(int(planned) if isinstance(planned, int | float) else 0, len(run.epochs))
+
+
+def seconds_left(run: Run, now: datetime | None = None) -> float | None:
+    """Time until the last epoch, by the pace of the latest ones; None where it is not known."""
+    if run.state is not RunState.RUNNING:
+        return None
+    paces = [row["seconds"] for row in run.epochs[-5:] if isinstance(row.get("seconds"), int | float)]
+    share = step_share(run)
+    if paces:
+        pace = float(sorted(paces)[len(paces) // 2])
+    else:
+        started = _time(run.status.get("started_at"))
+        if started is None or share < 0.02:
+            return None
+        pace = ((now or datetime.now(UTC)) - started).total_seconds() / share
+    return max(pace * (epoch_count(run) - len(run.epochs) - share), 0.0)
+
+
+def step_share(run: Run) -> float:
+    """How much of the current epoch is done, in [0, 1]."""
+    step, step_count = run.status.get("step") or 0, run.status.get("step_count") or 0
+    return min(step / step_count, 1.0) if step_count else 0.0
+
+
+def setting_differences(runs: Sequence[ShownRun], *, everything: bool = False) -> list[dict[str, str]]:
+    """Settings as rows, runs as columns: those that differ, or all."""
+    names = sorted({name for shown in runs for name in shown.run.config})
+    rows = []
+    for name in names:
+        values = [_setting(shown.run.config.get(name)) for shown in runs]
+        if everything or len(set(values)) > 1:
+            rows.append(
+                {"setting": name.replace("_", " ")} | dict(zip((r.name for r in runs), values, strict=True))
+            )
+    return rows
+
+
+def data_text(run: Run) -> str:
+    """The names of the data sets, without their folders."""
+    paths = run.config.get("data", ())
+    paths = [paths] if isinstance(paths, str) else paths
+    return ", ".join(Path(str(path)).name for path in paths) if isinstance(paths, Sequence) else ""
+
+
+def _setting(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, list | tuple):
+        return ", ".join(str(item) for item in value)
+    return str(value)
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _time(value: object) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

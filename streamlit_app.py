@@ -1,0 +1,63 @@
+"""The dashboard: follow trainings, understand them, train on your own pictures."""
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from dashboard import data, models, run, runs, train
+from dashboard.places import parse_places
+
+
+def curve_icon(side: int = 64) -> NDArray[np.uint8]:
+    """A rising curve on the page's colour, RGB of shape (side, side, 3)."""
+    rows, columns = np.mgrid[0:side, 0:side] / side
+    distance = np.abs(rows - (0.2 + 0.6 * np.exp(-5 * columns)))
+    share = np.clip((0.07 - distance) * side / 2, 0, 1)[..., None]
+    colours = share * np.array([255, 255, 255]) + (1 - share) * np.array([0, 112, 107])
+    return np.asarray(colours, dtype=np.uint8)
+
+
+def main() -> None:
+    """Lay out the pages; Streamlit calls this for every visitor and every change."""
+    # A picture of our own: an icon by name would be fetched from the internet.
+    st.set_page_config("KV FaceRecognition · Training", curve_icon(), layout="wide")
+    places = parse_places(sys.argv[1:])
+
+    def open_run(name: str) -> None:
+        st.switch_page(pages["run"], query_params={"run": name})
+
+    def open_page(name: str) -> Callable[[], None]:
+        return lambda: st.switch_page(pages[name])
+
+    def runs_page() -> None:
+        runs.show(places, open_run, open_page("train"))
+
+    def run_page() -> None:
+        run.show(places, open_page("models"))
+
+    def data_page() -> None:
+        data.show(places, open_page("train"))
+
+    def train_page() -> None:
+        train.show(places, open_run, open_page("data"))
+
+    def models_page() -> None:
+        models.show(places)
+
+    pages = {
+        "runs": st.Page(
+            runs_page, title="Runs", icon=":material/stacked_line_chart:", url_path="runs", default=True
+        ),
+        "run": st.Page(run_page, title="A run", icon=":material/query_stats:", url_path="run"),
+        "data": st.Page(data_page, title="Pictures", icon=":material/photo_library:", url_path="pictures"),
+        "train": st.Page(train_page, title="Train", icon=":material/model_training:", url_path="train"),
+        "models": st.Page(models_page, title="Models", icon=":material/face:", url_path="models"),
+    }
+    st.navigation(list(pages.values())).run()
+
+
+if __name__ == "__main__":
+    main()
