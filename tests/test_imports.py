@@ -25,8 +25,9 @@ DASHBOARD_MAY_USE = {
     "training.config",
     "training.datasets",
     "training.run_files",
+    "training.duplicates",
 }
-WITHOUT_TORCH = {"runs", "jobs", "config", "datasets"}
+WITHOUT_TORCH = {"runs", "run_files", "jobs", "config", "datasets", "duplicates"}
 TORCH = {"torch", "torchvision", "torchmetrics"}
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "core", "base", "misc"}
 
