@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from fer.analysis import FaceAnalyzer
+from fer.cuts import CutDetector
 from fer.faces import Detection, Face
 from fer.images import RgbImage, as_rgb
 from fer.local_search import drop_doubles, search_around
@@ -61,6 +62,7 @@ class StreamAnalyzer:
         self.unsure_below: float | None = None
         self.cost = FrameCost()
         self._clock = clock
+        self._cuts = CutDetector()
         self.change_analyzer(analyzer)
 
     def change_analyzer(self, analyzer: FaceAnalyzer) -> None:
@@ -82,8 +84,9 @@ class StreamAnalyzer:
             Largest first, each with a ``track_id`` and a steady prediction.
         """
         frame = as_rgb(frame)
-        if self._scanned_s is not None and timestamp_s < self._scanned_s:
-            self.tracker.reset()
+        is_cut = self._cuts.is_cut(frame)
+        if is_cut or (self._scanned_s is not None and timestamp_s < self._scanned_s):
+            self.tracker.reset()  # nobody here is who they were
             self._scanned_s = self._searched_s = None
         start = self._clock()
         detections = self._find(frame, timestamp_s)

@@ -52,7 +52,9 @@ class Clock:
 
 
 def frame_with(*centres, side=60):
-    frame = np.zeros((480, 640, 3), dtype=np.uint8)
+    # A scene behind the faces, as in any real picture: without it every movement would be another scene.
+    frame = np.repeat(np.linspace(0, 90, 640).astype(np.uint8)[None, :, None], 480, axis=0).repeat(3, axis=2)
+    frame[::2] //= 2
     for x, y in centres:
         frame[int(y - side / 2) : int(y + side / 2), int(x - side / 2) : int(x + side / 2)] = 255
     return frame
@@ -134,6 +136,16 @@ def test_step_back_in_time_starts_anew():
     stream.read(frame_with((100, 240)), 0.0)
     (person,) = stream.read(frame_with((100, 240)), 0.03)
     assert person.track_id == 2
+
+
+def test_another_scene_starts_anew():
+    stream = reader(BlobDetector())
+    for time_s in (0.0, 0.03):
+        stream.read(frame_with((100, 240)), time_s)
+    stream.read(np.ascontiguousarray(frame_with()[:, ::-1]), 0.06)
+    for time_s in (0.1, 0.13):
+        people = stream.read(frame_with((100, 240)), time_s)
+    assert [person.track_id for person in people] == [2]
 
 
 def test_threshold_reaches_the_answer():
