@@ -12,6 +12,7 @@ import tyro
 TABS: Final = (
     "webapp.photo",
     "webapp.live",
+    "webapp.video",
     "webapp.about",
 )
 """The modules of the tabs, in order; each has a ``TAB``."""

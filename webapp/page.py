@@ -15,6 +15,7 @@ from fer.images import UnreadableImageError
 from fer.model_card import UnknownModelError, WeightsMismatchError
 from fer.palette import EMOTION_HEX, PERSON_HEX
 from webapp.analyzers import Analyzers
+from webapp.endpoints import add_endpoints
 
 ASSETS: Final = Path(__file__).parent / "assets"
 TITLE: Final = "KV FaceRecognition"
@@ -80,6 +81,7 @@ def build_blocks(tabs: Sequence[Tab], analyzers: Analyzers) -> gr.Blocks:
             for tab in tabs:
                 with gr.Tab(tab.title, id=tab.title.lower(), render_children=True):
                     tab.build(analyzers)
+        add_endpoints(blocks, analyzers)
     return blocks
 
 

@@ -14,12 +14,27 @@ export const readPhoto = (picture, options) => ask("photo", options, picture);
 /** Sends a picture and returns where the network looked in one of its faces. */
 export const explainFace = (picture, options) => ask("explain", options, picture);
 
-async function ask(path, options = {}, body = undefined) {
+/** How long and how large a video may be. */
+export const loadVideoLimits = () => ask("video-limits");
+
+/** Sends a video and returns the key under which it is read. */
+export const sendVideo = (video, options, signal) => ask("video", options, video, { signal });
+
+/** How far a video is, and what was seen once it is finished. */
+export const watchVideo = (key) => ask(`video/${key}`);
+
+/** Lets go of a video: the server stops reading it and deletes its files. */
+export const dropVideo = (key) => fetch(address(`video/${key}`), { method: "DELETE", keepalive: true }).catch(() => {});
+
+/** Where a file of a finished video lies; with a name of its own if it is to be saved. */
+export const videoAddress = (key, file, save = false) => `${address(`video/${key}/${file}`)}${save ? "?save=true" : ""}`;
+
+async function ask(path, options = {}, body = undefined, settings = {}) {
   const url = address(path);
   for (const [name, value] of Object.entries(options)) url.searchParams.set(name, value);
   let response;
   try {
-    response = await fetch(url, body ? { method: "POST", body } : {});
+    response = await fetch(url, body ? { method: "POST", body, ...settings } : settings);
   } catch {
     throw new ServiceError("The server does not answer. Is it still running? Start it again, then retry.");
   }

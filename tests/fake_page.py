@@ -1,0 +1,33 @@
+"""A page with fake models, run in a process of its own: ``python tests/fake_page.py MODULE…`` prints its address."""
+
+import os
+import socket
+import sys
+from importlib import import_module
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+import uvicorn  # noqa: E402
+from fakes import fake_analyzer  # noqa: E402
+
+from webapp.page import build_server  # noqa: E402
+
+
+class FakeAnalyzers:
+    """Gives the same fake analyzer for every choice."""
+
+    def __init__(self) -> None:
+        self.detectors = ["patch"]
+        self.weights = ["fake.red"]
+
+    def get(self, weights=None, detector=None, *, live=False):
+        return fake_analyzer()
+
+
+if __name__ == "__main__":
+    tabs = [import_module(name).TAB for name in sys.argv[1:]]
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+    uvicorn.Server(uvicorn.Config(build_server(tabs, FakeAnalyzers()), log_level="error")).run([listener])

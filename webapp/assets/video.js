@@ -1,0 +1,234 @@
+/** The tab that reads a recorded video. */
+
+import { fillChoices, make, partsOf, showNotice } from "./elements.js";
+import { FaceCard } from "./faces.js";
+import { ServiceError, dropVideo, loadChoices, loadVideoLimits, sendVideo, videoAddress, watchVideo } from "./service.js";
+
+const ASK_EVERY_MS = 400;
+const STEP_S = 1;
+const FILES = { ".csv": "CSV", ".json": "JSON", ".parquet": "Parquet", ".srt": "Subtitles", ".svg": "Chart" };
+const NO_FACE_ADVICE = [
+  "Use a video in which faces are turned to the camera and well lit.",
+  "Try another face detector under “Options”.",
+];
+
+/** @param {HTMLElement} element where video.html was laid */
+export async function mount(element) {
+  const parts = partsOf(element);
+  const [choices, limits] = await Promise.all([loadChoices(), loadVideoLimits()]);
+  fillChoices(parts.detector, choices.detectors);
+  fillChoices(parts.weights, choices.weights);
+  parts.limits.textContent =
+    `MP4, MOV, MKV, WebM or AVI, up to ${limits.length_s / 60} minutes and ${limits.bytes / 2 ** 20} MB`;
+  new VideoTab(parts, choices, limits);
+}
+
+class VideoTab {
+  constructor(parts, choices, limits) {
+    this.parts = parts;
+    this.choices = choices;
+    this.limits = limits;
+    this.key = null;
+    this.requests = 0;
+    const on = (part, event, act) => parts[part].addEventListener(event, act);
+    for (const part of ["choose", "chooseAgain"]) on(part, "click", () => parts.file.click());
+    on("file", "change", () => this.take(parts.file.files[0]));
+    on("cancel", "click", () => this.reset());
+    on("player", "timeupdate", () => this.movePlayhead());
+    on("chart", "click", (click) => this.jump(click));
+    on("chart", "keydown", (key) => this.step(key));
+    this.acceptDrops();
+    window.addEventListener("pagehide", () => this.forget());
+  }
+
+  acceptDrops() {
+    const { stage } = this.parts;
+    for (const event of ["dragenter", "dragover"]) {
+      stage.addEventListener(event, (drag) => {
+        drag.preventDefault();
+        stage.classList.add("kv-over-it");
+      });
+    }
+    for (const event of ["dragleave", "drop"]) {
+      stage.addEventListener(event, () => stage.classList.remove("kv-over-it"));
+    }
+    stage.addEventListener("drop", (drop) => {
+      drop.preventDefault();
+      this.take(drop.dataTransfer.files[0]);
+    });
+  }
+
+  async take(file) {
+    if (!file) return;
+    this.reset();
+    const request = ++this.requests; // an older video that comes late is left out
+    try {
+      await this.checkBeforehand(file);
+      this.showBusy("Sending the video …", null, "");
+      const { detector, weights } = this.parts;
+      const options = { name: file.name, detector: detector.value, weights: weights.value };
+      this.abort = new AbortController();
+      const { key } = await sendVideo(file, options, this.abort.signal);
+      if (request !== this.requests) return dropVideo(key);
+      this.key = key;
+      const answer = await this.follow(request);
+      if (answer) this.showAnswer(answer);
+    } catch (error) {
+      if (request !== this.requests) return; // cancelled
+      if (!(error instanceof ServiceError)) throw error;
+      this.reset();
+      showNotice(this.parts.notice, error.message);
+    }
+  }
+
+  /** What can be told without sending anything. */
+  async checkBeforehand(file) {
+    const { bytes, length_s } = this.limits;
+    if (file.size > bytes) {
+      throw new ServiceError(`This video has ${Math.ceil(file.size / 2 ** 20)} MB; at most ${bytes / 2 ** 20} MB are read here.`);
+    }
+    const length = await lengthOf(file);
+    if (length > length_s) {
+      throw new ServiceError(`This video is ${Math.round(length / 60)} minutes long; at most ${length_s / 60} are read here.`);
+    }
+  }
+
+  async follow(request) {
+    for (;;) {
+      const answer = await watchVideo(this.key);
+      if (request !== this.requests) return null;
+      if (answer.state === "finished") return answer;
+      if (answer.state === "failed") throw new ServiceError(sentence(answer.problem));
+      if (answer.state === "waiting") this.showBusy("Waiting for another video …", null, "One video is read at a time.");
+      else this.showBusy("Reading the video …", answer.share, timeLeft(answer));
+      await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS));
+    }
+  }
+
+  showBusy(title, share, text) {
+    const { parts } = this;
+    parts.drop.hidden = true;
+    parts.busy.hidden = false;
+    parts.busyTitle.textContent = title;
+    parts.busyText.textContent = text;
+    if (share === null || share === undefined) parts.progress.removeAttribute("value");
+    else parts.progress.value = share;
+  }
+
+  showAnswer(answer) {
+    const { parts } = this;
+    const people = answer.summary.slice(1);
+    parts.busy.hidden = true;
+    parts.player.hidden = parts.again.hidden = parts.chartCard.hidden = parts.filesCard.hidden = false;
+    parts.player.src = videoAddress(this.key, "annotated.mp4");
+    parts.saveVideo.href = videoAddress(this.key, "annotated.mp4", true);
+    const count = people.length === 1 ? "One person" : `${people.length} people`;
+    parts.subtitle.textContent = people.length
+      ? `${count} in ${answer.frame_count} frames; the bars are shares of the time seen`
+      : "No face was found in this video.";
+    parts.people.replaceChildren(...people.map((person) => this.card(person)));
+    this.showChart(answer.chart);
+    parts.files.replaceChildren(
+      ...Object.entries(FILES).map(([suffix, textContent]) =>
+        make("a", { class: "kv-button", href: videoAddress(this.key, `timeline${suffix}`, true), textContent })),
+    );
+    showNotice(parts.notice, people.length ? "" : "No face was found. Perhaps one of these helps:", NO_FACE_ADVICE);
+  }
+
+  card(person) {
+    const [emotion, share] = Object.entries(person.shares).reduce((best, next) => (next[1] > best[1] ? next : best));
+    const colours = this.choices.people;
+    const card = new FaceCard(this.choices.emotions);
+    card.update(
+      person.track_id, { emotion, confidence: share, probabilities: person.shares }, false,
+      colours[person.track_id % colours.length],
+    );
+    return card.root;
+  }
+
+  showChart({ svg, left, width }) {
+    const { chart } = this.parts;
+    chart.innerHTML = svg; // made by the server from numbers and its own words alone
+    this.playhead = make("div", { class: "kv-playhead" });
+    chart.append(this.playhead);
+    const drawing = chart.querySelector("svg");
+    this.end = Number(drawing.dataset.end);
+    this.plot = { left: left / drawing.viewBox.baseVal.width, width: width / drawing.viewBox.baseVal.width };
+    chart.setAttribute("aria-valuemax", this.end.toFixed(1));
+    this.movePlayhead();
+  }
+
+  movePlayhead() {
+    if (!this.plot) return;
+    const time = this.parts.player.currentTime;
+    this.playhead.style.left = `${100 * (this.plot.left + (this.plot.width * time) / this.end)}%`;
+    this.parts.chart.setAttribute("aria-valuenow", time.toFixed(1));
+  }
+
+  jump(click) {
+    const { chart, player } = this.parts;
+    const { left, width } = chart.getBoundingClientRect();
+    const share = ((click.clientX - left) / width - this.plot.left) / this.plot.width;
+    this.seek(share * this.end);
+    player.focus({ preventScroll: true });
+  }
+
+  step(key) {
+    const direction = { ArrowRight: STEP_S, ArrowLeft: -STEP_S }[key.key];
+    if (!direction) return;
+    key.preventDefault();
+    this.seek(this.parts.player.currentTime + direction);
+  }
+
+  seek(time) {
+    this.parts.player.currentTime = Math.min(Math.max(time, 0), this.end);
+    this.movePlayhead();
+  }
+
+  /** Back to the start; the server deletes what it kept. */
+  reset() {
+    const { parts } = this;
+    this.requests += 1;
+    this.abort?.abort();
+    this.forget();
+    parts.file.value = "";
+    parts.player.removeAttribute("src");
+    parts.player.load();
+    this.plot = null;
+    parts.busy.hidden = parts.player.hidden = parts.again.hidden = true;
+    parts.chartCard.hidden = parts.filesCard.hidden = true;
+    parts.drop.hidden = false;
+    parts.people.replaceChildren();
+    parts.subtitle.textContent = "Each person gets a row of six bars here: the share of time with each expression.";
+    showNotice(parts.notice, "");
+  }
+
+  forget() {
+    if (this.key) dropVideo(this.key);
+    this.key = null;
+  }
+}
+
+/** Seconds, as far as this browser can tell; 0 where it cannot play the format. */
+function lengthOf(file) {
+  return new Promise((resolve) => {
+    const video = make("video", { preload: "metadata" });
+    const address = URL.createObjectURL(file);
+    const answer = (length) => {
+      URL.revokeObjectURL(address);
+      resolve(Number.isFinite(length) ? length : 0);
+    };
+    video.addEventListener("loadedmetadata", () => answer(video.duration));
+    video.addEventListener("error", () => answer(0));
+    setTimeout(() => answer(0), 3000);
+    video.src = address;
+  });
+}
+
+function timeLeft({ share, left_s }) {
+  if (left_s === null) return "";
+  const left = left_s < 60 ? `${Math.ceil(left_s)} s` : `${Math.ceil(left_s / 60)} min`;
+  return `${Math.round(share * 100)} %, about ${left} left`;
+}
+
+const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;

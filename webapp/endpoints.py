@@ -1,0 +1,107 @@
+"""Named endpoints for other programs: a file in, typed JSON out."""
+
+from pathlib import Path
+from typing import Any, TypedDict
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from fer.images import UnreadableImageError, read_image
+from fer.model_card import UnknownModelError, WeightsMismatchError
+from fer.reports import faces_to_dict
+from fer.timeline_export import timeline_to_dict
+from fer.video import UnreadableVideoError, VideoFile
+from fer.video_analysis import analyze_video as read_video
+from webapp.analyzers import Analyzers
+from webapp.video_jobs import check_limits
+
+
+class FaceAnswer(TypedDict):
+    """One face: its box as left, top, right, bottom in pixels, the detector's score, what it shows."""
+
+    box: list[float]
+    score: float
+    emotion: str
+    confidence: float
+    probabilities: dict[str, float]
+
+
+class PhotoAnswer(TypedDict):
+    """A photo's size in pixels with its faces, largest first."""
+
+    width: int
+    height: int
+    faces: list[FaceAnswer]
+
+
+class SummaryAnswer(TypedDict):
+    """What one person showed; everybody together where ``track_id`` is null."""
+
+    track_id: int | None
+    start_s: float
+    end_s: float
+    seen_s: float
+    shares: dict[str, float]
+    change_count: int
+    mean_confidence: float
+
+
+class VideoAnswer(TypedDict):
+    """A video's length with its summaries, and one row for each face in each frame."""
+
+    frame_count: int
+    duration_s: float
+    summary: list[SummaryAnswer]
+    rows: list[dict[str, Any]]
+
+
+def add_endpoints(blocks: gr.Blocks, analyzers: Analyzers) -> None:
+    """Offer ``/analyze_photo`` and ``/analyze_video``; called inside the blocks."""
+
+    def analyze_photo(
+        photo: gr.FileData, detector: str | None = None, weights: str | None = None
+    ) -> PhotoAnswer:
+        """Find the faces of a photo and name their expressions."""
+        with _Upload(photo) as path:
+            image = read_image(path.read_bytes())
+            faces = analyzers.get(weights, detector).analyze(image)
+        answer: Any = faces_to_dict(faces, image.shape[1], image.shape[0])
+        return answer
+
+    def analyze_video(
+        video: gr.FileData, every_s: float = 0.0, detector: str | None = None, weights: str | None = None
+    ) -> VideoAnswer:
+        """Follow the faces of a video and tell their expressions over time."""
+        with _Upload(video) as path, VideoFile(path) as file:
+            check_limits(file)
+            timeline = read_video(
+                analyzers.get(weights, detector, live=True), file, every_s=max(every_s, 0.0)
+            )
+        answer: Any = timeline_to_dict(timeline)
+        return answer
+
+    # Gradio checks that files were uploaded only for pages it launched itself, not for mounted ones like this.
+    blocks.has_launched = True
+    gr.api(analyze_photo, api_name="analyze_photo", concurrency_limit=2)
+    gr.api(analyze_video, api_name="analyze_video", concurrency_limit=1)
+
+
+class _Upload:
+    """A file that was sent: deleted as soon as it was read; its place is never told."""
+
+    def __init__(self, file: Any) -> None:
+        path = Path(file["path"] if isinstance(file, dict) else file.path).resolve()
+        # Whoever calls may name any path: only what was sent is read, let alone deleted.
+        if not path.is_relative_to(Path(get_upload_folder()).resolve()):
+            raise gr.Error("expected a file that was uploaded", print_exception=False)
+        self._path = path
+
+    def __enter__(self) -> Path:
+        return self._path
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._path.unlink(missing_ok=True)
+        if isinstance(
+            error, UnreadableImageError | UnreadableVideoError | UnknownModelError | WeightsMismatchError
+        ):
+            raise gr.Error(str(error).replace(str(self._path), "the file"), print_exception=False) from error

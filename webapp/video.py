@@ -1,0 +1,125 @@
+"""The tab that reads a recorded video."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import FileResponse
+
+from fer.timeline_chart import PLOT_LEFT, PLOT_WIDTH, timeline_chart
+from fer.timeline_export import WRITERS, summary_to_dict
+from webapp.analyzers import Analyzers
+from webapp.page import Tab, add_part
+from webapp.video_jobs import (
+    ANNOTATED,
+    MAX_BYTES,
+    MAX_LENGTH_S,
+    TooManyVideosError,
+    VideoJob,
+    VideoJobs,
+)
+
+_FILES: Final = {ANNOTATED: "video/mp4"} | {
+    f"timeline{suffix}": "application/octet-stream" for suffix in WRITERS
+}
+
+
+def describe(job: VideoJob) -> dict[str, Any]:
+    """What the page is told about a video: how far it is, then what was seen."""
+    state: dict[str, Any] = {
+        "state": job.state,
+        "share": job.share,
+        "left_s": job.left_s,
+        "problem": job.problem,
+    }
+    timeline = job.timeline
+    if job.state != "finished" or timeline is None:
+        return state
+    return state | {
+        "name": job.name,
+        "frame_count": timeline.frame_count,
+        "row_count": len(timeline),
+        "summary": [summary_to_dict(summary) for summary in timeline.summaries()],
+        "chart": {
+            "svg": timeline_chart(timeline),
+            "left": PLOT_LEFT,
+            "width": PLOT_WIDTH,
+        },
+    }
+
+
+def routes(analyzers: Analyzers) -> APIRouter:
+    """``POST video`` takes a file; ``video/KEY`` says how far it is, gives its files, or lets go of it."""
+    router = APIRouter()
+    jobs = VideoJobs()
+
+    @router.get("/video-limits")
+    async def limits() -> dict[str, float]:
+        return {"bytes": MAX_BYTES, "length_s": MAX_LENGTH_S}
+
+    @router.post("/video")
+    async def take(
+        request: Request,
+        name: str = "video",
+        weights: str | None = None,
+        detector: str | None = None,
+    ) -> dict[str, str]:
+        try:
+            key, job = jobs.open(name)
+        except TooManyVideosError as error:
+            raise HTTPException(503, str(error)) from error
+        try:
+            await _receive(request, job.source)
+        except BaseException:
+            job.state = "failed"
+            jobs.drop(key)
+            raise
+        jobs.start(job, lambda: analyzers.get(weights, detector, live=True))
+        return {"key": key}
+
+    @router.get("/video/{key}")
+    async def state(key: str) -> dict[str, Any]:
+        return describe(_found(jobs, key))
+
+    @router.delete("/video/{key}")
+    async def drop(key: str) -> dict[str, str]:
+        jobs.drop(key)
+        return {}
+
+    @router.get("/video/{key}/{file}")
+    async def read(key: str, file: str, save: bool = False) -> FileResponse:
+        job = _found(jobs, key)
+        if file not in _FILES or job.state != "finished":
+            raise HTTPException(404, "there is no such file")
+        shown = f"{job.name}_{file}" if save else None
+        return FileResponse(job.folder / file, media_type=_FILES[file], filename=shown)
+
+    return router
+
+
+async def _receive(request: Request, path: Path) -> None:
+    """Write the upload to its file, refused before it fills the disk."""
+    size = 0
+    with path.open("wb") as file:
+        async for part in request.stream():
+            size += len(part)
+            if size > MAX_BYTES:
+                raise HTTPException(413, f"expected a video of at most {MAX_BYTES >> 20} MB, got more")
+            file.write(part)
+    if not size:
+        raise HTTPException(422, "expected a video, got an empty file")
+
+
+def _found(jobs: VideoJobs, key: str) -> VideoJob:
+    job = jobs.get(key)
+    if job is None:
+        raise HTTPException(404, "this video is not kept any more; choose it again")
+    return job
+
+
+def build(_: Analyzers) -> None:
+    """Lay the tab out."""
+    add_part("video")
+
+
+TAB: Final = Tab("Video", build, routes)
