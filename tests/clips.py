@@ -12,8 +12,9 @@ from fer.images import RgbImage
 
 
 def moving_face(count: int, size: tuple[int, int] = (160, 120)) -> list[RgbImage]:
-    """Frames of one face that walks to the right."""
-    return [red_face(220, size, left=10 + (2 * i) % (size[0] - 50), top=30) for i in range(count)]
+    """Frames of one face that walks to and fro."""
+    way = size[0] - 50
+    return [red_face(220, size, left=10 + abs((2 * i + way) % (2 * way) - way), top=30) for i in range(count)]
 
 
 def write_clip(

@@ -80,7 +80,7 @@ def add_endpoints(blocks: gr.Blocks, analyzers: Analyzers) -> None:
         answer: Any = timeline_to_dict(timeline)
         return answer
 
-    # Gradio checks that files were uploaded only for pages it launched itself, not for mounted ones like this.
+    # Gradio refuses files that were not uploaded only on pages it launched itself, not on mounted ones.
     blocks.has_launched = True
     gr.api(analyze_photo, api_name="analyze_photo", concurrency_limit=2)
     gr.api(analyze_video, api_name="analyze_video", concurrency_limit=1)
