@@ -39,6 +39,7 @@ class LiveTab {
     this.spokenAt = this.hintSince = 0;
     this.wire();
     this.show();
+    parts.start.disabled = false; // from now on a press is heard
   }
 
   wire() {

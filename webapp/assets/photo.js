@@ -43,6 +43,7 @@ class PhotoTab {
     on("saveCsv", "click", () => this.save("csv"));
     on("savePicture", "click", () => download(`${this.stem()}_faces.jpg`, this.answer.picture));
     this.acceptDropsAndPastes();
+    parts.choose.disabled = parts.camera.disabled = false; // from now on a press is heard
   }
 
   acceptDropsAndPastes() {
