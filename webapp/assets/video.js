@@ -39,6 +39,7 @@ class VideoTab {
     on("chart", "keydown", (key) => this.step(key));
     this.acceptDrops();
     window.addEventListener("pagehide", () => this.forget());
+    this.take(parts.file.files[0]); // chosen while this script was still on its way
   }
 
   acceptDrops() {
@@ -150,8 +151,9 @@ class VideoTab {
     const { chart } = this.parts;
     chart.innerHTML = svg; // made by the server from numbers and its own words alone
     this.playhead = make("div", { class: "kv-playhead" });
-    chart.append(this.playhead);
     const drawing = chart.querySelector("svg");
+    this.plane = make("div", { class: "kv-plane" }, drawing, this.playhead);
+    chart.replaceChildren(this.plane);
     this.end = Number(drawing.dataset.end);
     this.plot = { left: left / drawing.viewBox.baseVal.width, width: width / drawing.viewBox.baseVal.width };
     chart.setAttribute("aria-valuemax", this.end.toFixed(1));
@@ -166,8 +168,9 @@ class VideoTab {
   }
 
   jump(click) {
-    const { chart, player } = this.parts;
-    const { left, width } = chart.getBoundingClientRect();
+    const { player } = this.parts;
+    if (!this.plot) return;
+    const { left, width } = this.plane.getBoundingClientRect();
     const share = ((click.clientX - left) / width - this.plot.left) / this.plot.width;
     this.seek(share * this.end);
     player.focus({ preventScroll: true });
