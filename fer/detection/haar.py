@@ -23,24 +23,26 @@ class HaarSettings:
 
     Attributes:
         scale_factor: From one searched size to the next.
-        neighbour_count: Hits close together that make a face.
+        neighbour_count: A face needs more hits close together than this.
         smallest_share: Side of the smallest face, as a share of the picture's short side.
         longest_side: Larger pictures are shrunk to this; cost grows with the pixels.
-        tilts: Turns of the head, in degrees, to try in this order when nothing upright is found.
+        tilts: Turns of the head, in degrees, to try in this order while nothing sure is found.
     """
 
     scale_factor: float = 1.1
-    neighbour_count: int = 4
+    neighbour_count: int = 3
     smallest_share: float = 0.08
     longest_side: int = 1280
     tilts: tuple[float, ...] = (-25.0, 25.0)
 
 
 PHOTO: Final = HaarSettings()
-LIVE: Final = HaarSettings(scale_factor=1.2, neighbour_count=5, smallest_share=0.2, longest_side=480)
+LIVE: Final = HaarSettings(scale_factor=1.2, neighbour_count=5, smallest_share=0.15, longest_side=480)
 
 _SMALLEST_SIDE: Final = 20  # the window the cascade was trained on
-_FRAMING: Final = Framing()
+_FRAMING: Final = Framing(1.07, 0.0, 0.01)  # measured by benchmarks/framing.py
+_SMALL_SHARE: Final = 0.4
+_SURE: Final = 0.76  # eight hits
 
 
 class HaarDetector:
@@ -62,7 +64,7 @@ class HaarDetector:
         self._cascades = Pool(_load_cascade)
 
     def detect(self, image: RgbImage) -> list[Detection]:
-        """All faces, largest first; tilted ones are looked for when there is no upright one.
+        """All faces, largest first; tilted ones are looked for when no upright one is sure.
 
         Args:
             image: RGB ``uint8`` of shape (H, W, 3).
@@ -72,12 +74,15 @@ class HaarDetector:
         if shrink < 1.0:
             size_wh = (max(round(grey.shape[1] * shrink), 1), max(round(grey.shape[0] * shrink), 1))
             grey = cv2.resize(grey, size_wh, interpolation=cv2.INTER_AREA)
+        best: list[Detection] = []
         with self._cascades.lend() as cascade:
             for tilt in (0.0, *self.settings.tilts):
                 found = self._search(cascade, grey, tilt, 1 / shrink)
-                if found:
-                    return sorted(found, key=lambda detection: -detection.box.area)
-        return []
+                if _surest(found) > _surest(best):
+                    best = found
+                if _surest(best) >= _SURE:
+                    break
+        return sorted(_drop_small_doubtful(best), key=lambda detection: -detection.box.area)
 
     def _search(
         self, cascade: "cv2.CascadeClassifier", grey: NDArray[Any], tilt: float, enlarge: float
@@ -93,9 +98,8 @@ class HaarDetector:
         found = []
         for (x, y, width, height), count in zip(np.asarray(boxes_xywh).tolist(), counts, strict=True):
             centre_x, centre_y = (to_grey @ (x + width / 2, y + height / 2, 1.0)).tolist()
-            box = Box(
-                centre_x - width / 2, centre_y - height / 2, centre_x + width / 2, centre_y + height / 2
-            )
+            reach_x, reach_y = width / 2, height / 2
+            box = Box(centre_x - reach_x, centre_y - reach_y, centre_x + reach_x, centre_y + reach_y)
             found.append(Detection(box.scale(enlarge), _score(int(count)), roll=tilt))
         return found
 
@@ -114,7 +118,27 @@ def _turn(grey: NDArray[Any], tilt: float) -> tuple[NDArray[Any], NDArray[np.flo
 
 
 def _score(count: int) -> float:
-    return count / (count + 5.0)
+    """About the share of true faces among boxes with so many hits: 0.44 of those with 4, 0.98 from 12 on.
+
+    Counted on 946 boxes in 656 photos.
+    """
+    return count**2 / (count**2 + 20)
+
+
+def _surest(found: list[Detection]) -> float:
+    return max((detection.score for detection in found), default=0.0)
+
+
+def _drop_small_doubtful(found: list[Detection]) -> list[Detection]:
+    """Leave out doubtful boxes that are much smaller than the surest one.
+
+    On 656 photos this drops 8 of 70 false boxes and none of 876 true ones.
+    """
+    surest = max(found, key=lambda detection: detection.score, default=None)
+    least_width = _SMALL_SHARE * surest.box.width if surest else 0.0
+    return [
+        detection for detection in found if detection.box.width >= least_width or detection.score >= _SURE
+    ]
 
 
 def _load_cascade() -> "cv2.CascadeClassifier":

@@ -1,0 +1,116 @@
+"""Measures how each detector's boxes map to the reference square, FER2013's frame of a face.
+
+Two ways that should agree. *Direct*: FER2013 pictures, enlarged and padded, where the frame is known, against
+the box of each detection. *By landmarks*: YuNet's points inside FER2013's frame, and the same points inside
+each detector's boxes on photos; scale and shift bring the two together.
+The middle of both belongs into the detectors' ``framing``.
+"""
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fer.detection import FaceDetector, detector_names, load_detector
+from fer.detection.yunet import YuNetDetector
+from fer.faces import Detection
+from fer.images import RgbImage, read_image
+
+SIDE = 160  # pixels of the enlarged frame; half as much is padded around it
+
+
+def main() -> None:
+    """Print one line a detector and way."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/fer2013_train.parquet"))
+    parser.add_argument("--photos", type=Path, default=Path("../shared/photos/detector_photos.parquet"))
+    parser.add_argument(
+        "--yunet", type=Path, default=Path("../shared/models/face_detection_yunet_2023mar.onnx")
+    )
+    parser.add_argument("--count", type=int, default=1500)
+    options = parser.parse_args()
+    teacher = YuNetDetector(options.yunet)
+    names = [name for name in detector_names() if name not in ("auto", "yunet")]
+    detectors: list[FaceDetector] = [teacher, *(load_detector(name) for name in names)]
+
+    frames = [padded(image) for image in sample(options.data, options.count)]
+    points = np.median([points for _, points in clear_faces(teacher, frames)], axis=0)
+    template = (points - SIDE) / SIDE  # the frame's middle is 0, its side 1
+    print("landmarks in FER2013's frame, from its middle, in sides:", template.round(3).tolist())
+    photos = list(sample(options.photos, options.count // 3))
+    seen = [[face for face in teacher.detect(photo) if face.score >= 0.8] for photo in photos]
+    for detector in detectors:
+        scale, shift_y, count = direct(detector, frames)
+        print(f"{detector.name:8} direct        scale {scale:.3f}  shift_y {shift_y:+.3f}  ({count} faces)")
+        scale, shift_y, count = by_landmarks(detector, photos, seen, template)
+        print(f"{detector.name:8} by landmarks  scale {scale:.3f}  shift_y {shift_y:+.3f}  ({count} faces)")
+        print(f"{detector.name:8} in use        {detector.framing}")
+
+
+def sample(path: Path, count: int) -> Iterable[RgbImage]:
+    table = pd.read_parquet(path, columns=["image"])
+    for image in table["image"].sample(min(count, len(table)), random_state=0):
+        yield read_image(image["bytes"])
+
+
+def padded(crop: RgbImage) -> RgbImage:
+    """The frame of ``SIDE`` pixels with half its side of repeated edge pixels around it."""
+    crop = np.asarray(cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+    half = SIDE // 2
+    border = cv2.copyMakeBorder(crop, half, half, half, half, cv2.BORDER_REPLICATE)
+    return np.asarray(border, dtype=np.uint8)
+
+
+def clear_faces(
+    detector: FaceDetector, frames: Iterable[RgbImage]
+) -> Iterable[tuple[Detection, NDArray[np.float64]]]:
+    """The surest detection of each frame with its landmarks, where it is sure and not turned."""
+    for frame in frames:
+        best = max(detector.detect(frame), key=lambda face: face.score, default=None)
+        if best is not None and best.landmarks is not None and best.score >= 0.75 and abs(best.roll) < 15:
+            yield best, best.landmarks.as_array()
+
+
+def direct(detector: FaceDetector, frames: Iterable[RgbImage]) -> tuple[float, float, int]:
+    """Scale and downward shift from boxes whose frame is known."""
+    rows = []
+    for frame in frames:
+        best = max(detector.detect(frame), key=lambda face: face.score, default=None)
+        if best is not None and abs(best.roll) < 15:
+            side = (best.box.width + best.box.height) / 2
+            rows.append((SIDE / side, (SIDE - best.box.centre[1]) / side))
+    scale, shift_y = np.median(rows, axis=0)
+    return float(scale), float(shift_y), len(rows)
+
+
+def by_landmarks(
+    detector: FaceDetector,
+    photos: list[RgbImage],
+    seen: list[list[Detection]],
+    template: NDArray[np.float64],
+) -> tuple[float, float, int]:
+    """Scale and downward shift that bring the frame's landmarks onto those inside the detector's boxes."""
+    rows = []
+    for photo, faces in zip(photos, seen, strict=True):
+        for found in detector.detect(photo):
+            face = max(faces, key=lambda face: face.box.iou(found.box), default=None)
+            if face is None or face.landmarks is None or face.box.iou(found.box) < 0.35:
+                continue
+            if face.box.height < 40:
+                continue
+            angle = np.radians(found.roll)
+            upright = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+            side = (found.box.width + found.box.height) / 2
+            rows.append((face.landmarks.as_array() - found.box.centre) @ upright / side)
+    inside = np.median(rows, axis=0)
+    centred = template - template.mean(0)
+    scale = float((centred * (inside - inside.mean(0))).sum() / (centred**2).sum())
+    return scale, float(inside.mean(0)[1] - scale * template.mean(0)[1]), len(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""From a detector network's cells to faces, for training and use alike."""
+
+from functools import lru_cache
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fer.images import RgbImage
+
+STRIDES: Final = (8, 16, 32)
+"""Pixels between neighbouring cells of each level."""
+
+Floats = NDArray[np.float32]
+
+
+def prepare_image(image: RgbImage, longest_side: int) -> tuple[NDArray[np.uint8], float]:
+    """Shrink a picture to the size that is searched, pad it with black to what the strides divide.
+
+    Args:
+        image: RGB ``uint8`` of shape (H, W, 3).
+        longest_side: Larger pictures are shrunk to this, smaller ones stay.
+
+    Returns:
+        ``uint8`` of shape (1, 3, H', W'), and how many of the picture's pixels one pixel of it is.
+    """
+    height, width = image.shape[:2]
+    shrink = min(1.0, longest_side / max(height, width))
+    if shrink < 1.0:
+        size_wh = (max(round(width * shrink), 1), max(round(height * shrink), 1))
+        image = np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    step = STRIDES[-1]
+    batch = np.zeros((1, 3, *(-(-side // step) * step for side in image.shape[:2])), dtype=np.uint8)
+    batch[0, :, : image.shape[0], : image.shape[1]] = image.transpose(2, 0, 1)
+    return batch, 1 / shrink
+
+
+@lru_cache(maxsize=64)
+def cell_grid(height: int, width: int) -> Floats:
+    """Centre x, y and stride of each cell of a picture, shape (cells, 3), read-only."""
+    levels = []
+    for stride in STRIDES:
+        y, x = np.mgrid[0 : height // stride, 0 : width // stride].astype(np.float32)
+        level = np.stack([(x + 0.5) * stride, (y + 0.5) * stride, np.full_like(x, stride)], axis=-1)
+        levels.append(level.reshape(-1, 3))
+    grid = np.concatenate(levels)
+    grid.setflags(write=False)
+    return grid
+
+
+def decode(
+    cells: Floats, grid: Floats, *, least_score: float, overlap: float, limit: int = 1000
+) -> tuple[Floats, Floats, Floats]:
+    """Turn the cells that say "face" into boxes with landmarks, one for each face.
+
+    Args:
+        cells: A network's output for one picture, shape (cells, 15), scores as probabilities.
+        grid: Its ``cell_grid``.
+        least_score: Cells below it are left out.
+        overlap: Of two boxes with a larger intersection over union the one with the lower score is left out.
+        limit: How many cells are looked at, the surest first.
+
+    Returns:
+        Boxes (N, 4) as left, top, right, bottom, landmarks (N, 5, 2) and scores (N,), surest first.
+    """
+    chosen = np.flatnonzero(cells[:, 0] >= least_score)
+    chosen = chosen[np.argsort(-cells[chosen, 0], kind="stable")[:limit]]
+    found, where = cells[chosen], grid[chosen]
+    centres, strides = where[:, :2], where[:, 2:]
+    reach = np.exp(found[:, 1:5].clip(-6, 6)) * strides
+    boxes = np.concatenate([centres - reach[:, :2], centres + reach[:, 2:]], axis=1)
+    landmarks = centres[:, None] + found[:, 5:].reshape(-1, 5, 2) * strides[:, None]
+    kept = suppress(boxes, overlap)
+    return boxes[kept], landmarks[kept], found[kept, 0]
+
+
+def suppress(boxes: Floats, overlap: float) -> NDArray[np.intp]:
+    """Non-maximum suppression: the rows to keep of boxes that are sorted by score."""
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    rest, kept = np.arange(len(boxes)), []
+    while len(rest):
+        best, rest = rest[0], rest[1:]
+        kept.append(best)
+        sides = np.minimum(boxes[best, 2:], boxes[rest, 2:]) - np.maximum(boxes[best, :2], boxes[rest, :2])
+        shared = sides.clip(0).prod(axis=1)
+        rest = rest[shared <= overlap * (areas[best] + areas[rest] - shared)]
+    return np.array(kept, dtype=np.intp)
