@@ -5,19 +5,19 @@ from collections.abc import Callable
 
 import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
+from PIL import Image
 
 from dashboard import data, models, run, runs, train
 from dashboard.places import parse_places
 
 
-def curve_icon(side: int = 64) -> NDArray[np.uint8]:
-    """A rising curve on the page's colour, RGB of shape (side, side, 3)."""
+def curve_icon(side: int = 64) -> Image.Image:
+    """A rising curve on the page's colour."""
     rows, columns = np.mgrid[0:side, 0:side] / side
     distance = np.abs(rows - (0.2 + 0.6 * np.exp(-5 * columns)))
     share = np.clip((0.07 - distance) * side / 2, 0, 1)[..., None]
     colours = share * np.array([255, 255, 255]) + (1 - share) * np.array([0, 112, 107])
-    return np.asarray(colours, dtype=np.uint8)
+    return Image.fromarray(colours.astype(np.uint8))
 
 
 def main() -> None:

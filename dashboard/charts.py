@@ -13,7 +13,7 @@ from dashboard.shown_runs import ShownRun
 RUN_COLOURS: Final = ("#0f7fc4", "#d5640a", "#0e9b73", "#c4689b", "#b78a09", "#7a6fd0")
 """Six that colour-blind people tell apart, readable on white and on near-black."""
 
-CHART_HEIGHT: Final = 250
+CHART_HEIGHT: Final = 280
 
 
 def curve_chart(
@@ -67,7 +67,7 @@ def legend_html(runs: Sequence[ShownRun]) -> str:
     runs_part = " ".join(dots) + "<br>" if len(runs) > 1 else ""
     return (
         f'<div style="font-size:0.9rem;line-height:1.7">{runs_part}'
-        '<span style="opacity:0.75">━ validation&ensp; ┅ training&ensp; ◆ best epoch&ensp; '
+        '<span style="opacity:0.75">━━ validation&ensp; ┄┄ training&ensp; ◆ best epoch&ensp; '
         "✚ stopped early</span></div>"
     )
 

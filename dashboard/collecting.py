@@ -31,9 +31,10 @@ def show_collecting(places: Places) -> None:
         "Expression",
         SIX_EMOTIONS,
         default=SIX_EMOTIONS[0],
-        format_func=lambda choice: f"{choice.display_name} · {counts[choice]}",
+        format_func=lambda choice: choice.display_name,
         key="collect_emotion",
     )
+    st.caption("Kept so far: " + ", ".join(f"{name.display_name} {count}" for name, count in counts.items()))
     if emotion is None:
         st.caption("Choose the expression that you are going to show.")
         return

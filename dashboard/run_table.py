@@ -10,14 +10,14 @@ from dashboard.wording import duration_text
 COLUMNS = (
     "name",
     "state",
-    "data",
-    "architecture",
-    "device",
-    "epochs",
-    "best epoch",
     "val accuracy",
     "macro F1",
+    "epochs",
+    "best epoch",
     "time",
+    "architecture",
+    "device",
+    "data",
 )
 
 
@@ -34,20 +34,18 @@ def filter_runs(runs: Sequence[ShownRun], words: str) -> list[ShownRun]:
 
 def _row(shown: ShownRun) -> tuple[object, ...]:
     run = shown.run
-    if run.problem:
-        return (shown.name, "unreadable", "", "", "", "", None, None, None, "")
     told = figures(run)
     return (
         shown.name,
         shown.state_text,
-        data_text(run),
-        run.config.get("architecture", ""),
-        run.environment.get("device", run.config.get("device", "")),
-        f"{len(run.epochs)} / {epoch_count(run)}",
-        told.best_epoch,
         told.val_accuracy,
         told.val_macro_f1,
+        f"{len(run.epochs)} / {epoch_count(run)}",
+        told.best_epoch,
         duration_text(told.seconds) if run.epochs else "",
+        run.config.get("architecture", ""),
+        run.environment.get("device", run.config.get("device", "")),
+        data_text(run),
     )
 
 

@@ -132,7 +132,7 @@ def step_share(run: Run) -> float:
 
 def setting_differences(runs: Sequence[ShownRun], *, everything: bool = False) -> list[dict[str, str]]:
     """Settings as rows, runs as columns: those that differ, or all."""
-    names = sorted({name for shown in runs for name in shown.run.config})
+    names = sorted({name for shown in runs for name in shown.run.config} - {"name", "runs"})
     rows = []
     for name in names:
         values = [_setting(shown.run.config.get(name)) for shown in runs]
