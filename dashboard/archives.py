@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
+from dashboard.wording import size_text
 from fer.emotions import UnknownEmotionError, emotion_from_name
 from fer.images import IMAGE_SUFFIXES
 from fer.model_shelf import is_plain_name
@@ -114,7 +115,7 @@ def _check_entries(entries: list[zipfile.ZipInfo], limit_bytes: int) -> None:
     total = sum(entry.file_size for entry in entries)
     if total > limit_bytes:
         raise ArchiveError(
-            f"the zip unpacks to {total / 1e9:.1f} GB; at most {limit_bytes / 1e9:.1f} GB are unpacked, "
+            f"the zip unpacks to {size_text(total)}; at most {size_text(limit_bytes)} are unpacked, "
             "send a part of it or point at a folder"
         )
     for entry in entries:
