@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from fer.emotions import OTHER, Emotion
 
@@ -176,7 +176,15 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def verified_file(folder: Path, card: ModelCard, name: str) -> Path:
+class ListsFiles(Protocol):
+    """A card of any kind that names its files."""
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """SHA-256 of each file."""
+
+
+def verified_file(folder: Path, card: ListsFiles, name: str) -> Path:
     """The path of one of the card's files, after its hash was recomputed.
 
     Raises:

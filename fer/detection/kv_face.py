@@ -1,19 +1,61 @@
 """The project's own detector: small, with five landmarks, for faces turned any way that people hold them."""
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fer.cropping import Framing
+from fer.detection.card import DetectorCard, load_detector_card
 from fer.detection.decoding import cell_grid, decode, prepare_image
 from fer.faces import Box, Detection, Landmarks
 from fer.images import RgbImage
+from fer.model_card import ONNX_FILE, WeightsMismatchError, verified_file
+from fer.model_shelf import weights_shelf
+
+KV_FACE_WEIGHTS: Final = "kv_face.web"
 
 Runner = Callable[[NDArray[np.uint8]], NDArray[Any]]
 """Runs the exported network: (1, 3, H, W) to (1, cells, 15)."""
 
-_OVERLAP = 0.4
+_OVERLAP: Final = 0.4
+
+
+class KvFaceDetector:
+    """Finds faces with five landmarks; stateless, may be called from several threads.
+
+    Args:
+        folder: A detector's weights folder; None for the one that comes along.
+        live: Search frames of a stream at the card's smaller size.
+        thread_count: CPU threads; one is fastest where several things run.
+
+    Raises:
+        UnknownModelError: Card or network are missing.
+        WeightsMismatchError: The network is not the one the card names.
+    """
+
+    name: Final = "kv_face"
+
+    def __init__(self, folder: Path | None = None, *, live: bool = False, thread_count: int = 1) -> None:
+        folder = folder or weights_shelf() / KV_FACE_WEIGHTS
+        self.card: DetectorCard = load_detector_card(folder)
+        self.longest_side = self.card.live_side if live else self.card.photo_side
+        self._run = onnx_runner(verified_file(folder, self.card, ONNX_FILE), thread_count)
+
+    @property
+    def framing(self) -> Framing:
+        """How its boxes map to the reference square, by its card."""
+        return self.card.framing
+
+    def detect(self, image: RgbImage) -> list[Detection]:
+        """All faces, largest first, with landmarks and the roll they tell.
+
+        Args:
+            image: RGB ``uint8`` of shape (H, W, 3).
+        """
+        return find_faces(self._run, image, longest_side=self.longest_side, least_score=self.card.least_score)
 
 
 def find_faces(run: Runner, image: RgbImage, *, longest_side: int, least_score: float) -> list[Detection]:
@@ -35,3 +77,30 @@ def find_faces(run: Runner, image: RgbImage, *, longest_side: int, least_score: 
         landmarks = Landmarks.from_array(five)
         found.append(Detection(Box(*corners), min(score, 1.0), landmarks, landmarks.roll))
     return sorted(found, key=lambda detection: -detection.box.area)
+
+
+def onnx_runner(path: Path, thread_count: int = 1) -> Runner:
+    """Run an exported network on the CPU.
+
+    Raises:
+        WeightsMismatchError: The file is no detector's network.
+    """
+    import onnxruntime  # noqa: PLC0415 - costs a tenth of a second; only use pays it
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = thread_count
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session: Any = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if [item.name for item in inputs] != ["images"] or [item.name for item in outputs] != ["cells"]:
+        raise WeightsMismatchError(
+            f"{path} is no detector: expected input 'images' and output 'cells', "
+            f"got {inputs[0].name!r} and {outputs[0].name!r}; restore the folder"
+        )
+
+    def run(images: NDArray[np.uint8]) -> NDArray[Any]:
+        cells: NDArray[Any] = session.run(["cells"], {"images": images})[0]
+        return cells
+
+    return run

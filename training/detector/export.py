@@ -1,0 +1,204 @@
+"""Entry point: from a finished training of the detector to weights with a card."""
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file as load_arrays
+from safetensors.torch import load_file, save_file
+
+from fer.cropping import Framing
+from fer.detection.card import DetectorCard, load_detector_card
+from fer.detection.decoding import STRIDES
+from fer.detection.kv_face import onnx_runner
+from fer.model_card import (
+    GOLDEN_FILE,
+    ONNX_FILE,
+    WEIGHTS_FILE,
+    WeightsMismatchError,
+    file_hash,
+    verified_file,
+)
+from training.detector.network import ExportedDetector, KvFaceNetwork
+from training.runs import (
+    BEST_FILE,
+    CONFIG_FILE,
+    ENVIRONMENT_FILE,
+    EPOCHS_FILE,
+    REPORT_FILE,
+    Run,
+    read_run,
+    write_json,
+)
+
+GOLDEN_TOLERANCE: Final = 1e-3
+"""How far ONNX Runtime's values may lie from PyTorch's, in cells; a hundredth of a pixel at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorExport:
+    """What to make of which run.
+
+    Attributes:
+        run: The run directory.
+        tag: What stands behind ``kv_face.`` in the name.
+        weights: The folder that gets ``kv_face.<tag>``.
+        least_score: Less certain boxes are left out.
+        photo_side: Longer photos are shrunk to this for the search.
+        live_side: The same for frames of a stream.
+        scale: Side of the reference square as a share of the mean box side; see benchmarks/framing.py.
+        shift_y: Downward shift of its centre as a share of the mean box side.
+        figures: JSON file written by benchmarks/detectors.py, for the card; empty for none.
+        description: One sentence for the card.
+    """
+
+    run: Path
+    tag: str = "web"
+    weights: Path = Path("weights")
+    least_score: float = 0.5
+    photo_side: int = 480
+    live_side: int = 320
+    scale: float = 1.14
+    shift_y: float = 0.0
+    figures: str = ""
+    description: str = "Finds faces of any tilt, with five landmarks."
+
+
+def export_run(options: DetectorExport) -> Path:
+    """Turn a run into a weights folder; an older one of the same name is replaced as a whole.
+
+    Raises:
+        ValueError: The run cannot be read or has no weights yet.
+        WeightsMismatchError: The exported network answers otherwise than the trained one.
+    """
+    run = read_run(options.run)
+    if run.problem or not (options.run / BEST_FILE).is_file():
+        raise ValueError(f"{options.run} cannot be exported: {run.problem or 'it has no weights yet'}")
+    network = KvFaceNetwork()
+    network.load_state_dict(load_file(options.run / BEST_FILE))
+    figures = json.loads(Path(options.figures).read_text(encoding="utf-8")) if options.figures else {}
+    data = run.environment.get("data", {})
+    card = DetectorCard(
+        name=f"kv_face.{options.tag}",
+        architecture="kv_face",
+        least_score=options.least_score,
+        photo_side=options.photo_side,
+        live_side=options.live_side,
+        framing=Framing(options.scale, 0.0, options.shift_y),
+        description=options.description,
+        data_sets=tuple({"name": str(name), "sha256": str(digest)} for name, digest in data.items()),
+        metrics=figures,
+    )
+    folder = options.weights / card.name
+    text = (folder / "README.md").read_text(encoding="utf-8") if (folder / "README.md").is_file() else ""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as temporary:
+        draft = Path(temporary) / folder.name
+        (draft / "run").mkdir(parents=True)
+        _write_network(network.eval(), draft)
+        hashes = {name: file_hash(draft / name) for name in (WEIGHTS_FILE, ONNX_FILE, GOLDEN_FILE)}
+        replace(card, files=hashes).save(draft)
+        for name in hashes:
+            (draft / name).chmod(0o644)  # safetensors writes files for the owner alone
+        check_golden(draft)
+        _write_history(run, draft / "run")
+        if text:  # written by hand: it outlives a new export
+            (draft / "README.md").write_text(text, encoding="utf-8")
+        if folder.exists():
+            shutil.rmtree(folder)
+        shutil.move(draft, folder)
+    return folder
+
+
+def golden_image() -> NDArray[np.uint8]:
+    """A made-up picture of shape (1, 3, 64, 96) with a face-like blot, the same on every machine."""
+    rows, columns = np.mgrid[0:64, 0:96]
+    x, y = (columns - 40) / 40, (rows - 30) / 40
+    plane = 60 + 150 * np.exp(-(x**2 + 0.7 * y**2) * 6)
+    for eye_x, eye_y, spread in ((-0.17, -0.1, 0.004), (0.17, -0.1, 0.004), (0.0, 0.25, 0.008)):
+        plane -= 90 * np.exp(-((x - eye_x) ** 2 + 3 * (y - eye_y) ** 2) / spread)
+    image = np.stack([plane, plane * 0.8, plane * 0.7]).clip(0, 255).astype(np.uint8)
+    return image[None]
+
+
+def check_golden(folder: Path) -> None:
+    """Run the exported network on the golden picture.
+
+    Raises:
+        WeightsMismatchError: It answers otherwise than what was stored at the export.
+    """
+    card = load_detector_card(folder)
+    golden = load_arrays(verified_file(folder, card, GOLDEN_FILE))
+    found = onnx_runner(verified_file(folder, card, ONNX_FILE))(golden["images"])
+    distance = float(np.abs(found - golden["cells"]).max())
+    if not distance <= GOLDEN_TOLERANCE:
+        raise WeightsMismatchError(
+            f"{folder / ONNX_FILE} differs from the trained network by {distance:.2g}; "
+            f"expected at most {GOLDEN_TOLERANCE:.0e}"
+        )
+
+
+def _write_network(network: KvFaceNetwork, folder: Path) -> None:
+    save_file(
+        {name: tensor.contiguous() for name, tensor in network.state_dict().items()}, folder / WEIGHTS_FILE
+    )
+    exported = ExportedDetector(network).eval()
+    images = torch.from_numpy(golden_image())
+    with torch.inference_mode():
+        cells = exported(images)
+    save_file({"images": images, "cells": cells.contiguous()}, folder / GOLDEN_FILE)
+    step = STRIDES[-1]
+    rows, columns = (torch.export.Dim(name, min=2, max=256) for name in ("rows", "columns"))
+    program = torch.onnx.export(
+        exported,
+        (images,),
+        dynamo=True,
+        input_names=["images"],
+        output_names=["cells"],
+        dynamic_shapes={"images": {2: step * rows, 3: step * columns}},
+        verbose=False,
+    )
+    assert program is not None
+    program.save(folder / ONNX_FILE, external_data=False)
+
+
+def _write_history(run: Run, folder: Path) -> None:
+    write_json(folder / CONFIG_FILE, _portable(run.config))
+    write_json(folder / ENVIRONMENT_FILE, run.environment)
+    if run.report is not None:
+        write_json(folder / REPORT_FILE, run.report)
+    lines = "".join(json.dumps(row) + "\n" for row in run.epochs)
+    (folder / EPOCHS_FILE).write_text(lines, encoding="utf-8")
+
+
+def _portable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values with the names of files alone: their folders belong to one machine."""
+    return {
+        key: Path(value).name if isinstance(value, str) and "/" in value else value
+        for key, value in config.items()
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line and export; 1 with a sentence when something is missing."""
+    import tyro  # noqa: PLC0415 - the entry point alone needs it
+
+    options = tyro.cli(DetectorExport, args=arguments, prog="python -m training.detector.export")
+    try:
+        print(f"wrote {export_run(options)}")
+    except (ValueError, OSError) as error:
+        print(f"export stopped: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
