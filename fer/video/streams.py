@@ -21,6 +21,7 @@ _FIRST_WAIT_S: Final = 0.5
 _LONGEST_WAIT_S: Final = 30.0
 _OPEN_TIMEOUT_S: Final = 10.0
 _READ_TIMEOUT_S: Final = 5.0
+_CLOSE_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ class LiveStream:
     def __init__(self, source: str) -> None:
         if not (source.isdecimal() or ADDRESS.match(source)):
             raise ValueError(
-                f"expected a camera's number such as 0, or an address such as rtsp://…, got {source!r}"
+                "expected a camera's number such as 0, or an address such as rtsp://…, "
+                f"got {hide_password(source)!r}"
             )
         self.source = source
         self.name = hide_password(source)
@@ -85,11 +87,11 @@ class LiveStream:
         return None if picture is None else Frame(picture.rgb(), picture.timestamp_s)
 
     def close(self) -> None:
-        """Stop reading; waits for the thread, at most as long as an answer of the network may take."""
+        """Stop reading; a thread that waits for the network is not waited for longer than two seconds."""
         self._closing.set()
         with self._news:
             self._news.notify_all()
-        self._thread.join(_READ_TIMEOUT_S + 1)
+        self._thread.join(_CLOSE_S)
 
     def _run(self) -> None:
         wait_s = _FIRST_WAIT_S

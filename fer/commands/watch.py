@@ -1,0 +1,129 @@
+"""``python -m fer watch``: a camera or network stream, for days."""
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from fer.alert_actions import AlertActions
+from fer.alerts import parse_alert
+from fer.commands import CommandError
+from fer.commands.options import Name
+from fer.commands.watch_status import StatusLine
+from fer.picture_records import AnalyzerRecipe
+from fer.video import LiveStream
+from fer.watch_log import LogError, WatchLog
+from fer.watching import StreamNeverStartedError, Watch
+
+
+@dataclass(frozen=True)
+class WatchOptions:
+    """Watch a camera or a network stream and record what faces show; no pictures are kept unless asked for.
+
+    Stop with Ctrl-C or SIGTERM: nothing that was seen is lost. A stream that breaks off is opened again.
+
+    Attributes:
+        source: Number of a camera such as 0, or an address such as rtsp://… or http://….
+        log: SQLite file to record in; goes on where an earlier watch stopped.
+        every: Seconds between two looks, at least.
+        alert: Expression, probability and seconds, such as fearful:0.8:3s.
+        exec: Program to run at an alert; FER_ALERT, FER_EMOTION, FER_CONFIDENCE, FER_TRACK, FER_TIME,
+            FER_SOURCE and FER_PICTURE stand in its environment.
+        pictures: Folder in which to keep the frame of each alert.
+        rotate: Megabytes from which the log is put aside and a new one begun.
+        keep: Logs put aside that are kept.
+        give_up: Seconds to wait for the first frame; 0 waits for ever.
+        weights: Name of weights that come along, or path of a weights folder.
+        detector: Name of a face detector: auto, haar, yunet.
+    """
+
+    source: tyro.conf.Positional[str]
+    log: Annotated[Path, tyro.conf.arg(metavar="FILE")]
+    every: float = 0.5
+    alert: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    exec: Annotated[str | None, tyro.conf.arg(metavar="COMMAND")] = None
+    pictures: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    rotate: float = 100.0
+    keep: int = 10
+    give_up: float = 30.0
+    weights: Name = None
+    detector: Name = None
+
+
+def run_watch(words: list[str]) -> int:
+    """Watch until stopped.
+
+    Raises:
+        CommandError: Words that do not go together, a stream that never starts, a log that cannot be written.
+    """
+    options = tyro.cli(WatchOptions, prog="python -m fer watch", args=words)
+    if options.every < 0 or options.rotate <= 0 or options.keep < 0 or options.give_up < 0:
+        raise CommandError("expected --every, --keep and --give-up of at least 0 and --rotate above 0")
+    if (options.exec or options.pictures) and not options.alert:
+        raise CommandError(
+            "--exec and --pictures say what to do at an --alert; name one such as fearful:0.8:3s"
+        )
+    try:
+        _watch(options)
+    except (StreamNeverStartedError, LogError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    return 0
+
+
+def _watch(options: WatchOptions) -> None:
+    stop = threading.Event()
+    alerts = [parse_alert(text) for text in options.alert]
+    analyzer = AnalyzerRecipe(options.weights, options.detector, live=True).build()
+    classifier = analyzer.classifier
+    with ExitStack() as stack:
+        stack.enter_context(_stopped_by_signals(stop))
+        stream = stack.enter_context(LiveStream(options.source))
+        origin = {
+            "source": stream.name,
+            "weights": classifier.card.name,
+            "detector": analyzer.detector.name,
+        }
+        log = stack.enter_context(
+            WatchLog(
+                options.log,
+                classifier.head.emotions,
+                origin,
+                rotate_bytes=int(options.rotate * 1e6),
+                keep_count=options.keep,
+            )
+        )
+        status = StatusLine(stream.name)
+        actions = AlertActions(stream.name, options.exec, options.pictures, status.say)
+        stack.callback(actions.finish)
+        watch = Watch(
+            analyzer,
+            log,
+            alerts=alerts,
+            every_s=options.every,
+            on_alert=actions.act,
+            on_change=status.say,
+        )
+        stack.enter_context(status.shown(watch, log))
+        watch.run(stream, stop, options.give_up or None)
+        stack.callback(print, f"stopped; {log.row_count:,} rows were added to {options.log}", file=sys.stderr)
+
+
+@contextmanager
+def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """Within the block Ctrl-C and SIGTERM only set the event: what is being written is finished first."""
+
+    def set_stop(*_: Any) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, set_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,144 @@
+"""Watches a live stream for as long as it is let: looks, records, raises alerts."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from fer.alerts import Alert, AlertWatch
+from fer.analysis import FaceAnalyzer
+from fer.faces import Face
+from fer.tracking import FaceTracker, TrackingSettings
+from fer.video import Frame
+from fer.watch_log import WatchLog
+
+_GAP_AFTER_S: Final = 2.0
+"""A stream that is silent for longer has a gap."""
+
+_WAIT_S: Final = 0.25
+
+
+class Stream(Protocol):
+    """Where frames come from, such as :class:`fer.video.LiveStream`."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing comes at the moment."""
+
+    def next_frame(self, timeout_s: float) -> Frame | None:
+        """The newest frame that was not given yet."""
+
+
+class StreamNeverStartedError(OSError):
+    """Nothing came at all."""
+
+
+class Watch:
+    """One stream under watch; belongs to one thread.
+
+    Args:
+        analyzer: With a detector for live use.
+        log: Where looks, gaps and alerts go.
+        alerts: What to raise an alert for.
+        every_s: Shortest time between two looks.
+        on_alert: Told of an alert with its face and frame; answers where a picture was kept, if it was.
+        on_change: Told in a sentence what begins or ends.
+    """
+
+    def __init__(
+        self,
+        analyzer: FaceAnalyzer,
+        log: WatchLog,
+        *,
+        alerts: Sequence[Alert] = (),
+        every_s: float = 0.5,
+        on_alert: Callable[[Alert, Face, Frame], str | None] | None = None,
+        on_change: Callable[[str], None] | None = None,
+    ) -> None:
+        self._analyzer = analyzer
+        self._log = log
+        self._every_s = every_s
+        self._alerts = [AlertWatch(alert) for alert in alerts]
+        self._on_alert = on_alert
+        self._on_change = on_change
+        self._tracker = FaceTracker(TrackingSettings(gap_s=max(1.0, 3 * every_s), hold_s=0.0))
+        self._seen_s: float | None = None
+        self._has_gap = False
+        self.faces: list[Face] = []
+        self.gap_count = 0
+
+    def run(self, stream: Stream, stop: threading.Event, give_up_s: float | None = None) -> None:
+        """Watch until ``stop`` is set.
+
+        Args:
+            stream: Opened.
+            stop: Set by another thread or a signal.
+            give_up_s: How long to wait for the first frame; None for as long as it takes.
+
+        Raises:
+            StreamNeverStartedError: No frame came in that time.
+            LogError: The log cannot be written any more.
+        """
+        start_s = time.monotonic()
+        told: str | None = None
+        while not stop.is_set():
+            frame = stream.next_frame(_WAIT_S)
+            now_s = time.monotonic()
+            if frame is not None:
+                self.look(frame)
+                told = None
+                stop.wait(max(frame.timestamp_s + self._every_s - time.monotonic(), 0.0))
+                continue
+            problem = stream.problem
+            if self._seen_s is None:
+                if problem and problem != told:
+                    self._say(f"nothing comes yet ({problem}); trying again")
+                    told = problem
+                if give_up_s is not None and now_s - start_s > give_up_s:
+                    raise StreamNeverStartedError(
+                        f"nothing came within {give_up_s:g} s ({problem or 'no answer'}); check that it runs"
+                    )
+            else:
+                self.miss(now_s, problem)
+
+    def look(self, frame: Frame) -> None:
+        """Take in one frame; its time is by the monotonic clock."""
+        wall_s = frame.timestamp_s + _wall_offset_s()
+        if self._has_gap:
+            self._log.end_gap(wall_s)
+            self._has_gap = False
+            self._say("it is back")
+        elif self._seen_s is None:
+            self._say("watching")
+        self._seen_s = frame.timestamp_s
+        self.faces = self._tracker.update(self._analyzer.analyze(frame.image), frame.timestamp_s)
+        self._log.add_faces(self.faces, wall_s)
+        for alert in self._alerts:
+            for face in alert.update(self.faces, frame.timestamp_s):
+                self._say(f"alert {alert.alert} for person {face.track_id}")
+                picture = None if self._on_alert is None else self._on_alert(alert.alert, face, frame)
+                self._log.add_alert(wall_s, str(alert.alert), face.track_id, picture)
+
+    def miss(self, now_s: float, problem: str | None) -> None:
+        """Nothing came; after a while that is a gap."""
+        if (
+            self._has_gap
+            or self._seen_s is None
+            or now_s - self._seen_s < max(_GAP_AFTER_S, 2 * self._every_s)
+        ):
+            return
+        self._has_gap = True
+        self.gap_count += 1
+        self.faces = []
+        reason = problem or "no frame came"
+        self._log.begin_gap(self._seen_s + _wall_offset_s(), reason)
+        self._say(f"nothing comes ({reason}); trying again")
+
+    def _say(self, text: str) -> None:
+        if self._on_change is not None:
+            self._on_change(text)
+
+
+def _wall_offset_s() -> float:
+    """From the monotonic clock to the wall's, which may be set while a stream is watched."""
+    return time.time() - time.monotonic()
