@@ -8,7 +8,7 @@ from fer.analysis import FaceAnalyzer
 from fer.cuts import CutDetector
 from fer.faces import Detection, Face
 from fer.images import RgbImage, as_rgb
-from fer.local_search import drop_doubles, search_around
+from fer.local_search import close_up, drop_doubles, search_around
 from fer.tracking import Expectation, FaceTracker, TrackingSettings
 
 
@@ -24,7 +24,7 @@ class StreamSettings:
     """
 
     budget_s: float = 0.025
-    scan_every_s: float = 0.4
+    scan_every_s: float = 0.5
     rescan_after_s: float = 0.1
     lost_after_s: float = 0.4
 
@@ -68,6 +68,7 @@ class StreamAnalyzer:
     def change_analyzer(self, analyzer: FaceAnalyzer) -> None:
         """Use another detector or classifier from the next frame on; the people stay who they are."""
         self.analyzer = analyzer
+        self._close_up = close_up(analyzer.detector)
         self._scan_cost, self._search_cost = _Mean(), _Mean()
         self._scanned_s: float | None = None
         self._searched_s: float | None = None
@@ -130,7 +131,7 @@ class StreamAnalyzer:
         found = []
         for person in sorted(people, key=lambda person: -person.unseen_s)[:affordable]:
             start = self._clock()
-            detection = search_around(self.analyzer.detector, frame, person.detection)
+            detection = search_around(self._close_up, frame, person.detection)
             self._search_cost.add(self._clock() - start)
             if detection is None:
                 self._has_lost = True
@@ -151,7 +152,7 @@ class StreamAnalyzer:
         search = self._search_cost.value
         if search is not None and expected_count * search >= cost:
             return elapsed_s >= (2 * cost if is_slow else 0.0)  # the whole frame is cheaper than its parts
-        return elapsed_s >= max(self.settings.scan_every_s, 5 * cost)
+        return elapsed_s >= max(self.settings.scan_every_s, 10 * cost)
 
     def _is_search_due(self, timestamp_s: float) -> bool:
         """Every frame, but every second one or fewer where the machine is slow."""
