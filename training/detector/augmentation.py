@@ -1,7 +1,7 @@
 """Random views of labelled photos: turned, mirrored, scaled, pasted into, joined, spoilt."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -141,7 +141,7 @@ def _paste(view: Scene, face: Scene, rng: np.random.Generator) -> Scene:
         mask[:] = 1.0
     else:
         cv2.ellipse(mask, (width // 2, height // 2), (width // 2, height // 2), 0, 0, 360, 1.0, -1)
-        mask = cv2.GaussianBlur(mask, (0, 0), max(width * 0.03, 0.5))
+        mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), max(width * 0.03, 0.5)), np.float32)
     share = cv2.warpAffine(mask, matrix, (size, size), flags=cv2.INTER_LINEAR)
     image = np.asarray(cv2.blendLinear(pasted, view.image, share, 1 - share), dtype=np.uint8)
     added = move_scene(image, face, matrix, turn, mirrored)
@@ -169,7 +169,7 @@ def _mark_hidden(view: Scene) -> Scene:
 
 def _spoil(view: Scene, rng: np.random.Generator) -> Scene:
     """Change light and colour, lose sharpness: what cameras and web sites do."""
-    pixels = view.image
+    pixels: NDArray[Any] = view.image
     if rng.random() < 0.2:
         pixels = np.repeat(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
     if rng.random() < 0.7:
@@ -180,14 +180,12 @@ def _spoil(view: Scene, rng: np.random.Generator) -> Scene:
         length = int(rng.integers(3, 8))
         pixels = cv2.blur(pixels, (length, 1) if rng.random() < 0.5 else (1, length))
     if rng.random() < 0.25:
-        noise = np.empty(pixels.shape, np.int16)
-        cv2.setRNGSeed(int(rng.integers(1 << 31)))
-        cv2.randn(noise, (0, 0, 0), (rng.uniform(2, 16),) * 3)
-        pixels = cv2.add(pixels, noise, dtype=cv2.CV_8U)
+        noise = rng.standard_normal(pixels.shape, np.float32) * rng.uniform(2, 16)
+        pixels = np.round(pixels + noise).clip(0, 255).astype(np.uint8)
     if rng.random() < 0.35:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 85))]
         _, encoded = cv2.imencode(".jpg", pixels, quality)
-        pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+        pixels = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))
     image = np.asarray(pixels, dtype=np.uint8)
     return Scene(image, view.sizes, view.centres, view.landmarks, view.rolls, view.is_sure)
 

@@ -32,15 +32,11 @@ class KvFaceNetwork(nn.Module):
         )
         self.lateral = nn.ModuleList(nn.Conv2d(channels, _NECK, 1) for channels in (eighth, sixteenth, last))
         self.head = _convolution(_NECK, _NECK, 1)
-        self.fields = nn.ModuleList(nn.Conv2d(_NECK, FIELD_COUNT, 1) for _ in STRIDES)
-        for layer in self.fields:
-            nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)
-            nn.init.constant_(layer.bias[:1], -4.0)  # faces are rare: start by saying "none"
+        self.fields = nn.ModuleList(_last_layer() for _ in STRIDES)
 
     def forward(self, images: Tensor) -> Tensor:
         """The score as a logit, everything else as decoded by ``fer.detection.decoding``."""
-        features = self.stem(images.to(self.fields[0].weight.dtype) / 127.5 - 1.0)
+        features = self.stem(images.float() / 127.5 - 1.0)
         levels = []
         for stage in self.stages:
             features = stage(features)
@@ -74,7 +70,17 @@ class _Residual(nn.Module):
         self.second = _convolution(channels, channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        return features + self.second(self.first(features))
+        added: Tensor = self.second(self.first(features))
+        return features + added
+
+
+def _last_layer() -> nn.Conv2d:
+    layer = nn.Conv2d(_NECK, FIELD_COUNT, 1)
+    nn.init.normal_(layer.weight, std=0.01)
+    bias = torch.zeros(FIELD_COUNT)
+    bias[0] = -4.0  # faces are rare: start by saying "none"
+    layer.bias = nn.Parameter(bias)
+    return layer
 
 
 def _convolution(before: int, after: int, stride: int) -> nn.Sequential:

@@ -67,7 +67,7 @@ def make_scene(
     return Scene(
         image,
         boxes[:, 2:] - boxes[:, :2],
-        (boxes[:, :2] + boxes[:, 2:]) / 2,
+        ((boxes[:, :2] + boxes[:, 2:]) / 2).astype(np.float32),
         landmarks.reshape(-1, 5, 2).astype(np.float32),
         np.zeros(len(boxes), np.float32),
         scores.reshape(-1) >= SURE_SCORE,

@@ -73,7 +73,9 @@ class _Training:
         )  # fmt: skip
         self.network = KvFaceNetwork().to(memory_format=torch.channels_last)
         self.averaged = AveragedModel(
-            self.network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True
+            self.network,
+            multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay),  # type: ignore[no-untyped-call]
+            use_buffers=True,
         )
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -215,14 +217,15 @@ def _read_faces(config: DetectorConfig) -> list[Scene]:
 
 
 def _environment(config: DetectorConfig) -> dict[str, Any]:
-    files = [config.photos, config.boxed_photos, config.web_photos, *filter(None, [config.faces])]
+    files = [config.photos, config.boxed_photos, config.web_photos]
+    files += [Path(config.faces)] if config.faces else []
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "version": VERSION,
         "device": "cpu",
         "threads": config.thread_count,
-        "data": {Path(path).name: file_hash(Path(path)) for path in files},
+        "data": {path.name: file_hash(path) for path in files},
     }
 
 
