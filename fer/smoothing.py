@@ -24,9 +24,9 @@ class Steadiness:
         switch_after_s: For how long another expression must lead at all to take over with less.
     """
 
-    time_constant_s: float = 0.4
-    switch_lead: float = 0.12
-    switch_after_s: float = 0.8
+    time_constant_s: float = 0.5
+    switch_lead: float = 0.25
+    switch_after_s: float = 1.2
 
     def __post_init__(self) -> None:
         if not (self.time_constant_s >= 0 and 0 <= self.switch_lead <= 1 and self.switch_after_s >= 0):

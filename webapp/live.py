@@ -22,7 +22,7 @@ MAX_VISITORS: Final = 32
 """More live pages at once are asked to wait: each holds some memory and wants a share of the machine."""
 
 _TIME: Final = struct.Struct("<d")
-_SLOWEST_S: Final = 1.5
+_SLOWEST_S: Final = 2.0
 _DARK: Final = 45.0
 _SMALL_SHARE: Final = 0.09
 
@@ -49,11 +49,11 @@ class LiveSettings:
             raise ValueError(f"expected steadiness and threshold in [0, 1], got {numbers}")
 
     def as_steadiness(self) -> Steadiness:
-        """In the terms of the smoother: a time constant of 0.38 s in the middle."""
+        """In the terms of the smoother: the library's defaults in the middle."""
         return Steadiness(
             time_constant_s=_SLOWEST_S * self.steadiness**2,
-            switch_lead=0.24 * self.steadiness,
-            switch_after_s=1.6 * self.steadiness,
+            switch_lead=0.5 * self.steadiness,
+            switch_after_s=2.4 * self.steadiness,
         )
 
 
