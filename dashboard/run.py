@@ -74,7 +74,8 @@ def _show_run(places: Places, shown: ShownRun, open_models: Callable[[], None]) 
         _show_head(now)
 
     head()
-    show_controls(shown)
+    with st.container():  # there in every state, so that the tabs below never move to another place
+        show_controls(shown)
     curves, errors, mistakes, settings, log, downloads = st.tabs(
         ["Curves", "Errors", "Worst mistakes", "Settings", "Log", "Downloads"]
     )

@@ -5,10 +5,10 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
+from toy_faces import write_csv
 
 from dashboard import archives
 from dashboard.archives import ArchiveError, keep_upload
-from tests.toy_faces import write_csv
 from training.datasets import read_table
 
 

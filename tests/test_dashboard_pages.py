@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from dashboard_pages import button, open_page, texts, went
 from PIL import Image
 from streamlit.testing.v1 import AppTest
+from toy_faces import write_folder
+from toy_runs import write_toy_run
 
 from fer import model_shelf
 from fer.emotions import Emotion
-from tests.dashboard_pages import button, open_page, texts, went
-from tests.toy_faces import write_folder
-from tests.toy_runs import write_toy_run
 from training import jobs
 from training.runs import RunState, RunWriter, read_run, write_json
 

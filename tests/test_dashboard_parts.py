@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from toy_faces import write_folder
+from toy_runs import toy_head_report, write_toy_run
 
 from dashboard import programs
 from dashboard.charts import RUN_COLOURS, curve_chart, legend_html
@@ -21,8 +23,6 @@ from dashboard.setting_form import ELSEWHERE, preset_value, setting_help
 from dashboard.shown_runs import ShownRun, best_row, epoch_count, figures, seconds_left, setting_differences
 from dashboard.wording import duration_text, percent_text, size_text
 from fer.detection import load_detector
-from tests.toy_faces import write_folder
-from tests.toy_runs import toy_head_report, write_toy_run
 from training.config import TrainConfig
 from training.datasets import read_table
 from training.runs import MISTAKES_FILE, Run, RunState, read_run
