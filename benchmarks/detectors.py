@@ -1,0 +1,246 @@
+"""Measures every detector on the same photos in one run: recall, turned faces, false boxes, landmarks, time.
+
+Each detector runs with its settings for photos; a second line gives those for live use. One CPU thread.
+"""
+
+import json
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+import tyro
+from skimage.data import astronaut
+
+from fer.analysis import FaceAnalyzer
+from fer.classification import EmotionClassifier
+from fer.detection import FaceDetector, detector_names, load_detector
+from fer.detection.yunet import LIVE_SIDE, PHOTO_SIDE, YuNetDetector
+from fer.emotions import SIX_EMOTIONS, emotion_from_name
+from fer.faces import Box, Detection
+from fer.images import RgbImage
+from fer.model_shelf import find_weights
+from fer.version import VERSION
+from training.detector.evaluation import (
+    BOXED_IOU,
+    WEB_IOU,
+    BoxedPhoto,
+    match,
+    measure_recall,
+    read_boxed_photos,
+)
+
+DEGREES = (0, 10, 20, 30, 45, 60, 90)
+CROP = 160
+TIMED_SIZES_WH = ((640, 480), (1280, 720))
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure on.
+
+    Attributes:
+        photos: Folder with boxed_photos_dev.parquet and expw_photos_dev.parquet.
+        yunet: YuNet's file; it takes part where it is there.
+        turned_count: Single faces that are turned.
+        crop_count: Face-free crops.
+        repeats: How often each frame is searched for the times.
+        weights: The classifier that names expressions; None for the default, "none" to leave it out.
+        detectors: Only these; empty for all.
+        json: Write the figures here, too.
+    """
+
+    photos: Path = Path("../shared/photos")
+    yunet: Path = Path("../shared/models/face_detection_yunet_2023mar.onnx")
+    turned_count: int = 150
+    crop_count: int = 400
+    repeats: int = 40
+    weights: str | None = None
+    detectors: tuple[str, ...] = ()
+    json: Path | None = None
+
+
+def main() -> None:
+    """Measure, print a table."""
+    options = tyro.cli(Options, description=__doc__)
+    cv2.setNumThreads(1)
+    boxed = read_boxed_photos(options.photos / "boxed_photos_dev.parquet")
+    web = read_boxed_photos(options.photos / "expw_photos_dev.parquet")
+    teacher = YuNetDetector(options.yunet) if options.yunet.is_file() else None
+    single = [photo for photo in boxed if len(photo.boxes) == 1 and 40 <= photo.boxes[0].width <= 200]
+    single = single[:: max(len(single) // options.turned_count, 1)][: options.turned_count]
+    crops = face_free_crops([*boxed, *web], teacher, options.crop_count)
+    classifier = None if options.weights == "none" else EmotionClassifier(find_weights(options.weights))
+    print(f"{platform.processor() or platform.machine()}, OpenCV {cv2.__version__}, "
+          f"ONNX Runtime {onnxruntime.__version__}, version {VERSION}, one thread; "
+          f"{len(single)} turned faces, {len(crops)} face-free crops of {CROP}×{CROP}")  # fmt: skip
+
+    table: dict[str, dict[str, float]] = {}
+    for name, detector in load_all(options):
+        row = {
+            "boxed recall": measure_recall(detector.detect, boxed, BOXED_IOU).share,
+            "web recall": measure_recall(detector.detect, web, WEB_IOU).share,
+        }
+        row |= turned_faces(detector, single)
+        row |= false_boxes(detector, [photo for photo in boxed if photo.is_exhaustive], crops)
+        if teacher is not None:
+            row["landmarks"] = landmark_distance(detector, teacher, single)
+        row |= times(detector, options.repeats)
+        if classifier is not None:
+            row["named right"] = named_right(FaceAnalyzer(detector, classifier), web)
+        table[name] = {key: round(value, 4) for key, value in row.items()}
+        print(name, json.dumps(table[name]), flush=True)
+    print(markdown(table))
+    if options.json is not None:
+        options.json.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+
+
+def load_all(options: Options) -> Sequence[tuple[str, FaceDetector]]:
+    found: list[tuple[str, FaceDetector]] = []
+    for name in options.detectors or [name for name in detector_names() if name != "auto"]:
+        for live in (False, True):
+            title = f"{name} live" if live else name
+            if name == "yunet":
+                if options.yunet.is_file():
+                    side = LIVE_SIDE if live else PHOTO_SIDE
+                    found.append((title, YuNetDetector(options.yunet, longest_side=side)))
+            else:
+                found.append((title, load_detector(name, live=live)))
+    return found
+
+
+def turned(image: RgbImage, centre: tuple[float, float], degrees: float) -> RgbImage:
+    """Turned clockwise around a point, which stays; edge pixels repeat."""
+    matrix = cv2.getRotationMatrix2D((centre[0] - 0.5, centre[1] - 0.5), -degrees, 1.0)
+    size_wh = image.shape[1], image.shape[0]
+    return np.asarray(cv2.warpAffine(image, matrix, size_wh, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8)
+
+
+def turned_faces(detector: FaceDetector, photos: Sequence[BoxedPhoto]) -> dict[str, float]:
+    """Share of single faces found, by how far they are turned, half of them each way; error of the roll."""
+    found = dict.fromkeys(DEGREES, 0)
+    errors: list[float] = []
+    for number, photo in enumerate(photos):
+        [box] = photo.boxes
+        upright = 0.0
+        for degrees in DEGREES:
+            signed = degrees if number % 2 else -degrees
+            detections = detector.detect(turned(photo.image, box.centre, signed))
+            [column] = match([box], detections, BOXED_IOU)
+            if column is not None:
+                found[degrees] += 1
+                roll = detections[column].roll
+                if degrees == 0:
+                    upright = roll
+                if degrees == 30:
+                    errors.append(abs((roll - upright - signed + 180) % 360 - 180))
+    row = {f"turned {degrees}°": count / len(photos) for degrees, count in found.items()}
+    return row | {"roll error at 30°": float(np.median(errors)) if errors else float("nan")}
+
+
+def face_free_crops(photos: Sequence[BoxedPhoto], teacher: FaceDetector | None, count: int) -> list[RgbImage]:
+    """Squares cut where nobody marked a face, nor the teacher sees one, twice as large around each."""
+    rng = np.random.default_rng(0)
+    crops: list[RgbImage] = []
+    for index in rng.permutation(len(photos) * 4):
+        photo = photos[index % len(photos)]
+        height, width = photo.image.shape[:2]
+        if len(crops) == count:
+            break
+        if min(height, width) < CROP:
+            continue
+        left, top = int(rng.integers(width - CROP + 1)), int(rng.integers(height - CROP + 1))
+        area = Box(left, top, left + CROP, top + CROP)
+        faces = [*photo.boxes, *(face.box for face in (teacher.detect(photo.image) if teacher else []))]
+        if all(area.intersection(enlarged(box)) == 0 for box in faces):
+            crops.append(np.ascontiguousarray(photo.image[top : top + CROP, left : left + CROP]))
+    return crops
+
+
+def enlarged(box: Box) -> Box:
+    x, y = box.centre
+    return Box(x - box.width, y - box.height, x + box.width, y + box.height)
+
+
+def false_boxes(
+    detector: FaceDetector, exhaustive: Sequence[BoxedPhoto], crops: Sequence[RgbImage]
+) -> dict[str, float]:
+    """Boxes that are on no face, in a hundred pictures."""
+    false = 0
+    for photo in exhaustive:
+        detections = detector.detect(photo.image)
+        false += len(detections) - sum(c is not None for c in match(photo.boxes, detections, WEB_IOU))
+    on_crops = sum(len(detector.detect(crop)) for crop in crops)
+    return {
+        "false in 100 photos": 100 * false / max(len(exhaustive), 1),
+        "false in 100 crops": 100 * on_crops / max(len(crops), 1),
+    }
+
+
+def landmark_distance(detector: FaceDetector, teacher: FaceDetector, photos: Sequence[BoxedPhoto]) -> float:
+    """Median distance to the teacher's landmarks on upright faces, as a share of the eye distance."""
+    distances = []
+    for photo in photos:
+        [mine], [theirs] = (
+            [best(photo.boxes[0], found)]
+            for found in (detector.detect(photo.image), teacher.detect(photo.image))
+        )
+        if mine is None or theirs is None or mine.landmarks is None or theirs.landmarks is None:
+            continue
+        points = theirs.landmarks.as_array()
+        eyes = float(np.hypot(*(points[1] - points[0])))
+        distances.append(float(np.hypot(*(mine.landmarks.as_array() - points).T).mean()) / max(eyes, 1.0))
+    return float(np.median(distances)) if distances else float("nan")
+
+
+def best(box: Box, detections: list[Detection]) -> Detection | None:
+    [column] = match([box], detections, BOXED_IOU)
+    return None if column is None else detections[column]
+
+
+def times(detector: FaceDetector, repeats: int) -> dict[str, float]:
+    """Median milliseconds for a frame with one face."""
+    row = {}
+    for width, height in TIMED_SIZES_WH:
+        frame = np.full((height, width, 3), 110, np.uint8)
+        side = height * 9 // 10
+        face = cv2.resize(astronaut(), (side, side), interpolation=cv2.INTER_AREA)
+        frame[:side, width // 4 : width // 4 + side] = face
+        spent = []
+        for _ in range(repeats + 3):
+            started = time.perf_counter()
+            detector.detect(frame)
+            spent.append((time.perf_counter() - started) * 1e3)
+        row[f"ms {width}×{height}"] = float(np.median(spent[3:]))
+    return row
+
+
+def named_right(analyzer: FaceAnalyzer, photos: Sequence[BoxedPhoto]) -> float:
+    """Share of labelled faces (the six expressions) that are found and named as labelled."""
+    right = count = 0
+    for photo in photos:
+        faces = analyzer.analyze(photo.image)
+        matched = match(photo.boxes, [face.detection for face in faces], WEB_IOU)
+        for label, column in zip(photo.labels, matched, strict=True):
+            emotion = emotion_from_name(label)
+            if emotion in SIX_EMOTIONS:
+                count += 1
+                right += column is not None and faces[column].prediction.emotion == emotion
+    return right / max(count, 1)
+
+
+def markdown(table: dict[str, dict[str, float]]) -> str:
+    names = list(table)
+    rows = [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for key in dict.fromkeys(key for row in table.values() for key in row):
+        cells = [table[name].get(key, float("nan")) for name in names]
+        rows.append(f"| {key} | {' | '.join('–' if np.isnan(c) else f'{c:.4g}' for c in cells)} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    main()
