@@ -1,0 +1,138 @@
+"""Memory of a watch over time: a local stream whose sender is killed and started again."""
+
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import av
+import tyro
+
+
+@dataclass(frozen=True)
+class WatchBenchmark:
+    """Watch a clip that a local HTTP sender repeats at its own speed.
+
+    Attributes:
+        clip: A video.
+        minutes: How long to watch.
+        kills: How often the sender is killed with SIGKILL and started again 10 s later.
+        every: Seconds between two looks.
+        send_on: Be the sender, on this port.
+    """
+
+    clip: Path
+    minutes: float = 10.0
+    kills: int = 3
+    every: float = 0.5
+    send_on: int | None = None
+
+
+def main() -> None:
+    options = tyro.cli(WatchBenchmark)
+    if options.send_on is not None:
+        send(options.clip, options.send_on)
+        return
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "faces.sqlite"
+        sender = start_sender(options.clip, port)
+        time.sleep(2)
+        words = [f"http://127.0.0.1:{port}/live.ts", "--log", str(log), "--every", str(options.every)]
+        watch = subprocess.Popen([sys.executable, "-m", "fer", "watch", *words])
+        length_s = 60 * options.minutes
+        kill_at = [length_s * (i + 1) / (options.kills + 1) for i in range(options.kills)]
+        back_at: list[float] = []
+        start = time.monotonic()
+        memory: list[tuple[float, float]] = []
+        while (now := time.monotonic() - start) < length_s and watch.poll() is None:
+            if kill_at and now >= kill_at[0]:
+                kill_at.pop(0)
+                sender.kill()
+                sender.wait()
+                back_at.append(now + 10)
+            if back_at and now >= back_at[0]:
+                back_at.pop(0)
+                sender = start_sender(options.clip, port)
+            memory.append((now, resident_mb(watch.pid)))
+            time.sleep(1)
+        watch.terminate()
+        status = watch.wait(30)
+        sender.kill()
+        sender.wait()
+        tell(memory, log, status)
+
+
+def tell(memory: list[tuple[float, float]], log: Path, status: int) -> None:
+    for minute in range(int(memory[-1][0] // 60) + 1):
+        values = [value for at, value in memory if at // 60 == minute]
+        print(f"minute {minute + 1:2}: {max(values):6.1f} MB resident at most")
+    with sqlite3.connect(log) as connection:
+        looks, rows = connection.execute(
+            "SELECT SUM(look_count), (SELECT COUNT(*) FROM faces) FROM runs"
+        ).fetchone()
+        gaps = connection.execute("SELECT end_s - start_s, reason FROM gaps ORDER BY start_s").fetchall()
+    connection.close()
+    print(f"exit status {status}, {looks} looks, {rows} rows, log of {log.stat().st_size / 1e3:.0f} kB")
+    for length_s, reason in gaps:
+        print(f"gap of {'unknown length' if length_s is None else f'{length_s:.1f} s'}: {reason}")
+
+
+def resident_mb(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/statm").read_text().split()
+    return int(fields[1]) * 4096 / 1e6
+
+
+def start_sender(clip: Path, port: int) -> subprocess.Popen:
+    words = [sys.executable, "-m", "benchmarks.watch", "--clip", str(clip), "--send-on", str(port)]
+    return subprocess.Popen(words)
+
+
+def send(clip: Path, port: int) -> None:
+    """Answer every call with the clip as a transport stream, again and again, at its own speed."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.ts"
+        length_s = remux(clip, path)
+        content = path.read_bytes()
+    piece = 188 * 7
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "video/mp2t")
+            self.end_headers()
+            start, sent = time.monotonic(), 0
+            try:
+                while True:
+                    at = sent % len(content)
+                    sent += self.wfile.write(content[at : min(at + piece, len(content))])
+                    time.sleep(max(start + sent / len(content) * length_s - time.monotonic(), 0))
+            except OSError:
+                return
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+
+
+def remux(clip: Path, path: Path) -> float:
+    with av.open(str(clip)) as source, av.open(str(path), "w", format="mpegts") as target:
+        track = source.streams.video[0]
+        stream = target.add_stream_from_template(track)
+        for packet in source.demux(track):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+        return float(source.duration or 0) / av.time_base
+
+
+if __name__ == "__main__":
+    main()
