@@ -1,0 +1,58 @@
+"""How long the page of runs takes to open and to redraw over a folder of many long runs."""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from streamlit.testing.v1 import AppTest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from toy_runs import write_toy_run  # noqa: E402
+
+
+def page(runs: str, data: str) -> None:
+    from pathlib import Path  # noqa: PLC0415 - this function becomes a script of its own
+
+    from dashboard import runs as page  # noqa: PLC0415
+    from dashboard.places import Places  # noqa: PLC0415
+
+    page.show(Places(Path(runs), Path(data)), print, print)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--epochs", type=int, default=300)
+    parser.add_argument("--redraws", type=int, default=7)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Path(folder) / "runs"
+        for number in range(options.runs):
+            write_toy_run(runs / f"202601{number:04d}_kv_fast", options.epochs, seed=number)
+        app = AppTest.from_function(page, default_timeout=60, kwargs={"runs": str(runs), "data": folder})
+        empty = AppTest.from_function(
+            page, default_timeout=60, kwargs={"runs": folder + "/none", "data": folder}
+        )
+        empty.run()  # what Streamlit and the modules need to be imported is no part of the page
+        started = time.perf_counter()
+        app.run()
+        opened = time.perf_counter() - started
+        assert not app.exception
+        assert len(app.dataframe[0].value) >= options.runs
+        redraws = []
+        for number in range(options.redraws):
+            app.slider(key="runs_smoothing").set_value(0.05 * (number + 1))
+            started = time.perf_counter()
+            app.run()
+            redraws.append(time.perf_counter() - started)
+    print(f"{options.runs} runs of {options.epochs} epochs: open {opened:.2f} s, ", end="")
+    print(f"redraw median {statistics.median(redraws):.2f} s, slowest {max(redraws):.2f} s")
+
+
+if __name__ == "__main__":
+    main()
