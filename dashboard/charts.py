@@ -1,11 +1,11 @@
 """Charts of histories."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from html import escape
 from typing import Any, Final
 
 import altair as alt
-import pandas as pd
 
 from dashboard.curves import Curve, curve_table, mark_table
 from dashboard.shown_runs import ShownRun
@@ -18,7 +18,7 @@ CHART_HEIGHT: Final = 280
 
 def curve_chart(
     runs: Sequence[ShownRun], curve: Curve, *, smoothing: float = 0.0, is_log: bool = False
-) -> alt.LayerChart | None:
+) -> dict[str, Any] | None:
     """Lines over epochs with a rule under the pointer; None where no run has the figure.
 
     Args:
@@ -26,16 +26,37 @@ def curve_chart(
         curve: Which figure.
         smoothing: As for ``curve_table``.
         is_log: Logarithmic values; those of 0 and below are left out.
+
+    Returns:
+        A Vega-Lite specification with its tables under ``datasets``.
     """
     table = curve_table(runs, curve, smoothing)
     if is_log:
         table = table[table["value"] > 0]
     if table.empty:
         return None
+    names = table["line"] if table["run"].nunique() == 1 else table["run"] + " · " + table["line"]
+    values = table.assign(column=names).pivot_table(index="epoch", columns="column", values="value")
+    plan = _plan(
+        curve,
+        tuple(shown.name for shown in runs),
+        tuple(values.columns),
+        is_log=is_log,
+        is_short=table["epoch"].nunique() == 1,
+    )
+    # Plain names: Vega takes some signs for paths into nested values.
+    values.columns = [f"line {number}" for number in range(len(values.columns))]
     marks = mark_table(runs, table, curve)
-    names = [shown.name for shown in runs]
+    return {**plan, "datasets": {"lines": table, "pointer": values.reset_index(), "marks": marks}}
+
+
+@lru_cache(maxsize=256)
+def _plan(
+    curve: Curve, names: tuple[str, ...], columns: tuple[str, ...], *, is_log: bool, is_short: bool
+) -> dict[str, Any]:
+    """The specification without its tables: Altair checks every part of it, which is worth doing once."""
     colour = alt.Color(
-        "run:N", scale=alt.Scale(domain=names, range=list(RUN_COLOURS[: len(names)])), legend=None
+        "run:N", scale=alt.Scale(domain=list(names), range=list(RUN_COLOURS[: len(names)])), legend=None
     )
     value = alt.Y(
         "value:Q",
@@ -44,17 +65,17 @@ def curve_chart(
         axis=alt.Axis(format="%" if curve.is_share else "~g", tickCount=5),
     )
     epoch = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d"))
-    drawn = alt.Chart(table)
+    drawn = alt.Chart(alt.NamedData("lines"))
     lines = [line for line, _ in curve.columns]
     dashes = alt.StrokeDash("line:N", scale=alt.Scale(domain=lines, range=[[1, 0], [4, 3]]), legend=None)
     layers: list[alt.Chart] = [drawn.mark_line(strokeWidth=2, clip=True).encode(epoch, value, colour, dashes)]
-    if table["epoch"].nunique() == 1:  # a line of one point cannot be seen
+    if is_short:  # a line of one point cannot be seen
         layers.append(drawn.mark_point(filled=True, size=45).encode(epoch, value, colour))
-    layers.append(_pointer(table, curve, epoch))
-    if not marks.empty:
-        layers.append(_mark_points(marks, epoch, value, colour))
+    layers.append(_pointer(columns, curve, epoch))
+    layers.append(_mark_points(epoch, value, colour))
     title = f"{curve.title} ({curve.unit})" if curve.unit else curve.title
-    return alt.LayerChart(layer=layers, height=CHART_HEIGHT, title=title)
+    plan: dict[str, Any] = alt.LayerChart(layer=layers, height=CHART_HEIGHT, title=title).to_dict()
+    return plan
 
 
 def legend_html(runs: Sequence[ShownRun]) -> str:
@@ -72,34 +93,30 @@ def legend_html(runs: Sequence[ShownRun]) -> str:
     )
 
 
-def _mark_points(marks: pd.DataFrame, epoch: alt.X, value: alt.Y, colour: alt.Color) -> alt.Chart:
+def _mark_points(epoch: alt.X, value: alt.Y, colour: alt.Color) -> alt.Chart:
     shapes = alt.Shape(
         "mark:N",
         scale=alt.Scale(domain=["best epoch", "stopped early"], range=["diamond", "cross"]),
         legend=None,
     )
-    points = alt.Chart(marks).mark_point(filled=True, size=110, opacity=1)
-    chart: alt.Chart = points.encode(epoch, value, colour, shapes, tooltip=["run", "mark", "epoch"])
+    points = alt.Chart(alt.NamedData("marks")).mark_point(filled=True, size=110, opacity=1)
+    chart: alt.Chart = points.encode(epoch, value, colour, shapes, tooltip=["run:N", "mark:N", "epoch:Q"])
     return chart
 
 
-def _pointer(table: pd.DataFrame, curve: Curve, epoch: alt.X) -> alt.Chart:
+def _pointer(columns: Sequence[str], curve: Curve, epoch: alt.X) -> alt.Chart:
     """A rule at the nearest epoch that says the values of all lines there."""
-    names = table["line"] if table["run"].nunique() == 1 else table["run"] + " · " + table["line"]
-    wide = table.assign(column=names).pivot_table(index="epoch", columns="column", values="value")
-    # Signs that Vega takes for paths into nested values.
-    wide.columns = [
-        str(name).replace(".", "․").replace("[", "(").replace("]", ")").replace("\\", "/")
-        for name in wide.columns
-    ]
     number_format = ".1%" if curve.is_share else ".4~g"
     tips: list[Any] = [alt.Tooltip("epoch:Q", format="d")]
-    tips += [alt.Tooltip(f"{name}:Q", format=number_format) for name in wide.columns]
+    tips += [
+        alt.Tooltip(f"line {number}:Q", title=name, format=number_format)
+        for number, name in enumerate(columns)
+    ]
     near = alt.selection_point(
-        fields=["epoch"], nearest=True, on="pointermove", clear="pointerout", empty=False
+        name="near", fields=["epoch"], nearest=True, on="pointermove", clear="pointerout", empty=False
     )
     chart: alt.Chart = (
-        alt.Chart(wide.reset_index())
+        alt.Chart(alt.NamedData("pointer"))
         .mark_rule(color="#888888")
         .encode(epoch, opacity=alt.condition(near, alt.value(0.7), alt.value(0.0)), tooltip=tips)
         .add_params(near)

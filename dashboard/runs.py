@@ -128,7 +128,7 @@ def draw_curves(runs: Sequence[ShownRun], *, smoothing: float = 0.0, is_log: boo
     ]
     for start in range(0, len(charts), 2):
         for column, chart in zip(st.columns(2), charts[start : start + 2], strict=False):
-            column.altair_chart(chart)
+            column.vega_lite_chart(chart)
 
 
 def _show_settings(runs: Sequence[ShownRun]) -> None:

@@ -109,7 +109,7 @@ def test_charts_have_the_colours_of_the_legend(count):
     runs = [shown(row(1, 0.5), row(2, 0.6), name=f"run.{n}[<b>]") for n in range(count)]
     for curve in CURVES[:1]:
         for is_log in (False, True):
-            chart = curve_chart(runs, curve, is_log=is_log).to_dict()
+            chart = curve_chart(runs, curve, is_log=is_log)
             scale = chart["layer"][0]["encoding"]["color"]["scale"]
             assert scale["range"] == list(RUN_COLOURS[:count])
             assert scale["domain"] == [run.name for run in runs]
