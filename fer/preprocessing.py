@@ -28,7 +28,7 @@ def prepare_crops(crops: Sequence[RgbImage], preprocessing: Preprocessing) -> ND
         if crop.ndim != 3 or crop.shape[0] != crop.shape[1] or crop.shape[2] != 3:
             raise ValueError(f"expected a square RGB crop of shape (S, S, 3), got shape {crop.shape}")
         if preprocessing.colour == "grey":
-            slot[0] = _resize(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), size)
+            slot[0] = _resize(np.asarray(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), dtype=np.uint8), size)
         else:
             slot[:] = _resize(crop, size).transpose(2, 0, 1)
     return batch

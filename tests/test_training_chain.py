@@ -15,12 +15,22 @@ from toy_faces import SIX_WORDS, toy_face, write_folder
 
 from fer.classification import EmotionClassifier
 from fer.faces import Prediction
-from fer.model_card import ONNX_FILE, UnknownModelError, WeightsMismatchError, load_card
+from fer.model_card import (
+    ONNX_FILE,
+    Head,
+    ModelCard,
+    Preprocessing,
+    UnknownModelError,
+    WeightsMismatchError,
+    load_card,
+)
 from fer.networks import ExpressionNetwork
 from fer.preprocessing import prepare_crops
 from training import adopt, evaluate, export, train
 from training.config import TrainConfig
+from training.distillation import load_teachers
 from training.runs import RunState, read_epochs, read_run
+from training.targets import HEAD_LABELS
 
 EPOCHS = 8
 
@@ -315,3 +325,30 @@ def test_golden_check_notices_another_network(weights: Path, tmp_path: Path) -> 
     save_file(golden, folder / "golden.safetensors")
     with pytest.raises(WeightsMismatchError, match="differs from the trained network"):
         export.check_golden(folder)
+
+
+def test_a_student_learns_from_teachers(config: TrainConfig, weights: Path, tmp_path: Path) -> None:
+    taught = replace(config, epochs=3, teachers=(str(weights), str(weights)), teacher_share=1.0)
+    train.train(taught, tmp_path / "run")
+    rows = read_epochs(tmp_path / "run")
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+
+
+def test_the_teachers_answer_is_where_the_students_loss_is_least(weights: Path) -> None:
+    teachers = load_teachers([str(weights)], ["crowd"], 0.8, 2.0, torch.device("cpu"))
+    crops = torch.from_numpy(np.stack([toy_face(word, 7)[None] for word in SIX_WORDS]))
+    answers = teachers.answers(crops)
+    same = {head: logits.float() for head, logits in teachers.networks[0](crops).items()}
+    other = {head: logits.roll(1, dims=0) for head, logits in same.items()}
+    shares = {"crowd": 1.0}
+    assert (teachers.loss(same, answers, shares) < teachers.loss(other, answers, shares)).all()
+
+
+def test_a_teacher_without_the_students_heads_is_refused(config: TrainConfig, tmp_path: Path) -> None:
+    network = ExpressionNetwork("kv_fast", {"crowd": 7})
+    card = ModelCard(
+        "kv_fast.one", "kv_fast", Preprocessing(), (Head("crowd", HEAD_LABELS["crowd"]),), "crowd"
+    )
+    export.write_weights(tmp_path / "kv_fast.one", network, export.Export(card))
+    with pytest.raises(UnknownModelError, match="lacks fer2013"):
+        train.train(replace(config, teachers=(str(tmp_path / "kv_fast.one"),)), tmp_path / "run")

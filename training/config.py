@@ -20,6 +20,9 @@ class TrainConfig:
         architecture: A name that ``fer.networks`` builds.
         heads: Outputs of the network: ``crowd`` (six expressions and other) and ``fer2013`` (seven labels).
         initial_weights: A weights folder to start from, or empty to start from random weights.
+        teachers: Weights folders whose answers the network learns besides the labels.
+        teacher_share: Their weight in the loss, in [0, 1].
+        teacher_temperature: Softens teachers and student alike.
         epochs: Passes over the training split at most.
         batch_size: Pictures a step.
         optimizer: ``sgd`` has Nesterov momentum 0.9.
@@ -53,6 +56,9 @@ class TrainConfig:
     architecture: str = "kv_fast"
     heads: tuple[str, ...] = ("crowd", "fer2013")
     initial_weights: str = ""
+    teachers: tuple[str, ...] = ()
+    teacher_share: float = 0.8
+    teacher_temperature: float = 2.0
     epochs: int = 60
     batch_size: int = 128
     optimizer: Optimizer = "sgd"
@@ -82,6 +88,13 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _require(len(self.data) > 0, "data", self.data, "at least one folder or file")
         _require(len(self.heads) > 0, "heads", self.heads, "at least one head")
+        _require(0 <= self.teacher_share <= 1, "teacher_share", self.teacher_share, "a value in [0, 1]")
+        _require(
+            0 < self.teacher_temperature <= 20,
+            "teacher_temperature",
+            self.teacher_temperature,
+            "a value in (0, 20]",
+        )
         _require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         _require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2")
         _require(0 < self.learning_rate <= 1, "learning_rate", self.learning_rate, "a value in (0, 1]")
@@ -115,7 +128,7 @@ class TrainConfig:
         """Plain values, as stored in a run directory."""
         data = asdict(self)
         data["data"] = [str(path) for path in self.data]
-        data["heads"] = list(self.heads)
+        data["heads"], data["teachers"] = list(self.heads), list(self.teachers)
         data["runs"] = str(self.runs)
         return data
 
@@ -128,8 +141,9 @@ class TrainConfig:
             raise ValueError(f"expected settings of TrainConfig, got unknown {', '.join(unknown)}")
         values = dict(data)
         values["data"] = tuple(Path(path) for path in values["data"])
-        if "heads" in values:
-            values["heads"] = tuple(values["heads"])
+        for name in ("heads", "teachers"):
+            if name in values:
+                values[name] = tuple(values[name])
         if "runs" in values:
             values["runs"] = Path(values["runs"])
         return cls(**values)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.distillation import Teachers
+
 
 @dataclass(frozen=True, slots=True)
 class SplitTensors:
@@ -86,6 +88,7 @@ def train_epoch(
     autocast: Callable[[], AbstractContextManager[object]],
     augment: Callable[[Tensor], Tensor] | None = None,
     mixup: Callable[[SplitTensors], SplitTensors] | None = None,
+    teachers: Teachers | None = None,
     before_step: Callable[[int], None] | None = None,
     after_step: Callable[[int], None] | None = None,
 ) -> EpochLoss:
@@ -101,6 +104,7 @@ def train_epoch(
         autocast: Makes the precision context of the forward pass.
         augment: From ``uint8`` crops to ``uint8`` crops.
         mixup: From a batch to a mixed batch.
+        teachers: Look at the same pictures and have their share in the loss.
         before_step: Called with the step number, sets the learning rate.
         after_step: Called with the step number, averages weights and tells the progress.
     """
@@ -118,7 +122,11 @@ def train_epoch(
             before_step(step)
         with autocast():
             logits = network(batch.crops)
+            answers = {} if teachers is None else teachers.answers(batch.crops)
         losses = heads_loss(logits, batch.targets, batch.weights, head_shares)
+        if teachers is not None:
+            taught = teachers.loss(logits, answers, head_shares)
+            losses = (1 - teachers.share) * losses + teachers.share * taught
         optimizer.zero_grad(set_to_none=True)
         losses.mean().backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)

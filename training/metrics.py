@@ -169,7 +169,7 @@ def coverage_risk(shares: NDArray[np.float64], target: NDArray[np.int64]) -> lis
 def confidence_for_accuracy(
     shares: NDArray[np.float64], target: NDArray[np.int64], wanted: float = 0.9
 ) -> float:
-    """The confidence from which on this share of the named faces is right; 0 if it is with all of them named."""
+    """The confidence from which on this share of the named faces is right; 0 if it is for all faces."""
     confidence, correct = shares.max(axis=1), shares.argmax(axis=1) == target
     order = np.argsort(-confidence, kind="stable")
     accuracy = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)

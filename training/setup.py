@@ -1,7 +1,9 @@
 """Network and optimizer as a training's settings ask for them."""
 
 from collections.abc import Callable
+from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -9,7 +11,11 @@ from fer.analysis import find_weights
 from fer.model_card import WEIGHTS_FILE, UnknownModelError, load_card
 from fer.networks import ExpressionNetwork, load_network
 from training.config import TrainConfig
-from training.targets import HEAD_LABELS
+from training.datasets import DecodedFaces
+from training.loop import SplitTensors
+from training.targets import HEAD_LABELS, head_targets
+
+_LARGEST_BALANCE: Final = 3.0
 
 
 def initial_network(config: TrainConfig) -> ExpressionNetwork:
@@ -65,3 +71,27 @@ def head_shares(config: TrainConfig) -> dict[str, float]:
         return {head: 1 / len(config.heads) for head in config.heads}
     rest = (1 - config.crowd_share) / (len(config.heads) - 1)
     return {head: config.crowd_share if head == "crowd" else rest for head in config.heads}
+
+
+def split_tensors(
+    faces: DecodedFaces, heads: tuple[str, ...], device: torch.device, balance: float
+) -> SplitTensors:
+    """Pictures, targets and weights of a split on a device.
+
+    Args:
+        faces: The split.
+        heads: Whose targets are wanted.
+        device: Where the tensors go.
+        balance: Strength of the inverse-frequency weights, in [0, 1]; rare classes count thrice at most.
+    """
+    targets, weights = {}, {}
+    for head in heads:
+        shares, weight = head_targets(head, list(faces.table.labels), faces.table.votes)
+        if balance:
+            counts = np.maximum((shares * weight[:, None]).sum(axis=0), 1)
+            factor = np.minimum((counts.mean() / counts) ** balance, _LARGEST_BALANCE)
+            weight = weight * (shares @ factor.astype(np.float32))
+            weight = weight * (len(weight) / max(float(weight.sum()), 1e-6))
+        targets[head] = torch.from_numpy(shares).to(device)
+        weights[head] = torch.from_numpy(weight.astype(np.float32)).to(device)
+    return SplitTensors(torch.from_numpy(faces.crops).to(device), targets, weights)

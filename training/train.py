@@ -19,11 +19,14 @@ from torch.optim.swa_utils import AveragedModel
 from fer.model_card import Preprocessing, UnknownModelError
 from fer.networks import ExpressionNetwork
 from training.calibration import fit_temperature
+from training.checkpoints import Checkpoint, Progress, save_weights
 from training.config import TrainConfig
-from training.datasets import DatasetError, DecodedFaces
+from training.datasets import DatasetError
+from training.distillation import load_teachers
 from training.hardware import Workers, autocast_for, choose_device, describe_environment, join_workers
 from training.loop import SplitTensors, learning_rate_factor, mix, predict, train_epoch
-from training.metrics import report_head, restrict
+from training.metrics import report_head
+from training.mistakes import save_mistakes
 from training.pace import memory_advice
 from training.run_files import state_of
 from training.runs import (
@@ -38,28 +41,13 @@ from training.runs import (
     new_run_folder,
     read_run,
 )
-from training.setup import average_of, head_shares, initial_network, make_optimizer
+from training.setup import average_of, head_shares, initial_network, make_optimizer, split_tensors
 from training.splits import Splits, load_splits, shown_truth
-from training.targets import HEAD_LABELS, head_targets
+from training.targets import HEAD_LABELS
 
-MISTAKE_COUNT: Final = 200
 _LAST_WITHOUT_MIXUP: Final = 0.15
-_LARGEST_BALANCE: Final = 3.0
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Progress:
-    """What a training knows between two epochs; stored in its checkpoint."""
-
-    epoch: int = 0
-    best_epoch: int = 0
-    best_figure: float = -math.inf
-    best_val_loss: float = math.inf
-    resting_epochs: int = 0
-    plateau_epochs: int = 0
-    plateau_factor: float = 1.0
 
 
 def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> None:
@@ -112,13 +100,21 @@ class _Training:
             self.model = DistributedDataParallel(self.network, device_ids=ids)
         self.averaged = AveragedModel(self.network, avg_fn=average_of(config.ema_decay), use_buffers=True)
         self.optimizer = make_optimizer(self.network, config)
-        self.train_split = _tensors(splits.train, config.heads, device, config.class_balance)
+        self.train_split = split_tensors(splits.train, config.heads, device, config.class_balance)
         self.val_crops = torch.from_numpy(splits.val.crops).to(device)
         self.val_truth = {
             head: shown_truth(splits.val.table) if head == "crowd" else list(splits.val.table.labels)
             for head in config.heads
         }
+        self.teachers = (
+            load_teachers(
+                config.teachers, config.heads, config.teacher_share, config.teacher_temperature, device
+            )
+            if config.teachers
+            else None
+        )
         self.progress = Progress()
+        self._checkpoint = Checkpoint(self.network, self.averaged, self.optimizer)
         self.autocast = autocast_for(config, device)
         self.step_count = max(math.ceil(len(self.train_split) / workers.count / config.batch_size), 1)
         self.stop_wanted = False
@@ -133,7 +129,7 @@ class _Training:
     def fit(self, *, resume: bool) -> None:
         """All epochs, then the report on the best one."""
         if resume:
-            self._restore()
+            self.progress = self._checkpoint.restore(self.folder / LAST_FILE, self.device)
         if self.writer is not None:
             self.writer.keep_epochs(self.progress.epoch)
         while self.progress.epoch < self.config.epochs and not self._should_stop_early():
@@ -167,6 +163,7 @@ class _Training:
             autocast=self.autocast,
             augment=self._augmentation(epoch) if config.augment else None,
             mixup=self._mixup(epoch),
+            teachers=self.teachers,
             before_step=lambda step: self._set_learning_rate(epoch, step),
             after_step=lambda step: self._after_step(epoch, step),
         )
@@ -176,7 +173,7 @@ class _Training:
         self._account(epoch, row)
         if self.writer is not None:
             self.writer.add_epoch(row)  # before the checkpoint: resuming cuts a row too many, it invents none
-            self._save()
+            self._checkpoint.save(self.folder / LAST_FILE, self.progress)
             self.writer.progress(force=True, epoch=epoch, step=0, best_epoch=self.progress.best_epoch)
             log.info(
                 "epoch %d/%d  loss %.4f  val accuracy %.4f  macro F1 %.4f  %.0f s",
@@ -252,39 +249,12 @@ class _Training:
         if figure > progress.best_figure:
             progress.best_figure, progress.best_epoch, progress.resting_epochs = figure, epoch, 0
             if self.writer is not None:
-                self._save_best()
+                save_weights(self.judged, self.folder / BEST_FILE)
         progress.plateau_epochs += 1
         if row["val_loss"] < progress.best_val_loss:
             progress.best_val_loss, progress.plateau_epochs = row["val_loss"], 0
         if config.schedule == "plateau" and progress.plateau_epochs > config.plateau_patience:
             progress.plateau_factor, progress.plateau_epochs = progress.plateau_factor / 10, 0
-
-    def _save_best(self) -> None:
-        from safetensors.torch import save_file  # noqa: PLC0415 - only the first process writes
-
-        state = {name: tensor.contiguous().cpu() for name, tensor in self.judged.state_dict().items()}
-        temporary = self.folder / f".{BEST_FILE}.tmp"
-        save_file(state, temporary)
-        temporary.replace(self.folder / BEST_FILE)
-
-    def _save(self) -> None:
-        checkpoint = {
-            "network": self.network.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "progress": {name: getattr(self.progress, name) for name in Progress.__slots__},
-        }
-        temporary = self.folder / f".{LAST_FILE}.tmp"
-        torch.save(checkpoint, temporary)
-        temporary.replace(self.folder / LAST_FILE)
-
-    def _restore(self) -> None:
-        path = self.folder / LAST_FILE
-        checkpoint = torch.load(path, map_location=self.device, weights_only=True)
-        self.network.load_state_dict(checkpoint["network"])
-        self.averaged.load_state_dict(checkpoint["averaged"])
-        self.optimizer.load_state_dict(checkpoint["optimizer"])
-        self.progress = Progress(**checkpoint["progress"])
 
     def _report(self, writer: RunWriter) -> None:
         """Judge the best epoch on the validation split, after fitting the temperatures there."""
@@ -300,7 +270,7 @@ class _Training:
             shares = torch.softmax(scores / temperature, dim=1).numpy()
             heads[head] = report_head(shares, labels, truth) | {"temperature": temperature}
             if head == self.config.heads[0]:
-                _save_mistakes(self.folder / MISTAKES_FILE, shares, head, self.splits.val, truth)
+                save_mistakes(self.folder / MISTAKES_FILE, shares, head, self.splits.val, truth)
         writer.add_report(
             {
                 "split": "val",
@@ -311,48 +281,6 @@ class _Training:
                 "heads": heads,
             }
         )
-
-
-def _tensors(
-    faces: DecodedFaces, heads: tuple[str, ...], device: torch.device, balance: float
-) -> SplitTensors:
-    targets, weights = {}, {}
-    for head in heads:
-        shares, weight = head_targets(head, list(faces.table.labels), faces.table.votes)
-        if balance:
-            counts = np.maximum((shares * weight[:, None]).sum(axis=0), 1)
-            factor = np.minimum((counts.mean() / counts) ** balance, _LARGEST_BALANCE)
-            weight = weight * (shares @ factor.astype(np.float32))
-            weight = weight * (len(weight) / max(float(weight.sum()), 1e-6))
-        targets[head] = torch.from_numpy(shares).to(device)
-        weights[head] = torch.from_numpy(weight.astype(np.float32)).to(device)
-    return SplitTensors(torch.from_numpy(faces.crops).to(device), targets, weights)
-
-
-def _save_mistakes(
-    path: Path,
-    probabilities: np.ndarray[Any, np.dtype[np.floating[Any]]],
-    head: str,
-    faces: DecodedFaces,
-    truth: list[Any],
-) -> None:
-    """The most confident wrong answers, with their crops."""
-    emotions = [label for label in HEAD_LABELS[head] if label in {str(t) for t in truth if t is not None}]
-    shares = restrict(probabilities, HEAD_LABELS[head], emotions)
-    guesses = [emotions[i] for i in shares.argmax(axis=1)]
-    confidence = shares.max(axis=1)
-    wrong = [row for row, label in enumerate(truth) if label in emotions and label != guesses[row]]
-    wrong = sorted(wrong, key=lambda row: -confidence[row])[:MISTAKE_COUNT]
-    temporary = path.with_name(f".{path.name}")
-    np.savez_compressed(
-        temporary,
-        crops=faces.crops[wrong],
-        target=np.array([str(truth[row]) for row in wrong]),
-        predicted=np.array([str(guesses[row]) for row in wrong]),
-        confidence=confidence[wrong].astype(np.float32),
-        name=np.array([faces.table.names[row] for row in wrong]),
-    )
-    temporary.replace(path)
 
 
 @dataclass(frozen=True, slots=True)

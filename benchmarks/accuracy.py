@@ -1,0 +1,112 @@
+"""Accuracy of all weights, and of a peer where one is installed: same pictures, same protocol.
+
+The peer is the package ``fer`` from the package registry. It has the same import name as this project's package, so
+it runs in an interpreter of its own: ``--peer PATH/TO/python``.
+"""
+
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+
+from fer.analysis import find_weights, list_weights
+from fer.classification import EmotionClassifier
+from fer.emotions import Emotion
+from fer.model_card import Preprocessing
+from training.datasets import DecodedFaces, decode, read_table
+from training.evaluate import classify_all, true_labels
+from training.metrics import report_head
+
+PEER_LABELS = ("angry", "disgusted", "fearful", "happy", "sad", "surprised", "neutral")
+PEER_SCRIPT = """
+import sys, numpy as np
+from fer.fer import FER
+crops = np.load(sys.argv[1])
+detector = FER(mtcnn=False)
+words = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+rows = []
+for crop in crops:
+    image = np.repeat(crop[0][:, :, None], 3, axis=2)
+    side = image.shape[0]
+    found = detector.detect_emotions(image, face_rectangles=[(0, 0, side, side)])
+    rows.append([found[0]["emotions"][word] for word in words])
+np.save(sys.argv[2], np.array(rows))
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to compare on what.
+
+    Attributes:
+        data: Data sets of cropped faces; those with votes are judged by majority and by label.
+        weights: Names under ``weights/`` or folders; empty for all that come along.
+        peer: A Python interpreter that has the package ``fer`` of the registry.
+    """
+
+    data: tuple[Path, ...]
+    weights: tuple[str, ...] = ()
+    peer: Path | None = None
+
+
+def line(name: str, head: str, data: str, report: dict) -> str:
+    low, high = report["intervals_95"]["accuracy"]
+    recalls = report["per_class"]
+    return (
+        f"| {name} | {head} | {data} | {report['count']} | {report['accuracy']:.3f} ({low:.3f}–{high:.3f}) | "
+        f"{report['balanced_accuracy']:.3f} | {report['macro_f1']:.3f} | {recalls['fearful']['recall']:.2f} / "
+        f"{recalls['sad']['recall']:.2f} | {report['nll']:.3f} | {report['ece']:.3f} |"
+    )
+
+
+def truths(faces: DecodedFaces) -> dict[str, list[Emotion | None]]:
+    """The ways to judge a data set: by the crowd's majority where it voted, by the labels."""
+    found = {"label": list(faces.table.labels)}
+    if faces.table.has_votes:
+        found["majority"] = true_labels(faces, votes=True)
+    return found
+
+
+def print_rows(
+    name: str, head: str, shares: NDArray[np.floating], labels: Sequence[str], data: Path, faces: DecodedFaces
+) -> None:
+    for kind, truth in truths(faces).items():
+        print(line(name, head, f"{data.stem}, {kind}", report_head(shares, labels, truth)), flush=True)
+
+
+def ask_peer(python: Path, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
+    with tempfile.TemporaryDirectory() as folder:
+        source, answers = Path(folder) / "crops.npy", Path(folder) / "answers.npy"
+        np.save(source, crops)
+        script = Path(folder) / "peer.py"
+        script.write_text(PEER_SCRIPT)
+        subprocess.run([str(python), str(script), str(source), str(answers)], check=True, cwd=folder)
+        return np.asarray(np.load(answers), dtype=np.float64)
+
+
+def main(options: Options) -> None:
+    print(
+        "| Weights | Head | Data | Faces | Accuracy (95 %) | Balanced | Macro F1 | Fear / sad | NLL | ECE |"
+    )
+    print("|---" * 10 + "|")
+    for data in options.data:
+        table = read_table(data)
+        for name in options.weights or list_weights():
+            folder = find_weights(name)
+            for head in EmotionClassifier(folder).card.heads:
+                classifier = EmotionClassifier(folder, head=head.name)
+                faces = decode(table, classifier.card.preprocessing)
+                shares = classify_all(classifier, faces.crops)
+                print_rows(classifier.card.name, head.name, shares, head.labels, data, faces)
+        if options.peer is not None:
+            faces = decode(table, Preprocessing(colour="grey"))
+            print_rows("fer (peer)", "–", ask_peer(options.peer, faces.crops), PEER_LABELS, data, faces)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))

@@ -1,0 +1,139 @@
+"""Entry point: from labelled pictures to tight face crops as the networks expect them."""
+
+import io
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from fer.cropping import crop_face, reference_square
+from fer.detection import FaceDetector, load_detector
+from fer.emotions import Emotion
+from fer.images import RgbImage, UnreadableImageError, as_rgb, read_image
+from fer.model_card import UnknownModelError
+from training.datasets import DatasetError, Picture, read_table
+from training.targets import VOTE_WORDS
+
+_WORDS: Final = tuple(str(emotion) for emotion in Emotion)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CropFacesOptions:
+    """Cut the largest face out of every picture of a data set.
+
+    Attributes:
+        data: A data set whose pictures frame faces wider than FER2013, one labelled face a picture.
+        output: The parquet file to write.
+        detector: Finds the faces.
+    """
+
+    data: Path
+    output: Path
+    detector: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledCrop:
+    """A crop with what is known about it.
+
+    Attributes:
+        crop: Square, RGB ``uint8``.
+        label: None where the picture shows no face.
+        is_face: Whether it shows a face; the crowd would say "not a face" to the others.
+    """
+
+    crop: RgbImage
+    label: Emotion | None
+    is_face: bool = True
+
+
+def crop_labelled_faces(options: CropFacesOptions) -> tuple[int, list[str]]:
+    """Crop and write.
+
+    Returns:
+        How many faces were written, and a sentence for each picture that was left out.
+
+    Raises:
+        DatasetError: The data cannot be used.
+        UnknownModelError: No such detector.
+    """
+    table, detector = read_table(options.data), load_detector(options.detector)
+    crops, problems = [], []
+    for name, label, picture in zip(table.names, table.labels, table.pictures, strict=True):
+        try:
+            crop = largest_face(open_picture(picture), detector)
+        except UnreadableImageError as error:
+            problems.append(f"{name}: {error}")
+            continue
+        if crop is None:
+            problems.append(f"{name}: no face found")
+        else:
+            crops.append(LabelledCrop(crop, label))
+    write_crops(options.output, crops)
+    return len(crops), problems
+
+
+def open_picture(picture: Picture) -> RgbImage:
+    """A picture of a table as pixels."""
+    return read_image(picture) if isinstance(picture, bytes | Path) else as_rgb(picture)
+
+
+def largest_face(image: RgbImage, detector: FaceDetector) -> RgbImage | None:
+    """The tight crop of the largest face, upright; None where none is found."""
+    detections = detector.detect(image)
+    return crop_face(image, reference_square(detections[0], detector.framing)) if detections else None
+
+
+def write_crops(path: Path, crops: Sequence[LabelledCrop]) -> None:
+    """Write a parquet file in Hugging Face's layout, under a temporary name first.
+
+    Crops without a face get ten votes for "not a face"; the others have no votes, so the two kinds go
+    into files of their own.
+    """
+    images = [{"bytes": _encode(item.crop), "path": None} for item in crops]
+    labels = [None if item.label is None else _WORDS.index(item.label) for item in crops]
+    columns = {"image": pa.array(images, _IMAGE), "label": pa.array(labels, pa.int64())}
+    if any(not item.is_face for item in crops):
+        for word in VOTE_WORDS:
+            votes = [10 if word == "nf" and not item.is_face else 0 for item in crops]
+            columns[f"votes_{word}"] = pa.array(votes, pa.int8())
+    info = {"info": {"features": {"label": {"_type": "ClassLabel", "names": list(_WORDS)}}}}
+    table = pa.table(columns).replace_schema_metadata({"huggingface": json.dumps(info)})
+    temporary = path.with_name(f".{path.name}.tmp")
+    pq.write_table(table, temporary)
+    temporary.replace(path)
+
+
+_IMAGE: Final = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+def _encode(crop: RgbImage) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(crop).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line, crop, say what was left out."""
+    import tyro  # noqa: PLC0415 - the entry point alone needs it
+
+    options = tyro.cli(CropFacesOptions, args=arguments, prog="python -m training.crop_faces")
+    try:
+        count, problems = crop_labelled_faces(options)
+    except (DatasetError, UnknownModelError, OSError) as error:
+        print(f"cropping stopped: {error}", file=sys.stderr)
+        return 1
+    for problem in problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    print(f"wrote {count} faces to {options.output}, left out {len(problems)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""Entry point: from photos with known faces to crops that the Haar cascade takes for faces wrongly."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fer.cropping import crop_face, reference_square
+from fer.detection.haar import PHOTO, HaarDetector
+from fer.faces import Box
+from fer.images import RgbImage, UnreadableImageError, read_image
+from training.crop_faces import LabelledCrop, write_crops
+from training.datasets import DatasetError
+
+EAGER: Final = replace(PHOTO, neighbour_count=1, tilts=())
+"""Settings that err far more often than those in use."""
+
+_FAR_FROM_FACES: Final = 0.1
+"""A box that shares less than this with every known face shows none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CropOthersOptions:
+    """Cut out what an eager Haar cascade finds beside the known faces of photos.
+
+    Attributes:
+        photos: Parquet with ``image`` and a JSON list of all boxes in ``faces`` or ``boxes``.
+        output: The parquet file to write.
+        most: Crops of one photo at most.
+    """
+
+    photos: Path
+    output: Path
+    most: int = 4
+
+
+def known_photos(path: Path) -> Iterator[tuple[RgbImage, list[Box]]]:
+    """Photos with the boxes of all their faces; photos whose list is not exhaustive are left out.
+
+    Raises:
+        DatasetError: The file has no photos with boxes.
+    """
+    try:
+        parquet = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DatasetError(f"{path} cannot be read as parquet ({error})") from error
+    names = parquet.schema_arrow.names
+    column = next((name for name in ("faces", "boxes") if name in names), None)
+    if column is None or "image" not in names:
+        raise DatasetError(f"{path} has the columns {names}; expected image and faces or boxes")
+    for batch in parquet.iter_batches(64):
+        for row in batch.to_pylist():
+            if not row.get("exhaustive", True):
+                continue
+            try:
+                image = read_image(row["image"]["bytes"])
+            except UnreadableImageError:
+                continue
+            yield image, [_box(face) for face in json.loads(row[column])]
+
+
+def _box(face: object) -> Box:
+    """A list of four numbers, alone or as ``box`` or by side."""
+    if isinstance(face, dict):
+        face = face.get("box") or [face[side] for side in ("left", "top", "right", "bottom")]
+    if not isinstance(face, list):
+        raise DatasetError(f"expected a box as left, top, right, bottom, got {face!r}")
+    return Box(*(float(value) for value in face))
+
+
+def crop_others(options: CropOthersOptions) -> int:
+    """Crop and write; gives the number of crops.
+
+    Raises:
+        DatasetError: The file has no photos with boxes.
+    """
+    detector = HaarDetector(EAGER)
+    crops = []
+    for image, known in known_photos(options.photos):
+        wrong = [
+            detection
+            for detection in detector.detect(image)
+            if all(detection.box.iou(box) < _FAR_FROM_FACES for box in known)
+        ]
+        crops += [
+            LabelledCrop(crop_face(image, reference_square(detection, detector.framing)), None, is_face=False)
+            for detection in wrong[: options.most]
+        ]
+    write_crops(options.output, crops)
+    return len(crops)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line, crop, say how many."""
+    import tyro  # noqa: PLC0415 - the entry point alone needs it
+
+    options = tyro.cli(CropOthersOptions, args=arguments, prog="python -m training.crop_others")
+    try:
+        count = crop_others(options)
+    except (DatasetError, OSError) as error:
+        print(f"cropping stopped: {error}", file=sys.stderr)
+        return 1
+    print(f"wrote {count} crops without a face to {options.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

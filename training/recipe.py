@@ -1,0 +1,120 @@
+"""Entry point: the whole schedule from data to both shipped networks."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from training.config import Device, TrainConfig
+from training.datasets import DatasetError
+from training.export import ExportOptions, export_run
+from training.runs import LAST_FILE, RunState, read_run
+from training.train import train
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeOptions:
+    """Teachers first, then both students from their ensemble; stages that are done are not done again.
+
+    Attributes:
+        data: As for a single training.
+        weights: The folder that gets ``kv_fast.<tag>`` and ``kv_accurate.<tag>``.
+        runs: The folder of the run directories; the teachers' weights lie there too.
+        tag: What stands behind the architecture in the name.
+        teacher: The teachers' architecture.
+        teacher_count: How many, each with a seed of its own.
+        teacher_epochs: Epochs of each teacher.
+        student_epochs: Epochs of each student.
+        batch_size: Pictures a step.
+        learning_rate: The peak.
+        augment_strength: How often light, damage and covering happen, in [0, 1].
+        device: ``auto`` takes CUDA where there is a card.
+        thread_count: CPU threads of PyTorch; 0 leaves it to PyTorch.
+    """
+
+    data: tuple[Path, ...]
+    weights: Path = Path("weights")
+    runs: Path = Path("runs")
+    tag: str = "crowd"
+    teacher: str = "kv_teacher"
+    teacher_count: int = 3
+    teacher_epochs: int = 100
+    student_epochs: int = 250
+    batch_size: int = 256
+    learning_rate: float = 0.15
+    augment_strength: float = 0.7
+    device: Device = "auto"
+    thread_count: int = 0
+
+
+def follow(options: RecipeOptions) -> list[Path]:
+    """Run every stage that is not finished, resuming the one that was cut off.
+
+    Returns:
+        The weights folders of both students.
+    """
+    shared = TrainConfig(
+        data=options.data,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        augment_strength=options.augment_strength,
+        device=options.device,
+        thread_count=options.thread_count,
+        runs=options.runs,
+        warmup_epochs=min(5, options.student_epochs, options.teacher_epochs),
+        mixup=0.2,
+    )
+    teachers = [
+        _stage(
+            replace(shared, architecture=options.teacher, epochs=options.teacher_epochs, seed=seed),
+            f"{options.tag}_teacher_{seed}",
+            options.runs / "teachers",
+        )
+        for seed in range(options.teacher_count)
+    ]
+    return [
+        _stage(
+            replace(
+                shared,
+                architecture=architecture,
+                epochs=options.student_epochs,
+                teachers=tuple(str(teacher) for teacher in teachers),
+            ),
+            f"{options.tag}_{architecture}",
+            options.weights,
+            options.tag,
+        )
+        for architecture in ("kv_fast", "kv_accurate")
+    ]
+
+
+def _stage(config: TrainConfig, name: str, weights: Path, tag: str = "") -> Path:
+    """Train under this run name unless it is finished, then export."""
+    folder = config.runs / name
+    run = read_run(folder) if folder.is_dir() else None
+    if run is None or run.state is not RunState.FINISHED:
+        log.info("stage %s", name)
+        train(config, folder, resume=(folder / LAST_FILE).is_file())
+    return export_run(ExportOptions(run=folder, tag=tag or name, weights=weights))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line and follow the recipe; 1 with a sentence when it cannot go on."""
+    import tyro  # noqa: PLC0415 - the entry point alone needs it
+
+    options = tyro.cli(RecipeOptions, args=arguments, prog="python -m training.recipe")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        for folder in follow(options):
+            print(f"wrote {folder}")
+    except (ValueError, LookupError, DatasetError, OSError) as error:
+        print(f"recipe stopped: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
