@@ -1,5 +1,11 @@
 """Reads the expression of every face in a picture."""
 
+import os
+
+# ONNX Runtime 1.32 keeps a device number and usage events in the user's cache and sends them to its maker,
+# unless this is set before its first import. Nothing here calls home.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 from fer.analysis import FaceAnalyzer, load_analyzer
 from fer.annotation import FaceAnnotator
 from fer.emotions import Emotion
