@@ -280,8 +280,9 @@ class LiveTab {
   }
 
   press(key) {
-    const isWriting = /^(INPUT|SELECT|TEXTAREA|BUTTON|SUMMARY)$/.test(key.target.tagName);
-    if (isWriting && (key.code === "Space" || key.target.tagName !== "BUTTON")) return;
+    const { tagName, role } = key.target;
+    if (/^(INPUT|SELECT|TEXTAREA)$/.test(tagName)) return;
+    if (key.code === "Space" && /^(BUTTON|SUMMARY)$/.test(tagName) && role !== "tab") return; // it presses that
     if (!this.isSeen() || key.ctrlKey || key.metaKey || key.altKey) return;
     const act = {
       Space: () => (this.stream ? this.stop() : this.start()),

@@ -1,0 +1,171 @@
+import csv
+import io
+import json
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from fer.detection import load_detector
+from fer.images import read_image
+
+pytestmark = [pytest.mark.browser, pytest.mark.golden, pytest.mark.slow]
+
+LIVE = ".kv-live"
+
+
+def start(page):
+    page.click(f"{LIVE} [data-part=start]:enabled")
+    page.wait_for_selector(f"{LIVE} .kv-face")
+
+
+def visitor_count(page_server):
+    with urllib.request.urlopen(f"{page_server.address}/kv/live/count", timeout=10) as answer:
+        return json.load(answer)["sessions"]
+
+
+def wait_for_visitors(page_server, count):
+    deadline = time.monotonic() + 15
+    while visitor_count(page_server) != count:
+        assert time.monotonic() < deadline, visitor_count(page_server)
+        time.sleep(0.1)
+
+
+def saved(page, part):
+    with page.expect_download() as download:
+        page.click(f"{LIVE} [data-part={part}]")
+    return download.value
+
+
+def test_label_appears_and_boxes_lie_on_the_face(browse, moving_clip):
+    with browse(moving_clip, tab="Live") as page:
+        page.wait_for_selector(f"{LIVE} [data-part=start]:enabled")
+        began = time.monotonic()
+        start(page)
+        page.wait_for_function(
+            "/\\d+ frames/.test(document.querySelector('.kv-live [data-part=badge]').innerText)"
+        )
+        assert time.monotonic() - began < 5  # two seconds on a quiet machine; this one may be busy
+        page.wait_for_timeout(1500)
+        page.click(f"{LIVE} [data-part=freeze]")
+        page.wait_for_selector(f"{LIVE} .kv-face-extra button")
+        downloads = []
+        page.on("download", downloads.append)
+        page.click(f"{LIVE} [data-part=snapshot]")
+        page.wait_for_timeout(1500)
+        files = {Path(item.suggested_filename).suffix: Path(item.path()) for item in downloads}
+        record = json.loads(files[".json"].read_text("utf-8"))
+        assert (record["width"], record["height"]) == (640, 480)
+        (face,) = record["faces"]
+        assert face["emotion"] == "happy"
+        # The truth: the whole frozen frame, searched thoroughly. The box that is drawn on it does not hide the face.
+        (true, *_) = load_detector("haar").detect(read_image(files[".jpg"]))
+        left, top, right, bottom = face["box"]
+        side = true.box.width
+        assert (left + right) / 2 == pytest.approx(true.box.centre[0], abs=0.05 * side)
+        assert (top + bottom) / 2 == pytest.approx(true.box.centre[1], abs=0.05 * side)
+        assert right - left == pytest.approx(side, rel=0.1)  # the cascade's own steps in size are a fifth
+        page.click(f"{LIVE} .kv-face-extra button")
+        page.wait_for_selector(f"{LIVE} .kv-heat img")
+        page.click(f"{LIVE} [data-part=freeze]")
+        page.wait_for_selector(f"{LIVE} .kv-face")
+
+
+def test_people_keep_their_numbers_when_they_cross(browse, crossing_clip):
+    with browse(crossing_clip, tab="Live") as page:
+        start(page)
+        page.wait_for_function("document.querySelectorAll('.kv-live .kv-face').length === 2")
+        page.click(f"{LIVE} [data-part=record]")
+        page.wait_for_timeout(11_000)  # a little more than one round
+        page.click(f"{LIVE} [data-part=record]")
+        text = Path(saved(page, "saveRecord").path()).read_text("utf-8")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert len(rows) > 60
+    heights = {}
+    for row in rows:
+        heights.setdefault(row["person"], []).append((float(row["top"]) + float(row["bottom"])) / 2)
+    assert len(heights) == 2
+    # The upper face stays the upper one: their heights differ by 130 px of 480, 97 of the 360 that are sent.
+    means = sorted(sum(values) / len(values) for values in heights.values())
+    assert means[1] - means[0] > 80
+    for values in heights.values():
+        assert max(values) - min(values) < 50
+
+
+def test_denied_camera_is_explained(browse):
+    with browse(tab="Live", allowed=False) as page:
+        page.click(f"{LIVE} [data-part=start]:enabled")
+        notice = page.locator(f"{LIVE} [data-part=notice]")
+        notice.wait_for(state="visible")
+        assert "not allowed" in notice.inner_text()
+        assert "address bar" in notice.inner_text()
+        assert page.locator(f"{LIVE} [data-part=start]").is_enabled()
+
+
+def test_insecure_page_and_missing_camera_are_explained(browse):
+    cases = {
+        "Object.defineProperty(navigator, 'mediaDevices', { value: undefined })": "--https",
+        "navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', 'NotFoundError'))": "No camera",
+        "navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', 'NotReadableError'))": "in use",
+    }
+    for script, words in cases.items():
+        with browse(tab="Live") as page:
+            page.wait_for_selector(f"{LIVE} [data-part=start]:enabled")
+            page.evaluate(f"() => {{ {script} }}")
+            page.click(f"{LIVE} [data-part=start]")
+            notice = page.locator(f"{LIVE} [data-part=notice]")
+            notice.wait_for(state="visible")
+            assert words in notice.inner_text()
+
+
+def test_server_that_comes_back_is_found_again(browse, moving_clip, page_server):
+    with browse(moving_clip, tab="Live") as page:
+        start(page)
+        page_server.stop()
+        try:
+            notice = page.locator(f"{LIVE} [data-part=notice]")
+            notice.wait_for(state="visible")
+            assert "server does not answer" in notice.inner_text()
+        finally:
+            page_server.start()
+        notice.wait_for(state="hidden")
+        wait_for_visitors(page_server, 1)
+        page.wait_for_selector(f"{LIVE} .kv-face:not(.kv-gone)")
+
+
+def test_state_is_freed_when_the_visitor_leaves(browse, moving_clip, page_server):
+    with browse(moving_clip, tab="Live") as page:
+        start(page)
+        wait_for_visitors(page_server, 1)
+        page.get_by_role("tab", name="About").click()
+        wait_for_visitors(page_server, 0)
+        page.get_by_role("tab", name="Live").click()
+        assert (
+            page.evaluate("document.querySelector('.kv-live video').srcObject") is None
+        )  # the camera is off
+        start(page)
+        wait_for_visitors(page_server, 1)
+    wait_for_visitors(page_server, 0)
+
+
+def test_keys_mirror_and_choices_without_reload(browse, moving_clip):
+    with browse(moving_clip, tab="Live") as page:
+        page.wait_for_selector(f"{LIVE} [data-part=start]:enabled")
+        page.keyboard.press("Space")
+        page.wait_for_selector(f"{LIVE} .kv-face")
+        page.keyboard.press("m")
+        assert page.locator(f"{LIVE} [data-part=mirror]").get_attribute("aria-pressed") == "false"
+        page.click(f"{LIVE} summary")
+        threshold = page.locator(f"{LIVE} [data-part=threshold]")
+        threshold.evaluate("slider => { slider.value = 90; slider.dispatchEvent(new Event('input')); }")
+        assert page.locator(f"{LIVE} [data-part=thresholdText]").inner_text() == "90 %"
+        page.select_option(f"{LIVE} [data-part=detector]", "yunet")
+        notice = page.locator(f"{LIVE} [data-part=notice]")
+        notice.wait_for(state="visible")
+        assert "fetch yunet" in notice.inner_text()
+        page.select_option(f"{LIVE} [data-part=detector]", "haar")
+        page.wait_for_selector(f"{LIVE} .kv-face:not(.kv-gone)")
+        page.evaluate("document.activeElement.blur()")
+        page.keyboard.press("Space")
+        page.wait_for_selector(f"{LIVE} [data-part=welcome]", state="visible")
