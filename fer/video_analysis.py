@@ -9,7 +9,8 @@ from typing import Final
 
 from fer.analysis import FaceAnalyzer
 from fer.annotation import FaceAnnotator
-from fer.faces import Face
+from fer.faces import Detection, Face
+from fer.following import FaceFollower
 from fer.smoothing import Steadiness
 from fer.timeline import Timeline
 from fer.tracking import FaceTracker, TrackingSettings
@@ -17,6 +18,8 @@ from fer.video import Frame, VideoFile, VideoWriter
 
 _DRAWN_FOR_S: Final = 0.3
 """So long a box stays in the annotated copy after its face was missed; the timeline holds no such rows."""
+
+_READ_AHEAD: Final = 6
 
 Watcher = Callable[[Frame, list[Face]], None]
 """Told of each frame and its faces, in order; may raise to stop."""
@@ -40,7 +43,8 @@ def analyze_video(
         output: Where to write an annotated copy with the sound of the video; None for none.
         every_s: Shortest time between two frames that are looked at; 0 for every frame.
         steadiness: How slowly a face's expression may change; None for the tracker's default.
-        thread_count: Frames looked at side by side; reading and writing run beside them.
+        thread_count: Frames searched side by side, with detectors that do not follow faces from frame to
+            frame; everything else runs beside them.
         watcher: Told of every frame that was looked at.
 
     Returns:
@@ -57,9 +61,12 @@ def analyze_video(
         writer = None
         if output is not None:
             writer = stack.enter_context(VideoWriter(output, video.info.frame_rate, video.path))
-        pool = stack.enter_context(ThreadPoolExecutor(thread_count, "analyze"))
+        follower = FaceFollower(analyzer.detector)
+        # One thread keeps the frames in order where each answer leans on the one before.
+        pool = stack.enter_context(ThreadPoolExecutor(1 if follower.is_following else thread_count, "detect"))
         stack.callback(pool.shutdown, cancel_futures=True)
-        for frame, found in _look(analyzer, video, pool, every_s, thread_count):
+        for frame, detections in _detect(follower, video, pool, every_s):
+            found = None if detections is None else analyzer.read_faces(frame.image, detections)
             if found is not None:
                 faces = tracker.update(found, frame.timestamp_s)
                 timeline.add(faces, frame.timestamp_s)
@@ -84,26 +91,26 @@ class _Painter:
         return Frame(self._annotator.annotate(frame.image, self._faces), frame.timestamp_s)
 
 
-def _look(
-    analyzer: FaceAnalyzer, video: VideoFile, pool: ThreadPoolExecutor, every_s: float, thread_count: int
-) -> Iterator[tuple[Frame, list[Face] | None]]:
-    """Each frame with its faces, in order; None for frames that are passed over.
+def _detect(
+    follower: FaceFollower, video: VideoFile, pool: ThreadPoolExecutor, every_s: float
+) -> Iterator[tuple[Frame, list[Detection] | None]]:
+    """Each frame with what was found, in order; None for frames that are passed over.
 
     A few frames are read ahead, so memory does not grow with the length of the video.
     """
-    waiting: deque[tuple[Frame, Future[list[Face]] | None]] = deque()
+    waiting: deque[tuple[Frame, Future[list[Detection]] | None]] = deque()
     next_s = float("-inf")
     for frame in video.frames():
         future = None
         if frame.timestamp_s >= next_s - 1e-6:
             next_s = frame.timestamp_s + every_s
-            future = pool.submit(analyzer.analyze, frame.image)
+            future = pool.submit(follower.find, frame)
         waiting.append((frame, future))
-        if len(waiting) > 2 * thread_count:
+        if len(waiting) > _READ_AHEAD:
             yield _answer(*waiting.popleft())
     while waiting:
         yield _answer(*waiting.popleft())
 
 
-def _answer(frame: Frame, future: "Future[list[Face]] | None") -> tuple[Frame, list[Face] | None]:
+def _answer(frame: Frame, future: "Future[list[Detection]] | None") -> tuple[Frame, list[Detection] | None]:
     return frame, None if future is None else future.result()
