@@ -81,8 +81,9 @@ def _control(preset_name: str, preset: Preset, name: str) -> Any:  # noqa: PLR09
             key=key,
             help=help_text,
         )
-    if name == "heads":
-        return tuple(st.multiselect(label, HEADS, default=list(value), key=key, help=help_text))
+    if name in ("heads", "teachers"):
+        choices = HEADS if name == "heads" else list_weights()
+        return tuple(st.multiselect(label, choices, default=list(value), key=key, help=help_text))
     if get_origin(kind) is Literal:
         choices = list(get_args(kind))
         return st.selectbox(label, choices, index=choices.index(value), key=key, help=help_text)
