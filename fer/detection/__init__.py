@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from fer.cropping import Framing
+from fer.detection.card import DETECTOR_CARD_FILE
 from fer.detection.haar import LIVE, PHOTO, HaarDetector
+from fer.detection.kv_face import KvFaceDetector, kv_face_folder
 from fer.detection.yunet import LIVE_SIDE, PHOTO_SIDE, YuNetDetector, yunet_path
 from fer.faces import Detection
 from fer.images import RgbImage
@@ -59,12 +61,20 @@ def _yunet(live: bool) -> FaceDetector:
     return YuNetDetector(longest_side=LIVE_SIDE if live else PHOTO_SIDE)
 
 
+def _kv_face(live: bool) -> FaceDetector:
+    return KvFaceDetector(live=live)
+
+
 def _auto(live: bool) -> FaceDetector:
+    """The best of what is there: our own comes along, YuNet may have been fetched, Haar works everywhere."""
+    if (kv_face_folder() / DETECTOR_CARD_FILE).is_file():
+        return _kv_face(live)
     return _yunet(live) if yunet_path().is_file() else _haar(live)
 
 
 _BUILDERS: Final[Mapping[str, Callable[[bool], FaceDetector]]] = {
     "auto": _auto,
+    "kv_face": _kv_face,
     "haar": _haar,
     "yunet": _yunet,
 }

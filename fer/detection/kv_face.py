@@ -23,6 +23,11 @@ Runner = Callable[[NDArray[np.uint8]], NDArray[Any]]
 _OVERLAP: Final = 0.4
 
 
+def kv_face_folder() -> Path:
+    """Where the weights that come along should be."""
+    return weights_shelf() / KV_FACE_WEIGHTS
+
+
 class KvFaceDetector:
     """Finds faces with five landmarks; stateless, may be called from several threads.
 
@@ -39,7 +44,7 @@ class KvFaceDetector:
     name: Final = "kv_face"
 
     def __init__(self, folder: Path | None = None, *, live: bool = False, thread_count: int = 1) -> None:
-        folder = folder or weights_shelf() / KV_FACE_WEIGHTS
+        folder = folder or kv_face_folder()
         self.card: DetectorCard = load_detector_card(folder)
         self.longest_side = self.card.live_side if live else self.card.photo_side
         self._run = onnx_runner(verified_file(folder, self.card, ONNX_FILE), thread_count)
