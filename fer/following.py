@@ -20,7 +20,7 @@ class FaceFollower:
     """One video's finder; the same video gives the same faces on every machine.
 
     The whole frame is searched every fifth of a second, whenever a face of the frame before is lost, and
-    always with detectors that are as quick on the whole frame. Belongs to one stream and one thread at a time.
+    always with detectors that are as quick on the whole frame. Belongs to one stream and one thread.
 
     Args:
         detector: Shared, without memory.

@@ -22,7 +22,7 @@ from fer.emotions import SIX_EMOTIONS, Emotion
 from fer.faces import Box, Detection, Face, Prediction
 from fer.picture_records import AnalyzerRecipe
 from fer.video import Frame, LiveStream
-from fer.video.streams import hide_password
+from fer.video.streams import LagMeter, hide_password
 from fer.watch_log import LogError, WatchLog
 from fer.watching import StreamNeverStartedError, Watch
 
@@ -346,3 +346,30 @@ def test_the_command_records_until_it_is_told_to_stop(sender, tmp_path):
     ((looks, length_s),) = rows(log, "SELECT look_count, end_s - start_s FROM runs")
     assert looks > 3
     assert length_s > 1
+
+
+def lags(media: list[float | None], clock: list[float]) -> list[float]:
+    meter = LagMeter()
+    return [meter.update(m, c) for m, c in zip(media, clock, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("media", "clock", "expected"),
+    [
+        pytest.param([0, 1, 2, 3], [10, 11, 12, 13], 0, id="in step"),
+        pytest.param([0, 1, 2, 3], [10, 12, 14, 16], 3, id="half as fast"),
+        pytest.param([0, 1, 2, 3], [10, 10, 10, 13], 2, id="a burst at the start is no lag to begin with"),
+        pytest.param([0, 1, 2, 6], [10, 12, 14, 17], 1, id="caught up in part"),
+        pytest.param([5, 6, 0, 1], [10, 11, 12, 13], 0, id="a jump back"),
+        pytest.param([0, None, 2, None], [10, 11, 12, 12], 0, id="packets without a time"),
+    ],
+)
+def test_lag_is_told_from_both_clocks(media, clock, expected):
+    assert lags(media, clock)[-1] == pytest.approx(expected, abs=0.02)  # a thousandth is forgotten a second
+
+
+def test_clocks_that_run_apart_are_no_lag():
+    """A camera whose clock loses a second a day, watched for a week."""
+    meter = LagMeter()
+    day_s = 86_400.0
+    assert max(meter.update(t * (1 - 1 / day_s), t) for t in range(0, int(7 * day_s), 4)) < 0.1

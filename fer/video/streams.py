@@ -23,6 +23,12 @@ _OPEN_TIMEOUT_S: Final = 10.0
 _READ_TIMEOUT_S: Final = 5.0
 _CLOSE_S: Final = 2.0
 
+_MOST_LAG_S: Final = 1.0
+"""Further behind, only key frames are decoded until the stream has been caught up with."""
+
+_JUMP_S: Final = 5.0
+_FORGET: Final = 1e-3
+
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
@@ -41,7 +47,8 @@ class _Picture:
 class LiveStream:
     """Reads a camera or a network stream on a thread of its own and keeps only the newest frame.
 
-    A stream that breaks off is opened again, after a pause that doubles up to half a minute.
+    A stream that breaks off is opened again, after a pause that doubles up to half a minute. Where decoding
+    is slower than the stream, frames are left out rather than shown late.
     ``next_frame`` and ``close`` are called from one other thread.
 
     Args:
@@ -140,11 +147,52 @@ def _network(address: str) -> Iterator[_Picture]:
         if not container.streams.video:
             raise OSError("it holds no picture track")
         stream = container.streams.video[0]
-        packets = container.demux(stream)
-        for packet in packets:
+        lag = LagMeter()
+        is_skipping = False
+        for packet in container.demux(stream):
+            media_s = None if packet.dts is None else float(packet.dts * packet.time_base)
+            is_late = lag.update(media_s, time.monotonic()) > _MOST_LAG_S
+            if is_late or packet.is_keyframe:
+                is_skipping = is_late  # pictures between key frames are of use only in an unbroken row
+            if is_skipping and not packet.is_keyframe:
+                continue
             try:
                 frames = packet.decode()
             except av.InvalidDataError:
                 continue  # a packet was lost on the way
             for frame in frames:
                 yield _Picture(frame, time.monotonic())
+
+
+class LagMeter:
+    """Tells how far a stream is behind, from its own times and the clock.
+
+    The best that was seen counts as no lag; it is forgotten slowly, since no two clocks run alike.
+    """
+
+    def __init__(self) -> None:
+        self._media_s: float | None = None
+        self._played_s = 0.0
+        self._clock_s = 0.0
+        self._best_s: float | None = None
+
+    def update(self, media_s: float | None, clock_s: float) -> float:
+        """Take in the time of a packet; answers the lag in seconds.
+
+        Args:
+            media_s: By the stream; None or a jump, as between repeated files, counts as no progress.
+            clock_s: By the monotonic clock.
+        """
+        if media_s is not None:
+            if self._media_s is not None and 0 <= media_s - self._media_s < _JUMP_S:
+                self._played_s += media_s - self._media_s
+            elif self._media_s is not None:
+                self._best_s = None  # times before and after a jump cannot be compared
+            self._media_s = media_s
+        behind_s = clock_s - self._played_s
+        if self._best_s is None:
+            self._best_s = behind_s
+        else:
+            self._best_s = min(self._best_s + _FORGET * (clock_s - self._clock_s), behind_s)
+        self._clock_s = clock_s
+        return behind_s - self._best_s
