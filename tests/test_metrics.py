@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fer.emotions import OTHER, SIX_EMOTIONS, Emotion
-from training.calibration import fit_temperature
+from training.calibration import fit_temperature, prior_shift
 from training.metrics import confidence_for_accuracy, coverage_risk, reliability, report_head, restrict
 
 HEAD = (*SIX_EMOTIONS, OTHER)
@@ -73,6 +73,17 @@ def test_temperature_undoes_what_made_the_logits_too_large() -> None:
     truth = [SIX_EMOTIONS[generator.choice(6, p=row)] for row in shares]
     assert fit_temperature(logits * 3, HEAD, truth) == pytest.approx(3, rel=0.05)  # 5000 draws
     assert fit_temperature(logits, HEAD, [None] * 5000) == 1
+
+
+def test_prior_shift_takes_back_the_lead_of_frequent_answers() -> None:
+    generator = np.random.default_rng(2)
+    logits = generator.normal(size=(3000, 7)) + np.array([3, 0, 0, 0, 0, 1, 0])
+    shift = prior_shift(logits, HEAD, 1.0)
+    before, after = logits.argmax(axis=1), (logits + shift)[:, :6].argmax(axis=1)
+    assert (before == 0).mean() > 0.6
+    assert np.bincount(after, minlength=6).min() > 0.1 * len(after)  # a sixth each, roughly
+    assert prior_shift(logits, HEAD, 0.0).tolist() == [0] * 7
+    assert shift[-1] == 0
 
 
 def test_reliability_and_coverage() -> None:

@@ -23,6 +23,7 @@ def test_the_recipe_goes_from_data_to_both_networks_and_does_nothing_twice(tmp_p
         "kv_fast.toy_teacher_0",
         "kv_fast.toy_teacher_1",
     ]
-    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("epochs.jsonl")}
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("toy_*/epochs.jsonl")}
+    assert len(stamps) == 4
     follow(options)
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps

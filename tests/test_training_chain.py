@@ -44,7 +44,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(data: Path) -> TrainConfig:
     return TrainConfig(
         data=(data,), epochs=EPOCHS, batch_size=16, learning_rate=0.05, warmup_epochs=1,
-        device="cpu", precision="float32", thread_count=1, keep_duplicates=True,
+        device="cpu", precision="float32", thread_count=1, keep_duplicates=True, prior_shift=0.3,
     )  # fmt: skip
 
 
@@ -352,3 +352,13 @@ def test_a_teacher_without_the_students_heads_is_refused(config: TrainConfig, tm
     export.write_weights(tmp_path / "kv_fast.one", network, export.Export(card))
     with pytest.raises(UnknownModelError, match="lacks fer2013"):
         train.train(replace(config, teachers=(str(tmp_path / "kv_fast.one"),)), tmp_path / "run")
+
+
+def test_the_exported_head_has_shift_and_temperature_inside(run: Path, weights: Path, data: Path) -> None:
+    stored = read_run(run).report
+    assert stored is not None
+    assert max(abs(value) for value in stored["heads"]["crowd"]["logit_shift"]) > 0
+    options = evaluate.EvaluateOptions(weights=str(weights), data=data, split="val")
+    again = evaluate.evaluate(options)
+    for name in ("accuracy", "nll", "ece"):
+        assert again[name] == pytest.approx(stored["heads"]["crowd"][name], abs=1e-3)  # two engines

@@ -1,4 +1,4 @@
-"""The temperature of a head, fitted on the validation split."""
+"""What is set right after a training, on the validation split: temperature, lead of frequent answers."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,32 @@ import torch
 from numpy.typing import NDArray
 
 from fer.emotions import Emotion
+
+
+def prior_shift(
+    logits: NDArray[np.floating], head_labels: Sequence[str], strength: float
+) -> NDArray[np.float64]:
+    """What to add to a head's logits so that frequent expressions lose some of their lead.
+
+    Logit adjustment (Menon et al. 2021) with the mean predicted share of each expression as its prior;
+    ``other`` keeps its weight on average.
+
+    Args:
+        logits: Shape (N, outputs) in the order of ``head_labels``.
+        head_labels: All outputs of the head.
+        strength: 0 changes nothing, 1 treats all expressions as equally frequent.
+
+    Returns:
+        Shape (outputs,).
+    """
+    columns = [i for i, label in enumerate(head_labels) if label in set(Emotion)]
+    scores = np.asarray(logits, dtype=np.float64)[:, columns]
+    shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+    prior = (shares / shares.sum(axis=1, keepdims=True)).mean(axis=0)
+    lead = np.log(np.maximum(prior, 1e-4))
+    shift = np.zeros(len(head_labels))
+    shift[columns] = -strength * (lead - (prior * lead).sum())
+    return shift
 
 
 def fit_temperature(

@@ -35,6 +35,8 @@ class TrainConfig:
         dropout: Share of features dropped before the heads; None for the architecture's own.
         crowd_share: Weight of the crowd head in the loss, in [0, 1]; the other head has the rest.
         class_balance: Strength of the inverse-frequency weights, in [0, 1]; 0 is off, 0.5 is square root.
+        prior_shift: How far the first head's lead of frequent expressions is taken back after the training,
+            in [0, 1].
         mixup: Beta parameter of mixup; 0 is off; off for the last 15 % of epochs.
         augment: Random transforms of the training split.
         augment_strength: How often light, damage and covering happen, in [0, 1]; small networks and short
@@ -70,6 +72,7 @@ class TrainConfig:
     dropout: float | None = None
     crowd_share: float = 0.5
     class_balance: float = 0.0
+    prior_shift: float = 0.0
     mixup: float = 0.0
     augment: bool = True
     augment_strength: float = 0.5
@@ -109,6 +112,7 @@ class TrainConfig:
         _require(self.dropout is None or 0 <= self.dropout < 1, "dropout", self.dropout, "a value in [0, 1)")
         _require(0 <= self.crowd_share <= 1, "crowd_share", self.crowd_share, "a value in [0, 1]")
         _require(0 <= self.class_balance <= 1, "class_balance", self.class_balance, "a value in [0, 1]")
+        _require(0 <= self.prior_shift <= 1, "prior_shift", self.prior_shift, "a value in [0, 1]")
         _require(0 <= self.mixup <= 2, "mixup", self.mixup, "a value in [0, 2]")
         _require(
             0 <= self.augment_strength <= 1, "augment_strength", self.augment_strength, "a value in [0, 1]"

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
@@ -110,6 +110,10 @@ def export_run(options: ExportOptions) -> Path:
     network.load_state_dict(load_file(options.run / BEST_FILE))
     for head in heads:
         network.temperatures[head.name].data.fill_(head.temperature)
+        shift = report["heads"][head.name].get("logit_shift")
+        if shift is not None:  # part of the last layer from here on
+            layer = cast(nn.Linear, network.heads[head.name])
+            layer.bias.data += torch.tensor(shift, dtype=layer.bias.dtype)
     card = ModelCard(
         name=f"{config.architecture}.{options.tag}",
         architecture=config.architecture,

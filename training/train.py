@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from fer.model_card import Preprocessing, UnknownModelError
 from fer.networks import ExpressionNetwork
-from training.calibration import fit_temperature
+from training.calibration import fit_temperature, prior_shift
 from training.checkpoints import Checkpoint, Progress, save_weights
 from training.config import TrainConfig
 from training.datasets import DatasetError
@@ -266,9 +266,14 @@ class _Training:
         heads: dict[str, Any] = {}
         for head, scores in logits.items():
             truth, labels = self.val_truth[head], HEAD_LABELS[head]
-            temperature = fit_temperature(scores.numpy(), labels, truth)
-            shares = torch.softmax(scores / temperature, dim=1).numpy()
-            heads[head] = report_head(shares, labels, truth) | {"temperature": temperature}
+            # The first head is shown to people, who expect rare expressions to be named too.
+            strength = self.config.prior_shift if head == self.config.heads[0] else 0.0
+            shift = prior_shift(scores.numpy(), labels, strength)
+            shifted = scores + torch.from_numpy(shift).float()
+            temperature = fit_temperature(shifted.numpy(), labels, truth)
+            shares = torch.softmax(shifted / temperature, dim=1).numpy()
+            heads[head] = report_head(shares, labels, truth)
+            heads[head] |= {"temperature": temperature, "logit_shift": shift.tolist()}
             if head == self.config.heads[0]:
                 save_mistakes(self.folder / MISTAKES_FILE, shares, head, self.splits.val, truth)
         writer.add_report(
