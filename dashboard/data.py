@@ -28,8 +28,9 @@ def show(places: Places, open_training: Callable[[], None]) -> None:
         "Everything stays on this machine: data sets that are uploaded or taken here lie in "
         f"`{places.data}` until you delete them."
     )
+    st.session_state.setdefault("data_part", LOOK)
     part = st.segmented_control(
-        "What to do", [LOOK, UPLOAD, TAKE], default=LOOK, key="data_part", label_visibility="collapsed"
+        "What to do", [LOOK, UPLOAD, TAKE], key="data_part", label_visibility="collapsed"
     )
     if part == UPLOAD:
         _show_upload(places)
