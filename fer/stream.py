@@ -21,12 +21,14 @@ class StreamSettings:
         scan_every_s: While people are followed, the whole frame is searched this often for newcomers.
         rescan_after_s: The same after somebody was lost.
         lost_after_s: People unseen for longer are looked for in whole frames only.
+        skip_for_s: Nobody glides on unseen for longer, however slow the machine: frames may come seldom, too.
     """
 
     budget_s: float = 0.025
     scan_every_s: float = 0.5
     rescan_after_s: float = 0.1
     lost_after_s: float = 0.4
+    skip_for_s: float = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +127,13 @@ class StreamAnalyzer:
         return drop_doubles(detections + self._search(frame, missing))
 
     def _search(self, frame: RgbImage, people: Sequence[Expectation]) -> list[Detection]:
-        """Around as many people as the budget allows, those unseen for longest first."""
+        """Around as many people as the budget allows, those unseen for longest first, and all who must be."""
         cost = self._search_cost.value or (self._scan_cost.value or 0.0) / 4  # a guess before the first one
         affordable = max(1, int(self.settings.budget_s / max(cost, 1e-6)))
         found = []
-        for person in sorted(people, key=lambda person: -person.unseen_s)[:affordable]:
+        for rank, person in enumerate(sorted(people, key=lambda person: -person.unseen_s)):
+            if rank >= affordable and person.unseen_s < self.settings.skip_for_s:
+                break
             start = self._clock()
             detection = search_around(self._close_up, frame, person.detection)
             self._search_cost.add(self._clock() - start)
@@ -159,7 +163,7 @@ class StreamAnalyzer:
         cost = self._search_cost.value or 0.0
         if cost <= self.settings.budget_s or self._searched_s is None:
             return True
-        return timestamp_s - self._searched_s >= 2 * cost
+        return timestamp_s - self._searched_s >= min(2 * cost, self.settings.skip_for_s)
 
 
 class _Mean:

@@ -109,6 +109,15 @@ def test_slow_machine_skips_frames_and_lets_faces_glide():
     assert shown > 75
 
 
+def test_seldom_frames_of_a_slow_machine_are_all_searched():
+    detector = BlobDetector(clock=Clock(), cost_s=2.0)  # a part costs 0.4 s
+    stream = reader(detector)
+    for frame in range(12):
+        people = stream.read(frame_with((100, 240), (420, 200)), 0.3 * frame)
+        if frame > 1:
+            assert [person.track_id for person in people] == [1, 2]
+
+
 def test_empty_frames_are_scanned_seldom_by_a_slow_detector():
     detector = BlobDetector(clock=Clock(), cost_s=0.1)
     stream = reader(detector)

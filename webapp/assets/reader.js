@@ -34,6 +34,7 @@ export class FrameReader {
 
   readOnce() {
     this.wantsOne = true;
+    this.time = performance.now(); // later than any frame before, so that it counts as a new one
     if (!this.isBusy) this.send();
   }
 
