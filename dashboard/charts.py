@@ -1,6 +1,7 @@
 """Charts of histories."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import lru_cache
 from html import escape
 from typing import Any, Final
@@ -47,7 +48,7 @@ def curve_chart(
     # Plain names: Vega takes some signs for paths into nested values.
     values.columns = [f"line {number}" for number in range(len(values.columns))]
     marks = mark_table(runs, table, curve)
-    return {**plan, "datasets": {"lines": table, "pointer": values.reset_index(), "marks": marks}}
+    return {**deepcopy(plan), "datasets": {"lines": table, "pointer": values.reset_index(), "marks": marks}}
 
 
 @lru_cache(maxsize=256)

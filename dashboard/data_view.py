@@ -48,6 +48,8 @@ def show_check(places: Places, path: Path, open_training: Callable[[], None]) ->
             st.session_state["train_path"] = str(path)
             open_training()
     _show_figures(check)
+    if check.checked_count < len(table):
+        st.checkbox(f"Decode all {len(table):,} pictures for the check", key=f"everything {path}")
     _show_samples(table)
     _show_cropping(places, path, check)
 

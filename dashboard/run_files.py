@@ -73,7 +73,7 @@ def show_log(shown: ShownRun, run_every: float | None) -> None:
 def show_downloads(shown: ShownRun, open_models: Callable[[], None]) -> None:
     """Curves and report as CSV and JSON, the weights, and the way into the webcam page."""
     run = shown.run
-    st.caption("Every chart has a menu (⋯, top right of the chart) that saves it as PNG or SVG.")
+    st.caption("Every chart can be saved: point at it, then press *Download as PNG* at its top right.")
     with st.container(horizontal=True):
         if run.epochs:
             table = pd.DataFrame([dict(row) for row in run.epochs])

@@ -1,7 +1,7 @@
 """The page of all runs: a table, and up to six runs side by side."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 import streamlit as st
@@ -123,12 +123,29 @@ def draw_curves(runs: Sequence[ShownRun], *, smoothing: float = 0.0, is_log: boo
         st.caption("The curves begin with the first finished epoch.")
         return
     st.html(legend_html(runs))
-    charts = [
-        chart for curve in CURVES if (chart := curve_chart(runs, curve, smoothing=smoothing, is_log=is_log))
-    ]
+    charts = _charts(runs, smoothing, is_log)
     for start in range(0, len(charts), 2):
         for column, chart in zip(st.columns(2), charts[start : start + 2], strict=False):
             column.vega_lite_chart(chart)
+
+
+def _charts(runs: Sequence[ShownRun], smoothing: float, is_log: bool) -> list[dict[str, Any]]:
+    """The charts of this visitor, made anew only when an epoch came or a control changed."""
+    stamp = (
+        smoothing,
+        is_log,
+        *(
+            (shown.name, shown.state_text, len(shown.run.epochs), str(shown.run.epochs[-1:]))
+            for shown in runs
+        ),
+    )
+    known = st.session_state.get("curves_drawn")
+    if known is None or known[0] != stamp:
+        made = [curve_chart(runs, curve, smoothing=smoothing, is_log=is_log) for curve in CURVES]
+        known = (stamp, [chart for chart in made if chart is not None])
+        st.session_state["curves_drawn"] = known
+    charts: list[dict[str, Any]] = known[1]
+    return charts
 
 
 def _show_settings(runs: Sequence[ShownRun]) -> None:
