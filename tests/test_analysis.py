@@ -1,0 +1,100 @@
+"""The shipped weights on real faces: the whole path."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fer import Emotion, FaceAnalyzer, load_analyzer
+from fer.images import RgbImage, UnreadableImageError
+from fer.model_shelf import list_shipped_weights, weights_shelf
+from training.evaluate import EvaluateOptions, evaluate
+from training.export import check_golden
+
+pytestmark = pytest.mark.golden
+
+
+@pytest.fixture(scope="module", params=["haar", "auto"])
+def analyzer(request: pytest.FixtureRequest) -> FaceAnalyzer:
+    return load_analyzer(detector=request.param)
+
+
+def test_the_astronaut_is_one_happy_face(analyzer: FaceAnalyzer, astronaut: RgbImage) -> None:
+    (face,) = analyzer.analyze(astronaut)
+    assert face.prediction.emotion is Emotion.HAPPY
+    assert face.prediction.confidence > 0.6
+    assert face.track_id is None
+    x, y = face.detection.box.centre
+    assert abs(x - 222) < 25  # the middle between the eyes of this photograph
+    assert abs(y - 120) < 35
+
+
+def test_red_stays_red_up_to_the_classifier(analyzer: FaceAnalyzer, astronaut: RgbImage) -> None:
+    """Grey networks see luma: exchanging red and blue must change what they are given."""
+    exchanged = np.ascontiguousarray(astronaut[:, :, ::-1])
+    detections = analyzer.detector.detect(astronaut)
+    right = analyzer.read_faces(astronaut, detections)[0].prediction.probabilities
+    wrong = analyzer.read_faces(exchanged, detections)[0].prediction.probabilities
+    assert np.abs(right - wrong).max() > 1e-4
+
+
+def test_mirroring_changes_little(analyzer: FaceAnalyzer, astronaut: RgbImage) -> None:
+    mirrored = np.ascontiguousarray(astronaut[:, ::-1])
+    (face,) = analyzer.analyze(mirrored)
+    assert face.prediction.emotion is Emotion.HAPPY
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3], ids=["90", "180", "270"])
+def test_photos_stored_sideways_are_read_upright(
+    analyzer: FaceAnalyzer, astronaut: RgbImage, turns: int, tmp_path: Path
+) -> None:
+    from fer.images import read_image  # noqa: PLC0415
+
+    exif = Image.Exif()
+    exif[0x0112] = {1: 6, 2: 3, 3: 8}[turns]
+    Image.fromarray(np.rot90(astronaut, turns)).save(tmp_path / "a.png", exif=exif)
+    (face,) = analyzer.analyze(read_image(tmp_path / "a.png"))
+    assert face.prediction.emotion is Emotion.HAPPY
+
+
+def test_no_face_is_an_empty_list(analyzer: FaceAnalyzer) -> None:
+    assert analyzer.analyze(np.full((240, 320, 3), 128, dtype=np.uint8)) == []
+    assert analyzer.analyze(np.zeros((1, 1, 3), dtype=np.uint8)) == []
+
+
+def test_what_is_no_image_is_refused(analyzer: FaceAnalyzer) -> None:
+    with pytest.raises(UnreadableImageError, match="uint8"):
+        analyzer.analyze(np.zeros((10, 10, 3), dtype=np.float32))
+
+
+@pytest.mark.parametrize("name", list_shipped_weights())
+def test_shipped_weights_answer_as_on_the_day_of_their_export(name: str) -> None:
+    check_golden(weights_shelf() / name)
+
+
+def test_the_shell_names_the_astronaut(astronaut: RgbImage, tmp_path: Path) -> None:
+    Image.fromarray(astronaut).save(tmp_path / "a.jpg", quality=95)
+    done = subprocess.run(
+        [sys.executable, "-m", "fer", str(tmp_path / "a.jpg"), "--json"],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    record = json.loads(done.stdout)
+    assert (record["width"], record["height"]) == (512, 512)
+    (face,) = record["faces"]
+    assert face["emotion"] == "happy"
+    assert face["confidence"] > 0.6
+    assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_the_default_weights_are_as_good_as_their_card_says(shared: Path) -> None:
+    data = shared / "data" / "fer2013_publictest.parquet"
+    report = evaluate(EvaluateOptions(weights="kv_fast.crowd", data=data, votes=True))
+    assert report["accuracy"] >= 0.85
+    assert report["ece"] <= 0.04
+    assert evaluate(EvaluateOptions(weights="kv_fast.crowd", data=data, head="fer2013"))["accuracy"] >= 0.65
