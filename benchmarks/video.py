@@ -149,21 +149,25 @@ def measure_child(options: VideoBenchmark) -> None:
 def loop(clip: Path, path: Path, length_s: float) -> None:
     """Repeat a clip's pictures without decoding them."""
     with av.open(str(path), "w") as target:
-        stream, offset = None, 0
-        while stream is None or float(offset * stream.time_base) < length_s:
+        stream, offset, base = None, 0, 0
+        while float(offset * base) < length_s:
             with av.open(str(clip)) as source:
                 track = source.streams.video[0]
                 stream = stream or target.add_stream_from_template(track)
-                end = 0
+                first = end = None
+                base = track.time_base
                 for packet in source.demux(track):
                     if packet.dts is None:
                         continue
-                    end = max(end, packet.dts + (packet.duration or 0))
+                    first = (
+                        packet.dts if first is None else first
+                    )  # below 0 where pictures lean on later ones
+                    end = packet.dts + (packet.duration or 1)
                     packet.pts += offset
                     packet.dts += offset
                     packet.stream = stream
                     target.mux(packet)
-                offset += end
+                offset += end - first
 
 
 if __name__ == "__main__":

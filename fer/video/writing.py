@@ -44,6 +44,8 @@ class VideoWriter:
         self._rate = Fraction(frame_rate or 25).limit_denominator(1001)
         self._stack = ExitStack()
         self._stream: Any = None
+        self._sound_from = sound_from
+        self._sound: _Sound | None = None
         self._last_tick = -1
         try:
             temporary = self._stack.enter_context(replaced(path))
@@ -51,7 +53,6 @@ class VideoWriter:
             self._container = self._stack.enter_context(
                 av.open(str(temporary), "w", options={"movflags": "+faststart"})
             )
-            self._sound = None if sound_from is None else _Sound(sound_from, self._container, self._stack)
         except (av.FFmpegError, OSError, ValueError) as error:
             self._stack.__exit__(type(error), error, error.__traceback__)
             raise _unwritable(path, error) from error
@@ -101,6 +102,8 @@ class VideoWriter:
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.time_base = Fraction(1, _CLOCK)
         stream.options = {"crf": _QUALITY, "preset": "veryfast"}
+        if self._sound_from is not None:  # after the pictures: players expect them in front
+            self._sound = _Sound(self._sound_from, self._container, self._stack)
         return stream
 
     def _finish(self) -> None:
