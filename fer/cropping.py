@@ -96,8 +96,8 @@ def crop_face(image: RgbImage, square: Square, margin: float = 0.0) -> RgbImage:
         ]
     )
     method = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    crop = cv2.warpAffine(part, to_part, (size, size), flags=method, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(crop, dtype=np.uint8)
+    turned = cv2.warpAffine(part, to_part, (size, size), flags=method, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(turned, dtype=np.uint8)
 
 
 def _shrink(image: RgbImage, share: float) -> RgbImage:

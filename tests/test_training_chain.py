@@ -148,8 +148,11 @@ def test_weights_folder_is_complete_and_names_no_folder_of_this_machine(weights:
         "README.md", "card.json", "golden.safetensors", "model.onnx", "model.safetensors",
         "run/config.json", "run/environment.json", "run/epochs.jsonl", "run/report.json",
     }  # fmt: skip
-    for path in (weights / "run").iterdir():
-        assert str(weights.parent.parent) not in path.read_text()
+    here = Path(export.__file__).parent.parent
+    for path in (*(weights / "run").iterdir(), weights / ONNX_FILE, weights / "card.json"):
+        content = path.read_bytes()
+        assert str(weights.parent.parent).encode() not in content
+        assert str(here).encode() not in content
     assert read_run(weights / "run").state is RunState.FINISHED
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -217,6 +218,16 @@ def _write_onnx(network: ExpressionNetwork, card: ModelCard, path: Path) -> None
     )
     assert program is not None
     program.save(path, external_data=False)
+    _forget_origin(path)
+
+
+def _forget_origin(path: Path) -> None:
+    """Drop the exporter's notes on where in which source file each node came from."""
+    model = onnx.load(path)
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.functions):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    onnx.save(model, path)
 
 
 def _write_golden(network: ExpressionNetwork, card: ModelCard, path: Path) -> None:
