@@ -49,7 +49,7 @@ SPELLINGS: Final[Mapping[Emotion, frozenset[str]]] = MappingProxyType(
         Emotion.CONTEMPTUOUS: frozenset({"contemptuous", "contempt"}),
     }
 )
-"""How data sets write each expression (FER2013, FER+, ExpW, RAF-DB, CK+ and folders made by hand), lower case."""
+"""How data sets and folders made by hand write each expression, lower case."""
 
 FER2013_CODES: Final[tuple[Emotion, ...]] = (
     Emotion.ANGRY,
