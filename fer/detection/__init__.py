@@ -49,8 +49,8 @@ def load_detector(name: str, *, live: bool = False) -> FaceDetector:
 
 
 def detector_names() -> list[str]:
-    """The names that ``load_detector`` knows."""
-    return list(_BUILDERS)
+    """The names to offer: all that ``load_detector`` knows, ``kv_face`` where its weights come along."""
+    return [name for name in _BUILDERS if name != "kv_face" or _has_kv_face()]
 
 
 def _haar(live: bool) -> FaceDetector:
@@ -65,9 +65,13 @@ def _kv_face(live: bool) -> FaceDetector:
     return KvFaceDetector(live=live)
 
 
+def _has_kv_face() -> bool:
+    return (kv_face_folder() / DETECTOR_CARD_FILE).is_file()
+
+
 def _auto(live: bool) -> FaceDetector:
     """The best of what is there: our own comes along, YuNet may have been fetched, Haar works everywhere."""
-    if (kv_face_folder() / DETECTOR_CARD_FILE).is_file():
+    if _has_kv_face():
         return _kv_face(live)
     return _yunet(live) if yunet_path().is_file() else _haar(live)
 

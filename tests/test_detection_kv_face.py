@@ -1,0 +1,159 @@
+"""The project's own detector: the shipped network, its card, faces turned and mirrored, refused files."""
+
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+
+from fer.analysis import DEFAULT_DETECTOR
+from fer.cropping import Framing, crop_face, reference_square
+from fer.detection import detector_names, load_detector
+from fer.detection.card import DETECTOR_CARD_FILE, DetectorCard, load_detector_card
+from fer.detection.kv_face import KvFaceDetector, kv_face_folder, onnx_runner
+from fer.faces import Box
+from fer.images import RgbImage
+from fer.model_card import GOLDEN_FILE, ONNX_FILE, UnknownModelError, WeightsMismatchError
+from fer.model_shelf import list_weights, weights_shelf
+
+FACE = Box(178, 62, 268, 176)  # by eye: hairline to chin
+
+pytestmark = [
+    pytest.mark.golden,
+    pytest.mark.skipif(not kv_face_folder().is_dir(), reason="needs the weights of kv_face"),
+]
+
+
+@pytest.fixture(scope="module")
+def detector() -> KvFaceDetector:
+    return KvFaceDetector()
+
+
+def turned(image: RgbImage, degrees: float) -> RgbImage:
+    """Turned clockwise around the face, whose middle stays."""
+    matrix = cv2.getRotationMatrix2D(FACE.centre, -degrees, 1.0)
+    size_wh = image.shape[1], image.shape[0]
+    return np.asarray(cv2.warpAffine(image, matrix, size_wh, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8)
+
+
+def test_it_is_the_default():
+    assert load_detector(DEFAULT_DETECTOR).name == "kv_face"
+    assert load_detector("auto").name == "kv_face"
+    assert "kv_face" in detector_names()
+
+
+def test_no_list_of_classifiers_shows_it():
+    assert kv_face_folder().name not in list_weights()
+
+
+def test_the_network_answers_as_it_did_when_it_was_exported():
+    folder = kv_face_folder()
+    from safetensors.numpy import load_file  # noqa: PLC0415
+
+    golden = load_file(folder / GOLDEN_FILE)
+    cells = onnx_runner(folder / ONNX_FILE)(golden["images"])
+    # Other processors add in another order; a thousandth of a cell is far below what boxes need.
+    np.testing.assert_allclose(cells, golden["cells"], atol=2e-3)
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["photo", "live"])
+def test_one_face_with_landmarks(astronaut, live):
+    [face] = KvFaceDetector(live=live).detect(astronaut)
+    assert face.box.iou(FACE) > 0.6
+    assert face.score > 0.5
+    assert abs(face.roll) < 12
+    assert face.landmarks is not None
+    assert face.landmarks.right_eye[0] < face.landmarks.nose[0] < face.landmarks.left_eye[0]
+    assert face.landmarks.right_eye[1] < face.landmarks.nose[1] < face.landmarks.right_mouth[1]
+
+
+@pytest.mark.parametrize("degrees", [-60, -45, -30, -15, 15, 30, 45, 60])
+def test_turned_faces_are_found_with_their_roll(detector, astronaut, degrees):
+    upright = max(detector.detect(astronaut), key=lambda face: face.score).roll
+    best = max(detector.detect(turned(astronaut, degrees)), key=lambda face: face.score)
+    assert best.box.iou(FACE) > 0.45
+    assert abs(best.roll - upright - degrees) < 12
+
+
+def test_a_turned_face_is_cropped_upright(detector, astronaut):
+    crops = []
+    for image in (astronaut, turned(astronaut, 40)):
+        best = max(detector.detect(image), key=lambda face: face.score)
+        crops.append(crop_face(image, reference_square(best, detector.framing)))
+    small = [cv2.resize(crop, (24, 24), interpolation=cv2.INTER_AREA).astype(float).ravel() for crop in crops]
+    # The same face at the same place: 0.85 leaves room for a few pixels and degrees.
+    assert np.corrcoef(small[0], small[1])[0, 1] > 0.85
+
+
+def test_a_mirrored_picture_gives_mirrored_faces(detector, astronaut):
+    [face] = detector.detect(astronaut)
+    [mirrored] = detector.detect(np.ascontiguousarray(astronaut[:, ::-1]))
+    back = Box(512 - mirrored.box.right, mirrored.box.top, 512 - mirrored.box.left, mirrored.box.bottom)
+    assert face.box.iou(back) > 0.8
+    assert mirrored.landmarks is not None
+    assert mirrored.landmarks.right_eye[0] < mirrored.landmarks.left_eye[0]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 900), (900, 1), (31, 33), (480, 640), (3000, 40)])
+@pytest.mark.parametrize("grey", [0, 128, 255])
+def test_no_face_is_an_empty_list(detector, shape, grey):
+    assert detector.detect(np.full((*shape, 3), grey, np.uint8)) == []
+
+
+def test_fifty_faces(detector, astronaut):
+    face = cv2.resize(astronaut[20:240, 110:330], (64, 64), interpolation=cv2.INTER_AREA)
+    found = detector.detect(np.tile(face, (5, 10, 1)))
+    assert len(found) >= 45
+    assert [d.box.area for d in found] == sorted((d.box.area for d in found), reverse=True)
+
+
+def test_a_face_at_the_border_is_found(detector, astronaut):
+    cut = np.ascontiguousarray(astronaut[80:400, 190:])
+    [face] = detector.detect(cut)
+    assert face.box.iou(Box(178 - 190, 62 - 80, 268 - 190, 176 - 80)) > 0.4
+    assert crop_face(cut, reference_square(face, detector.framing)).size
+
+
+def test_from_many_threads(detector, astronaut):
+    images = [astronaut[:, :side] for side in (300, 400, 512)] * 6
+    expected = [detector.detect(image) for image in images[:3]] * 6
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(detector.detect, images)) == expected
+
+
+class TestFiles:
+    @pytest.fixture
+    def copied(self, tmp_path):
+        return shutil.copytree(kv_face_folder(), tmp_path / "kv_face.copy")
+
+    def test_another_network_is_refused(self, copied):
+        (copied / ONNX_FILE).write_bytes((copied / ONNX_FILE).read_bytes() + b" ")
+        with pytest.raises(WeightsMismatchError, match="does not belong to the card"):
+            KvFaceDetector(copied)
+
+    def test_a_classifier_is_no_detector(self, copied):
+        classifier = next(path.parent for path in weights_shelf().glob("*/card.json"))
+        with pytest.raises(WeightsMismatchError, match="is no detector"):
+            onnx_runner(classifier / ONNX_FILE)
+
+    @pytest.mark.parametrize("missing", [ONNX_FILE, DETECTOR_CARD_FILE])
+    def test_missing_files_are_named(self, copied, missing):
+        (copied / missing).unlink()
+        with pytest.raises(UnknownModelError, match=missing):
+            KvFaceDetector(copied)
+
+    @pytest.mark.parametrize(
+        "change", [{"format": 99}, {"least_score": 0}, {"photo_side": 1}, {"surprise": 1}, {"framing": 3}]
+    )
+    def test_a_card_that_makes_no_sense_is_refused(self, copied, change):
+        path = copied / DETECTOR_CARD_FILE
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+        with pytest.raises(UnknownModelError, match="cannot be understood"):
+            load_detector_card(copied)
+
+    def test_a_card_is_read_as_it_was_written(self, tmp_path):
+        card = DetectorCard("kv_face.x", "kv_face", 0.4, 480, 320, Framing(1.1, 0.0, 0.02), {"a": "b"})
+        card.save(tmp_path)
+        assert load_detector_card(tmp_path) == card
