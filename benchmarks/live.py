@@ -208,7 +208,7 @@ def start_plain(page: Page) -> None:
     page.get_by_text("Click to Access Webcam").click()
     page.wait_for_function("() => document.querySelector('video')?.videoWidth > 0")
     page.evaluate(WATCH_PLAIN)
-    page.get_by_label("capture photo").click()
+    page.locator("button[aria-label='capture photo']").click()
     page.wait_for_selector("#shown img")
 
 

@@ -21,7 +21,8 @@ def main() -> None:
         return None if frame is None else annotator.annotate(frame, analyzer.analyze(frame))
 
     with gr.Blocks() as page:
-        camera = gr.Image(sources=["webcam"], streaming=True, type="numpy")
+        mirror = gr.WebcamOptions(mirror=False)  # the number in the picture must stay readable
+        camera = gr.Image(sources=["webcam"], streaming=True, type="numpy", webcam_options=mirror)
         shown = gr.Image(elem_id="shown")
         camera.stream(annotate, camera, shown, stream_every=1 / 30, time_limit=3600, concurrency_limit=8)
     page.launch(server_port=int(sys.argv[1]), quiet=True)
