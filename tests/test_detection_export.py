@@ -1,0 +1,82 @@
+"""From a detector's run to a folder that is used: card, network, golden sample, history."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from fer.cropping import Framing
+from fer.detection.kv_face import KvFaceDetector
+from fer.model_card import ONNX_FILE, WeightsMismatchError
+from training.detector.export import DetectorExport, check_golden, export_run, main
+from training.detector.network import ExportedDetector, KvFaceNetwork
+from training.runs import BEST_FILE, RunWriter
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def network() -> KvFaceNetwork:
+    torch.manual_seed(0)
+    return KvFaceNetwork().eval()
+
+
+@pytest.fixture(scope="module")
+def exported(network, tmp_path_factory):
+    root = tmp_path_factory.mktemp("detector")
+    environment = {"data": {"photos.parquet": "abc"}}
+    with RunWriter(
+        root / "run", {"architecture": "kv_face", "photos": "/far/photos.parquet"}, environment, 1
+    ) as run:
+        save_file(
+            {name: value.contiguous() for name, value in network.state_dict().items()}, run.folder / BEST_FILE
+        )
+        run.add_epoch({"epoch": 1, "train_loss": 2.0})
+        run.add_report({"val_web_recall": 0.5})
+    return export_run(DetectorExport(run=root / "run", tag="test", weights=root / "weights", scale=1.2))
+
+
+def test_the_folder_is_whole(exported):
+    assert exported.name == "kv_face.test"
+    assert {path.name for path in exported.iterdir()} == {
+        "detector.json", "golden.safetensors", "model.onnx", "model.safetensors", "run",
+    }  # fmt: skip
+    config = json.loads((exported / "run" / "config.json").read_text())
+    assert config == {"architecture": "kv_face", "photos": "photos.parquet"}  # no machine's folders
+    card = KvFaceDetector(exported).card
+    assert card.framing == Framing(1.2, 0.0, 0.0)
+    assert card.data_sets == ({"name": "photos.parquet", "sha256": "abc"},)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (64, 96), (256, 320), (736, 96)])
+def test_any_size_answers_as_the_network_does(exported, network, shape):
+    images = np.random.default_rng(0).integers(0, 256, (1, 3, *shape), dtype=np.uint8)
+    with torch.inference_mode():
+        expected = ExportedDetector(network)(torch.from_numpy(images)).numpy()
+    found = KvFaceDetector(exported)._run(images)
+    np.testing.assert_allclose(found, expected, atol=1e-3)  # additions in another order
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (30, 500), (31, 33), (600, 20)])
+def test_pictures_of_any_shape_are_searched(exported, shape):
+    assert isinstance(KvFaceDetector(exported).detect(np.zeros((*shape, 3), np.uint8)), list)
+
+
+def test_another_network_is_noticed(exported):
+    path = exported / ONNX_FILE
+    content = path.read_bytes()
+    try:
+        path.write_bytes(content[:-1])
+        with pytest.raises(WeightsMismatchError):
+            check_golden(exported)
+    finally:
+        path.write_bytes(content)
+
+
+def test_a_run_without_weights_is_told(tmp_path, capsys):
+    with RunWriter(tmp_path / "run", {}, {}, 1):
+        pass
+    assert main(["--run", str(tmp_path / "run"), "--weights", str(tmp_path)]) == 1
+    assert "no weights yet" in capsys.readouterr().err
