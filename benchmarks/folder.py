@@ -2,6 +2,7 @@
 
 import os
 import platform
+import resource
 import shutil
 import signal
 import subprocess
@@ -47,14 +48,15 @@ def main() -> None:
         rates = {}
         for worker_count in options.workers:
             table = root / f"faces{worker_count}.parquet"
-            start = time.perf_counter()
-            subprocess.run(
-                command(photos, table, worker_count, options), stdout=subprocess.DEVNULL, check=False
-            )
+            start, cpu_s = time.perf_counter(), children_cpu_s()
+            words = command(photos, table, worker_count, options)
+            subprocess.run(words, stdout=subprocess.DEVNULL, check=False)
             wall_s = time.perf_counter() - start
             rates[worker_count] = options.count / wall_s
+            cpu_ms = 1000 * (children_cpu_s() - cpu_s) / options.count
             print(
-                f"{worker_count} workers: {rates[worker_count]:.1f} photos/s, {wall_s:.1f} s, {describe(table)}"
+                f"{worker_count} workers: {rates[worker_count]:.1f} photos/s, {wall_s:.1f} s, "
+                f"{cpu_ms:.0f} ms CPU a photo, {describe(table)}"
             )
         first = rates[options.workers[0]]
         for worker_count in options.workers[1:]:
@@ -81,6 +83,11 @@ def compare_with_killed(options: FolderBenchmark, photos: Path, root: Path) -> N
 def command(photos: Path, table: Path, worker_count: int, options: FolderBenchmark) -> list[str]:
     words = [str(photos), "--parquet", str(table), "--workers", str(worker_count)]
     return [sys.executable, "-m", "fer", *words, "--detector", options.detector]
+
+
+def children_cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def describe(table: Path) -> str:
