@@ -92,7 +92,7 @@ def main() -> None:
         row |= times(detector, options.repeats)
         if classifier is not None:
             row["named right"] = named_right(FaceAnalyzer(detector, classifier), web)
-        table[name] = {key: round(value, 4) for key, value in row.items()}
+        table[name] = {key: round(value, 4) for key, value in row.items() if not np.isnan(value)}
         print(name, json.dumps(table[name]), flush=True)
     print(markdown(table))
     if options.json is not None:

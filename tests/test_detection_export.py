@@ -41,8 +41,9 @@ def exported(network, tmp_path_factory):
 def test_the_folder_is_whole(exported):
     assert exported.name == "kv_face.test"
     assert {path.name for path in exported.iterdir()} == {
-        "detector.json", "golden.safetensors", "model.onnx", "model.safetensors", "run",
+        "README.md", "detector.json", "golden.safetensors", "model.onnx", "model.safetensors", "run",
     }  # fmt: skip
+    assert "Not measured yet" in (exported / "README.md").read_text()
     config = json.loads((exported / "run" / "config.json").read_text())
     assert config == {"architecture": "kv_face", "photos": "photos.parquet"}  # no machine's folders
     card = KvFaceDetector(exported).card

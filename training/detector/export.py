@@ -27,6 +27,7 @@ from fer.model_card import (
     file_hash,
     verified_file,
 )
+from training.detector.model_text import detector_card_text
 from training.detector.network import ExportedDetector, KvFaceNetwork
 from training.runs import (
     BEST_FILE,
@@ -98,20 +99,20 @@ def export_run(options: DetectorExport) -> Path:
         metrics=figures,
     )
     folder = options.weights / card.name
-    text = (folder / "README.md").read_text(encoding="utf-8") if (folder / "README.md").is_file() else ""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as temporary:
         draft = Path(temporary) / folder.name
         (draft / "run").mkdir(parents=True)
         _write_network(network.eval(), draft)
         hashes = {name: file_hash(draft / name) for name in (WEIGHTS_FILE, ONNX_FILE, GOLDEN_FILE)}
-        replace(card, files=hashes).save(draft)
+        card = replace(card, files=hashes)
+        card.save(draft)
         for name in hashes:
             (draft / name).chmod(0o644)  # safetensors writes files for the owner alone
         check_golden(draft)
         _write_history(run, draft / "run")
-        if text:  # written by hand: it outlives a new export
-            (draft / "README.md").write_text(text, encoding="utf-8")
+        text = detector_card_text(card, run.config, len(run.epochs))
+        (draft / "README.md").write_text(text, encoding="utf-8")
         if folder.exists():
             shutil.rmtree(folder)
         shutil.move(draft, folder)
