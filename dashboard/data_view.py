@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.data_check import DataCheck, check_data, open_picture, spread
+from dashboard.figure_row import show_figures
 from dashboard.picture_sets import PictureSetError, crop_set, set_folder
 from dashboard.places import Places
 from dashboard.stores import detector, read_data
@@ -116,8 +117,7 @@ def _show_figures(check: DataCheck) -> None:
             f"Median over {len(check.face_shares)} faces found in {check.framed_count} pictures.",
         ),
     )
-    for column, (label, value, text) in zip(st.columns(len(figures)), figures, strict=True):
-        column.metric(label, value, help=text)
+    show_figures(figures)
     if check.unreadable:
         with st.expander("Pictures that cannot be read"):
             st.code("\n".join(check.unreadable[:200]), language=None)

@@ -74,7 +74,9 @@ def _show_model(name: str, used: str) -> None:
                 st.badge("in use", icon=":material/check:", color="green")
             if name in list_shipped_weights():
                 st.badge("came along", color="violet")
-        st.write(card.description or f"A {card.architecture} trained on this machine.")
+        is_shipped = name in list_shipped_weights()
+        if text := card.description or ("" if is_shipped else "Trained on this machine."):
+            st.write(text)
         _show_card(card)
         with st.container(horizontal=True):
             if name != used and st.button(

@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 import streamlit as st
 
+from dashboard.figure_row import show_figures
 from dashboard.places import Places
 from dashboard.run_files import show_downloads, show_environment, show_log, show_settings
 from dashboard.run_progress import show_controls, show_progress
@@ -106,18 +107,19 @@ def _show_head(shown: ShownRun) -> None:
     told = figures(shown.run)
     row = best_row(shown.run) or {}
     loss = row.get("val_loss")
-    for column, (label, value) in zip(
-        st.columns(5),
+    show_figures(
         (
-            ("Best epoch", "–" if told.best_epoch is None else str(told.best_epoch)),
-            ("Validation accuracy", percent_text(told.val_accuracy)),
-            ("Macro F1", percent_text(told.val_macro_f1)),
-            ("Validation loss", f"{loss:.3f}" if isinstance(loss, int | float) else "–"),
-            ("Time", duration_text(told.seconds) if shown.run.epochs else "–"),
-        ),
-        strict=True,
-    ):
-        column.metric(label, value)
+            ("Best epoch", "–" if told.best_epoch is None else str(told.best_epoch), None),
+            ("Validation accuracy", percent_text(told.val_accuracy), None),
+            (
+                "Macro F1",
+                percent_text(told.val_macro_f1),
+                "The mean over the expressions; rare ones count as much.",
+            ),
+            ("Validation loss", f"{loss:.3f}" if isinstance(loss, int | float) else "–", None),
+            ("Time", duration_text(told.seconds) if shown.run.epochs else "–", None),
+        )
+    )
 
 
 def _plain(text: str) -> str:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import streamlit as st
 
+from dashboard.figure_row import show_figures
 from dashboard.heat_maps import heat_map_images
 from dashboard.mistakes import Mistake, filter_mistakes, read_mistakes
 from dashboard.report_charts import (
@@ -46,15 +47,19 @@ def show_errors(shown: ShownRun) -> None:
 
 def draw_report(report: Mapping[str, Any], key: str) -> None:
     """All charts of one evaluation; parts that another version did not store are left out."""
-    figures = (
-        ("Accuracy", percent_text(report.get("accuracy"))),
-        ("Balanced accuracy", percent_text(report.get("balanced_accuracy"))),
-        ("Macro F1", percent_text(report.get("macro_f1"))),
-        ("Calibration error", percent_text(report.get("ece"))),
-        ("Pictures", f"{report.get('count', 0):,}"),
+    show_figures(
+        (
+            ("Accuracy", percent_text(report.get("accuracy")), None),
+            ("Balanced accuracy", percent_text(report.get("balanced_accuracy")), "The mean of all recalls."),
+            ("Macro F1", percent_text(report.get("macro_f1")), None),
+            (
+                "Calibration error",
+                percent_text(report.get("ece")),
+                "How far confidence lies from being right.",
+            ),
+            ("Pictures", f"{report.get('count', 0):,}", None),
+        )
     )
-    for column, (label, value) in zip(st.columns(5), figures, strict=True):
-        column.metric(label, value)
     if interval := (report.get("intervals_95") or {}).get("accuracy"):
         low, high = (percent_text(value) for value in interval)
         st.caption(
