@@ -281,6 +281,10 @@ def test_fine_tuning_starts_from_exported_weights(config: TrainConfig, weights: 
     train.train(tuned, tmp_path / "run")
     first, trained = read_epochs(tmp_path / "run")[0], load_card(weights).metrics["crowd"]["accuracy"]
     assert first["val_accuracy"] == pytest.approx(trained, abs=0.05)
+    folder = export.export_run(
+        export.ExportOptions(run=tmp_path / "run", tag="on", weights=tmp_path / "weights")
+    )
+    assert read_run(folder / "run" / "before").epochs == read_run(weights / "run").epochs
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from fer.model_card import (
 from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
 from training.model_text import model_card_text
+from training.run_files import BEFORE_FOLDER
 from training.runs import (
     BEST_FILE,
     CONFIG_FILE,
@@ -83,6 +84,7 @@ class Export:
         environment: What the training ran on.
         epochs: The history's lines.
         report: The stored metrics.
+        before: The ``run`` folder of the weights that the training started from.
     """
 
     card: ModelCard
@@ -90,6 +92,7 @@ class Export:
     environment: Mapping[str, Any] = field(default_factory=dict)
     epochs: Sequence[Mapping[str, Any]] = ()
     report: Mapping[str, Any] = field(default_factory=dict)
+    before: Path | None = None
 
 
 def export_run(options: ExportOptions) -> Path:
@@ -128,8 +131,18 @@ def export_run(options: ExportOptions) -> Path:
         metrics={name: _figures(head) for name, head in report["heads"].items()},
     )
     folder = options.weights / card.name
+    before = options.run / BEFORE_FOLDER
     write_weights(
-        folder, network, Export(card, _portable(run.config), _portable(run.environment), run.epochs, report)
+        folder,
+        network,
+        Export(
+            card,
+            _portable(run.config),
+            _portable(run.environment),
+            run.epochs,
+            report,
+            before if before.is_dir() else None,
+        ),
     )
     return folder
 
@@ -169,6 +182,8 @@ def write_weights(folder: Path, network: ExpressionNetwork, export: Export) -> M
         write_json(draft / "run" / REPORT_FILE, export.report)
         lines = "".join(json.dumps(row) + "\n" for row in export.epochs)
         (draft / "run" / EPOCHS_FILE).write_text(lines, encoding="utf-8")
+        if export.before is not None:
+            shutil.copytree(export.before, draft / "run" / "before")
         if folder.exists():
             shutil.rmtree(folder)
         shutil.move(draft, folder)

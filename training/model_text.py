@@ -16,6 +16,10 @@ KNOWN_DATA: Final[Mapping[str, str]] = {
         "ExpW, Expression in-the-Wild (Zhang et al. 2018): web photos, one label a face; for research use, "
         "not for commercial use."
     ),
+    "others": (
+        "crops without a face, cut by `training.crop_others` where an eager Haar cascade saw one in web photos that are "
+        "for research use; they teach the output `other`."
+    ),
 }
 """What is known about data sets, by the start of their file names."""
 
@@ -64,7 +68,8 @@ def model_card_text(card: ModelCard, report: Mapping[str, Any]) -> str:
         "## Train it again",
         f"```\npython -m training.train --data DATA --architecture {card.architecture}\n"
         "python -m training.export --run runs/RUN --tag TAG\n```\n"
-        "All settings, the history of every epoch and the full report lie in `run/`.",
+        "All settings, the history of every epoch and the full report lie in `run/`; where the network went on from "
+        "earlier weights, theirs lie in `run/before/`.",
     ]
     return "\n\n".join(sections) + "\n"
 

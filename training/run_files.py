@@ -22,6 +22,8 @@ JOB_LOCK_FILE: Final = ".job.lock"
 """Held by the process that waits for its turn or looks after the training process."""
 LOG_FILE: Final = "train.log"
 MISTAKES_FILE: Final = "mistakes.npz"
+BEFORE_FOLDER: Final = "before"
+"""The history of the weights that a training started from."""
 
 
 class RunState(StrEnum):

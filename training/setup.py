@@ -1,6 +1,8 @@
 """Network and optimizer as a training's settings ask for them."""
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -13,6 +15,7 @@ from fer.networks import ExpressionNetwork, load_network
 from training.config import TrainConfig
 from training.datasets import DecodedFaces
 from training.loop import SplitTensors
+from training.run_files import BEFORE_FOLDER
 from training.targets import HEAD_LABELS, head_targets
 
 _LARGEST_BALANCE: Final = 3.0
@@ -39,6 +42,14 @@ def initial_network(config: TrainConfig) -> ExpressionNetwork:
         for temperature in network.temperatures.values():
             temperature.data.fill_(1.0)
     return network
+
+
+def keep_history(config: TrainConfig, folder: Path) -> None:
+    """Copy the history of the weights that a training starts from into its run directory."""
+    if config.initial_weights:
+        history = find_weights(config.initial_weights) / "run"
+        if history.is_dir() and not (folder / BEFORE_FOLDER).exists():
+            shutil.copytree(history, folder / BEFORE_FOLDER)
 
 
 def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

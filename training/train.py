@@ -41,7 +41,14 @@ from training.runs import (
     new_run_folder,
     read_run,
 )
-from training.setup import average_of, head_shares, initial_network, make_optimizer, split_tensors
+from training.setup import (
+    average_of,
+    head_shares,
+    initial_network,
+    keep_history,
+    make_optimizer,
+    split_tensors,
+)
 from training.splits import Splits, load_splits, shown_truth
 from training.targets import HEAD_LABELS
 
@@ -75,6 +82,7 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> None:
             _Training(config, folder, splits, device, workers, None).fit(resume=resume)
         return
     with RunWriter(folder, config.to_dict(), environment, epochs_planned) as writer:
+        keep_history(config, folder)
         _Training(config, folder, splits, device, workers, writer).fit(resume=resume)
 
 
