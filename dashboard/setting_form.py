@@ -28,18 +28,13 @@ def setting_controls(preset_name: str, preset: Preset) -> tuple[dict[str, Any], 
     """
     values: dict[str, Any] = {}
     slots: dict[str, DeltaGenerator] = {}
-    columns = st.columns(3)
-    for number, name in enumerate(MAIN_SETTINGS):
-        with columns[number % 3]:
-            values[name] = _control(preset_name, preset, name)
-            slots[name] = st.empty()
-    with st.expander("Advanced settings"):
-        columns = st.columns(3)
-        rest = [field.name for field in fields(TrainConfig) if field.name not in (*MAIN_SETTINGS, *ELSEWHERE)]
-        for number, name in enumerate(rest):
-            with columns[number % 3]:
-                values[name] = _control(preset_name, preset, name)
-                slots[name] = st.empty()
+    rest = [field.name for field in fields(TrainConfig) if field.name not in (*MAIN_SETTINGS, *ELSEWHERE)]
+    for names, place in ((MAIN_SETTINGS, st.container()), (rest, st.expander("Advanced settings"))):
+        for start in range(0, len(names), 3):  # row by row, so that narrow windows keep the order
+            for name, column in zip(names[start : start + 3], place.columns(3), strict=False):
+                with column:
+                    values[name] = _control(preset_name, preset, name)
+                    slots[name] = st.empty()
     return values, slots
 
 
