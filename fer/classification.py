@@ -127,6 +127,7 @@ def _onnx_runner(path: Path, card: ModelCard, thread_count: int) -> _Runner:
 
 def _torch_runner(path: Path, card: ModelCard) -> _Runner:
     import torch  # noqa: PLC0415 - costs seconds; only a CUDA engine pays it
+
     from fer.networks import load_network  # noqa: PLC0415
 
     network = load_network(path, card)
