@@ -7,6 +7,9 @@ import pytest
 
 from fer.images import RgbImage
 
+CHROMIUM = next(
+    (path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(path).exists()), None
+)
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
 
@@ -32,3 +35,19 @@ def astronaut() -> RgbImage:
     image: RgbImage = np.ascontiguousarray(astronaut())
     image.setflags(write=False)
     return image
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a real browser."""
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium; Debian's package chromium brings it")
+    return CHROMIUM
+
+
+@pytest.fixture(scope="session")
+def playwright_session(chromium):
+    """Playwright runs once in a process: a second start beside it is refused."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as session:
+        yield session

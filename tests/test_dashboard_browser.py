@@ -20,7 +20,6 @@ from training import jobs
 from training.runs import RunState, read_run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-CHROMIUM = Path("/usr/bin/chromium")
 WAIT_MS = 180_000  # PyTorch alone takes a minute to load on a machine that has other things to do
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -69,6 +68,10 @@ class Server:
             return json.loads(answer.read())
 
 
+EPOCHS = 150
+"""Enough that a quick machine is still training when the page is asked to stop it."""
+
+
 @pytest.fixture
 def dashboard(tmp_path):
     port = free_port()
@@ -85,20 +88,16 @@ def dashboard(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser at {CHROMIUM}")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        arguments = [
-            "--no-sandbox",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--no-first-run",
-        ]
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield chromium
-        chromium.close()
+def browser(playwright_session, chromium):
+    arguments = [
+        "--no-sandbox",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--no-first-run",
+    ]
+    browser = playwright_session.chromium.launch(executable_path=chromium, args=arguments)
+    yield browser
+    browser.close()
 
 
 @pytest.fixture
@@ -177,26 +176,26 @@ def test_from_an_uploaded_zip_to_the_webcam_page(dashboard, visit, upload, tmp_p
     webcam.start()
     try:
         page = visit(dashboard.address)
-        name = start_training(page, dashboard.address, upload, 40)
+        name = start_training(page, dashboard.address, upload, EPOCHS)
         folder = tmp_path / "runs" / name
-        says(page, r"epoch \d+ of 40")
+        says(page, rf"epoch \d+ of {EPOCHS}")
         page.get_by_text("validation").first.wait_for()  # the legend of the curves
         page.locator("canvas, svg.marks").first.wait_for()
         before = len(read_run(folder).epochs)
         wait_until(lambda: len(read_run(folder).epochs) > before)
-        says(page, rf"epoch ({'|'.join(str(n) for n in range(before + 2, 41))}) of 40")
+        says(page, rf"epoch ({'|'.join(str(n) for n in range(before + 2, EPOCHS + 1))}) of {EPOCHS}")
 
         press(page, "Stop training")
         says(page, "stopped on request")
         stopped = read_run(folder)
         assert stopped.state is RunState.STOPPED
-        assert 0 < len(stopped.epochs) < 40
+        assert 0 < len(stopped.epochs) < EPOCHS
         page.reload()
         says(page, "stopped on request")
         press(page, "Resume")
         says(page, "finished", timeout=400_000)
         finished = read_run(folder)
-        assert [row["epoch"] for row in finished.epochs] == list(range(1, 41))
+        assert [row["epoch"] for row in finished.epochs] == list(range(1, EPOCHS + 1))
         assert [dict(row) for row in finished.epochs[: len(stopped.epochs)]] == [
             dict(r) for r in stopped.epochs
         ]

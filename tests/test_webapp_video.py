@@ -16,7 +16,6 @@ from fer.video import VideoFile
 from webapp.video_jobs import MAX_JOBS, TooManyVideosError, VideoJob, VideoJobs, check_limits
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-CHROMIUM = Path("/usr/bin/chromium")
 
 
 def wait_for(job: VideoJob) -> None:
@@ -143,16 +142,11 @@ def test_an_empty_upload_is_refused(address):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    if not CHROMIUM.exists():
-        pytest.skip("needs Chromium")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-background-networking"]
-        )
-        yield browser
-        browser.close()
+def browser(playwright_session, chromium):
+    flags = ["--no-sandbox", "--disable-background-networking"]
+    browser = playwright_session.chromium.launch(executable_path=chromium, args=flags)
+    yield browser
+    browser.close()
 
 
 @pytest.fixture

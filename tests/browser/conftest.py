@@ -8,7 +8,6 @@ import sys
 import time
 import urllib.request
 from contextlib import contextmanager
-from pathlib import Path
 
 import av
 import cv2
@@ -18,9 +17,6 @@ import pytest
 from fer.analysis import load_analyzer
 from fer.model_card import UnknownModelError
 
-CHROMIUM = next(
-    (path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(path).exists()), None
-)
 QUIET = (
     "--headless=new", "--no-sandbox", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--no-first-run",
@@ -76,17 +72,8 @@ def page_server(repository, tmp_path_factory):
     server.stop()
 
 
-@pytest.fixture(scope="session")
-def playwright_session():
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as session:
-        yield session
-
-
 @pytest.fixture
-def browse(playwright_session, page_server):
+def browse(playwright_session, chromium, page_server):
     """Opens the page as a visitor with or without a camera; problems of its scripts fail the test."""
 
     @contextmanager
@@ -96,7 +83,7 @@ def browse(playwright_session, page_server):
             flags.append(f"--use-file-for-fake-video-capture={clip}")
         if allowed:
             flags.append("--use-fake-ui-for-media-stream")
-        browser = playwright_session.chromium.launch(executable_path=CHROMIUM, args=flags)
+        browser = playwright_session.chromium.launch(executable_path=chromium, args=flags)
         problems, outside = [], []
         try:
             context = browser.new_context(
