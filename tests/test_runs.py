@@ -305,3 +305,16 @@ def test_status_is_plain_json_for_others(tmp_path):
     assert status.keys() >= {
         "state", "epoch", "epoch_count", "step", "step_count", "message", "started_at", "updated_at",
     }  # fmt: skip
+
+
+def test_a_stop_is_seen_between_epochs_shorter_than_a_heartbeat(tmp_path: Path) -> None:
+    with RunWriter(tmp_path / "run", {}, {}, 1000) as writer:
+        writer.progress(step=1)
+        (tmp_path / "run" / "stop").touch()
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            writer.progress(force=True, epoch=1)
+            writer.progress(step=1)
+            time.sleep(0.05)
+        pytest.fail("the stop file was never looked at")
+    assert read_run(tmp_path / "run").state is RunState.STOPPED

@@ -174,7 +174,8 @@ class RunWriter:
         now = time.monotonic()
         if not force and now - self._written_at < HEARTBEAT_S:
             return
-        self._written_at = now
+        if not force:  # epochs shorter than a heartbeat must not put off the look for a stop file
+            self._written_at = now
         self._status["updated_at"] = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(self.folder / STATUS_FILE, self._status)
         if not force and (self.folder / STOP_FILE).exists():
