@@ -137,6 +137,12 @@ class Augmentation:
         return torch.where(covered, self._uniform(count, 0, 1)[:, None, None, None], pixels)
 
 
+def shrink(crops: Tensor, side: int) -> Tensor:
+    """``uint8`` crops of shape (N, C, S, S) with their side brought down to ``side`` pixels by areas."""
+    small = functional.interpolate(crops.float(), size=(side, side), mode="area")
+    return small.round().to(torch.uint8)
+
+
 def _cosine_matrix(device: torch.device) -> Tensor:
     """The orthonormal discrete cosine transform of eight values."""
     index = torch.arange(8, device=device, dtype=torch.float32)

@@ -41,6 +41,8 @@ class TrainConfig:
         augment: Random transforms of the training split.
         augment_strength: How often light, damage and covering happen, in [0, 1]; small networks and short
             trainings want less.
+        early_epochs: The first epochs see crops of ``early_side`` pixels, which is quicker; 0 is none.
+        early_side: Side to which those crops are shrunk after their random transforms.
         ema_decay: Decay of the averaged weights a step, 0 is off.
         early_stopping_patience: Epochs without a better validation figure before stopping; 0 is never.
         select_by: The validation figure that picks the best epoch.
@@ -76,6 +78,8 @@ class TrainConfig:
     mixup: float = 0.0
     augment: bool = True
     augment_strength: float = 0.5
+    early_epochs: int = 0
+    early_side: int = 32
     ema_decay: float = 0.999
     early_stopping_patience: int = 0
     select_by: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
@@ -117,6 +121,13 @@ class TrainConfig:
         _require(
             0 <= self.augment_strength <= 1, "augment_strength", self.augment_strength, "a value in [0, 1]"
         )
+        _require(
+            self.early_epochs >= 0 and not (self.early_epochs and self.architecture == "kv_cnn"),
+            "early_epochs",
+            self.early_epochs,
+            "0 or more (0 for kv_cnn, which is built for one size)",
+        )
+        _require(16 <= self.early_side <= 48, "early_side", self.early_side, "16 to 48 pixels")
         _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "a value in [0, 1)")
         _require(
             self.early_stopping_patience >= 0,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -169,7 +170,7 @@ class _Training:
             self.optimizer,
             head_shares=head_shares(config),
             autocast=self.autocast,
-            augment=self._augmentation(epoch) if config.augment else None,
+            augment=self._augmentation(epoch),
             mixup=self._mixup(epoch),
             teachers=self.teachers,
             before_step=lambda step: self._set_learning_rate(epoch, step),
@@ -189,12 +190,16 @@ class _Training:
             )  # fmt: skip
         self._agree_on_stop()
 
-    def _augmentation(self, epoch: int) -> Callable[[Tensor], Tensor]:
-        from training.augmentation import Augmentation  # noqa: PLC0415 - imports torchvision
+    def _augmentation(self, epoch: int) -> Callable[[Tensor], Tensor] | None:
+        from training.augmentation import Augmentation, shrink  # noqa: PLC0415 - imports torchvision
 
+        side = self.config.early_side if epoch <= self.config.early_epochs else 0
+        if not self.config.augment:
+            return partial(shrink, side=side) if side else None
         generator = torch.Generator(self.device)
         generator.manual_seed((self.config.seed * 100_003 + epoch) * 1009 + self.workers.rank)
-        return Augmentation(generator, self.config.augment_strength)
+        augment = Augmentation(generator, self.config.augment_strength)
+        return (lambda crops: shrink(augment(crops), side)) if side else augment
 
     def _mixup(self, epoch: int) -> Callable[[SplitTensors], SplitTensors] | None:
         alpha = self.config.mixup

@@ -21,7 +21,7 @@ class SceneAugmentation:
 
     Args:
         scenes: Photos.
-        faces: Crops of single faces to paste.
+        faces: Crops of single faces to paste; parts of photos without faces are pasted as often.
         size: Side of the square views in pixels.
     """
 
@@ -38,7 +38,13 @@ class SceneAugmentation:
             view = _view(self.scenes[index], self.size, rng)
             if choice < 0.45 and self.faces:
                 for _ in range(rng.integers(1, 4)):
-                    view = _paste(view, self.faces[rng.integers(len(self.faces))], rng)
+                    # A pasted edge must not tell that there is a face inside it.
+                    patch = (
+                        self.faces[rng.integers(len(self.faces))]
+                        if rng.random() < 0.5
+                        else _cut_without_face(self.scenes[rng.integers(len(self.scenes))], rng)
+                    )
+                    view = _paste(view, patch, rng)
         return _mark_hidden(_spoil(view, rng))
 
     def _mosaic(self, index: int, rng: np.random.Generator) -> Scene:
@@ -126,16 +132,45 @@ def _warp_image(
     return np.asarray(warped, dtype=np.uint8)
 
 
-def _paste(view: Scene, face: Scene, rng: np.random.Generator) -> Scene:
-    """Put a face that was cut out elsewhere over a view, with a hard or a soft edge."""
+def _cut_without_face(scene: Scene, rng: np.random.Generator) -> Scene:
+    """A part of a photo that keeps clear of every face, doubtful ones included."""
+    height, width = scene.image.shape[:2]
+    for _ in range(8):
+        side = max(int(min(height, width) * rng.uniform(0.12, 0.6)), 8)
+        left, top = rng.integers(width - side + 1), rng.integers(height - side + 1)
+        boxes = scene.boxes
+        apart = (
+            (boxes[:, 0] >= left + side) | (boxes[:, 2] <= left)
+            | (boxes[:, 1] >= top + side) | (boxes[:, 3] <= top)
+        )  # fmt: skip
+        if apart.all():
+            break
+    else:  # a face fills the photo: a plain patch does as well
+        return _without_faces(np.full((8, 8, 3), rng.integers(0, 256, 3), np.uint8), scene)
+    return _without_faces(np.ascontiguousarray(scene.image[top : top + side, left : left + side]), scene)
+
+
+def _without_faces(image: RgbImage, scene: Scene) -> Scene:
+    none = scene.take(np.zeros(len(scene.sizes), bool))
+    return Scene(image, none.sizes, none.centres, none.landmarks, none.rolls, none.is_sure)
+
+
+def _paste(view: Scene, patch: Scene, rng: np.random.Generator) -> Scene:
+    """Put a single face that was cut out elsewhere, or a part without one, over a view.
+
+    The edge is hard or soft.
+    """
     size = view.image.shape[0]
-    side = float(face.sizes[0].mean())
+    height, width = patch.image.shape[:2]
+    if len(patch.sizes):
+        side, middle = float(patch.sizes[0].mean()), patch.centres[0]
+    else:
+        side, middle = 0.8 * min(height, width), np.array([width, height]) / 2
     scale = min(np.exp(rng.uniform(np.log(12), np.log(0.6 * size))) / side, _LARGEST_ENLARGEMENT)
     reach = side * scale / 2
     target = rng.uniform(reach, size - reach, 2)
-    matrix, turn, mirrored = _draw_matrix(scale, face.centres[0], target, rng)
-    pasted = _warp_image(face.image, matrix, size, (0, 0, 0))
-    height, width = face.image.shape[:2]
+    matrix, turn, mirrored = _draw_matrix(scale, middle, target, rng)
+    pasted = _warp_image(patch.image, matrix, size, (0, 0, 0))
     mask = np.zeros((height, width), np.float32)
     if rng.random() < 0.5:
         mask[:] = 1.0
@@ -144,7 +179,7 @@ def _paste(view: Scene, face: Scene, rng: np.random.Generator) -> Scene:
         mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), max(width * 0.03, 0.5)), np.float32)
     share = cv2.warpAffine(mask, matrix, (size, size), flags=cv2.INTER_LINEAR)
     image = np.asarray(cv2.blendLinear(pasted, view.image, share, 1 - share), dtype=np.uint8)
-    added = move_scene(image, face, matrix, turn, mirrored)
+    added = move_scene(image, patch, matrix, turn, mirrored)
     # A face under the pasted one is gone; one that still looks out is left aside.
     covered = np.array([share[_inside(box, size)].mean() for box in view.boxes], np.float32)
     kept = view.take(covered < 0.7)

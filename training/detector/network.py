@@ -11,7 +11,7 @@ from fer.detection.decoding import STRIDES
 FIELD_COUNT: Final = 15
 """Values a cell: score, distances to left, top, right, bottom, then five landmarks as x, y."""
 
-_CHANNELS: Final = (16, 24, 48, 80, 96)
+_CHANNELS: Final = (16, 24, 48, 96, 96)
 _NECK: Final = 48
 
 
