@@ -11,6 +11,7 @@ from fer.emotions import OTHER
 from fer.faces import Prediction
 from fer.images import RgbImage
 from fer.model_card import (
+    INT8_FILE,
     ONNX_FILE,
     WEIGHTS_FILE,
     Head,
@@ -21,7 +22,7 @@ from fer.model_card import (
 )
 from fer.preprocessing import prepare_crops
 
-Engine = Literal["onnx", "torch"]
+Engine = Literal["onnx", "onnx-float32", "torch"]
 
 
 class _Runner(Protocol):
@@ -36,7 +37,8 @@ class EmotionClassifier:
 
     Args:
         folder: A weights folder: card and network.
-        engine: ``onnx`` runs on the CPU, ``torch`` on CUDA where there is a card.
+        engine: ``onnx`` runs on the CPU, in eight-bit integers where the card lists such a file;
+            ``onnx-float32`` leaves that aside; ``torch`` runs on CUDA where there is a card.
         head: Which of the card's heads answers; None for its default.
         thread_count: CPU threads; one is fastest for single faces, on busy machines for all.
 
@@ -52,14 +54,13 @@ class EmotionClassifier:
         self.card: ModelCard = load_card(folder)
         self.head: Head = self.card.head(head)
         self.engine: Engine = engine
-        if engine == "onnx":
-            self._run: _Runner = _onnx_runner(
-                verified_file(folder, self.card, ONNX_FILE), self.card, thread_count
-            )
+        if engine in ("onnx", "onnx-float32"):
+            name = INT8_FILE if engine == "onnx" and INT8_FILE in self.card.files else ONNX_FILE
+            self._run: _Runner = _onnx_runner(verified_file(folder, self.card, name), self.card, thread_count)
         elif engine == "torch":
             self._run = _torch_runner(verified_file(folder, self.card, WEIGHTS_FILE), self.card)
         else:
-            raise ValueError(f"expected engine 'onnx' or 'torch', got {engine!r}")
+            raise ValueError(f"expected engine 'onnx', 'onnx-float32' or 'torch', got {engine!r}")
         labels = self.head.labels
         self._emotion_columns = [i for i, label in enumerate(labels) if label != OTHER]
         self._other_column = labels.index(OTHER) if OTHER in labels else None

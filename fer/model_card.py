@@ -14,6 +14,7 @@ CARD_FORMAT: Final = 1
 CARD_FILE: Final = "card.json"
 WEIGHTS_FILE: Final = "model.safetensors"
 ONNX_FILE: Final = "model.onnx"
+INT8_FILE: Final = "model.int8.onnx"
 GOLDEN_FILE: Final = "golden.safetensors"
 
 
@@ -102,6 +103,8 @@ class ModelCard:
         licence: Of the weights.
         data_sets: Each with name, licence and use.
         metrics: Measured figures by data set and head, copied from the stored report.
+        mirror_average: Whether the answer is the mean of the logits for a crop and for its mirror image; the
+            exported files contain it.
     """
 
     name: str
@@ -114,6 +117,7 @@ class ModelCard:
     licence: str = "MIT"
     data_sets: tuple[Mapping[str, str], ...] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    mirror_average: bool = False
 
     def __post_init__(self) -> None:
         names = [head.name for head in self.heads]

@@ -121,6 +121,8 @@ class ExpressionNetwork(nn.Module):
         output_counts: Outputs by head name, in order.
         channels: 1 for grey crops, 3 for RGB.
         dropout: Share of features dropped before the heads; None for the architecture's own.
+        mirror_average: Let ``probabilities`` average the logits of a crop and of its mirror image, at twice
+            the time.
     """
 
     def __init__(
@@ -129,6 +131,8 @@ class ExpressionNetwork(nn.Module):
         output_counts: Mapping[str, int],
         channels: int = 1,
         dropout: float | None = None,
+        *,
+        mirror_average: bool = False,
     ) -> None:
         super().__init__()
         if architecture not in ARCHITECTURES:
@@ -137,6 +141,7 @@ class ExpressionNetwork(nn.Module):
         self.architecture = architecture
         self.output_counts = dict(output_counts)
         self.channels = channels
+        self.mirror_average = mirror_average
         self.standardise = Standardise()
         self.trunk = plan.trunk(channels)
         self.dropout = nn.Dropout(plan.dropout if dropout is None else dropout)
@@ -160,14 +165,29 @@ class ExpressionNetwork(nn.Module):
         """Calibrated probabilities by head, each of shape (N, outputs)."""
         return {
             name: torch.softmax(logits.float() / self.temperatures[name], dim=1)
-            for name, logits in self(crops).items()
+            for name, logits in self.judged_logits(crops).items()
+        }
+
+    def judged_logits(self, crops: Tensor) -> dict[str, Tensor]:
+        """The logits that use relies on: averaged over both mirror images where that is on."""
+        if not self.mirror_average:
+            logits: dict[str, Tensor] = self(crops)
+            return logits
+        both: dict[str, Tensor] = self(torch.cat([crops, crops.flip(-1)]))
+        return {
+            name: logits.reshape(2, -1, self.output_counts[name]).mean(dim=0) for name, logits in both.items()
         }
 
 
 def network_for(card: ModelCard) -> ExpressionNetwork:
     """The card's network with fresh weights."""
     output_counts = {head.name: len(head.labels) for head in card.heads}
-    return ExpressionNetwork(card.architecture, output_counts, card.preprocessing.channel_count)
+    return ExpressionNetwork(
+        card.architecture,
+        output_counts,
+        card.preprocessing.channel_count,
+        mirror_average=card.mirror_average,
+    )
 
 
 def load_network(path: Path, card: ModelCard) -> ExpressionNetwork:

@@ -37,6 +37,8 @@ class TrainConfig:
         class_balance: Strength of the inverse-frequency weights, in [0, 1]; 0 is off, 0.5 is square root.
         prior_shift: How far the first head's lead of frequent expressions is taken back after the training,
             in [0, 1].
+        mirror_average: Answer with the mean over a crop and its mirror image when the network is judged
+            and used: better, at twice the time.
         mixup: Beta parameter of mixup; 0 is off; off for the last 15 % of epochs.
         augment: Random transforms of the training split.
         augment_strength: How often light, damage and covering happen, in [0, 1]; small networks and short
@@ -75,6 +77,7 @@ class TrainConfig:
     crowd_share: float = 0.5
     class_balance: float = 0.0
     prior_shift: float = 0.0
+    mirror_average: bool = True
     mixup: float = 0.0
     augment: bool = True
     augment_strength: float = 0.5

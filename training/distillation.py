@@ -32,7 +32,7 @@ class Teachers:
         Args:
             crops: ``uint8`` of shape (N, C, S, S), as the student gets them.
         """
-        all_logits = [network(crops) for network in self.networks]
+        all_logits = [network.judged_logits(crops) for network in self.networks]
         return {
             head: torch.stack(
                 [torch.softmax(logits[head].float() / self.temperature, dim=1) for logits in all_logits]

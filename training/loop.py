@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fer.networks import ExpressionNetwork
 from training.distillation import Teachers
 
 
@@ -141,10 +142,10 @@ def train_epoch(
 
 
 @torch.inference_mode()
-def predict(network: nn.Module, crops: Tensor, batch_size: int = 512) -> dict[str, Tensor]:
-    """Logits by head for every crop, in order, in single precision, on the CPU."""
+def predict(network: ExpressionNetwork, crops: Tensor, batch_size: int = 512) -> dict[str, Tensor]:
+    """Logits by head as use relies on them, for every crop, in order, in single precision, on the CPU."""
     network.eval()
-    parts = [network(batch) for batch in torch.split(crops, batch_size)]
+    parts = [network.judged_logits(batch) for batch in torch.split(crops, batch_size)]
     return {head: torch.cat([part[head].float() for part in parts]).cpu() for head in parts[0]}
 
 

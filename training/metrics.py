@@ -166,6 +166,16 @@ def coverage_risk(shares: NDArray[np.float64], target: NDArray[np.int64]) -> lis
     return rows
 
 
+def other_limit(other: NDArray[np.floating], lost: float = 0.005) -> float:
+    """The share of ``other`` that this part of true faces exceeds at most, in [0.5, 1].
+
+    Args:
+        other: Shares of ``other`` of pictures that show a face, shape (N,).
+        lost: Part of them that may be taken for no face.
+    """
+    return 1.0 if not len(other) else max(float(np.quantile(other, 1 - lost, method="higher")), 0.5)
+
+
 def confidence_for_accuracy(
     shares: NDArray[np.float64], target: NDArray[np.int64], wanted: float = 0.9
 ) -> float:

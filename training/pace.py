@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from fer.model_card import Preprocessing
+from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
 from training.hardware import autocast_for
 from training.loop import SplitTensors, predict, train_epoch
@@ -147,8 +148,9 @@ def _one_step(config: TrainConfig, device: torch.device, size: int) -> None:
     )  # fmt: skip
 
 
-def _network(config: TrainConfig, device: torch.device) -> tuple[nn.Module, torch.optim.Optimizer]:
-    network = initial_network(config).to(device).to(memory_format=torch.channels_last)
+def _network(config: TrainConfig, device: torch.device) -> tuple[ExpressionNetwork, torch.optim.Optimizer]:
+    network = initial_network(config).to(device)
+    network.to(memory_format=torch.channels_last)
     return network, make_optimizer(network, config)
 
 

@@ -28,7 +28,9 @@ def initial_network(config: TrainConfig) -> ExpressionNetwork:
         UnknownModelError: The named weights are missing, or belong to another architecture or other heads.
     """
     output_counts = {head: len(HEAD_LABELS[head]) for head in config.heads}
-    network = ExpressionNetwork(config.architecture, output_counts, dropout=config.dropout)
+    network = ExpressionNetwork(
+        config.architecture, output_counts, dropout=config.dropout, mirror_average=config.mirror_average
+    )
     if config.initial_weights:
         folder = find_weights(config.initial_weights)
         card = load_card(folder)

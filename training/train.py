@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
+from fer.emotions import OTHER
 from fer.model_card import Preprocessing, UnknownModelError
 from fer.networks import ExpressionNetwork
 from training.calibration import fit_temperature, prior_shift
@@ -26,9 +27,10 @@ from training.datasets import DatasetError
 from training.distillation import load_teachers
 from training.hardware import Workers, autocast_for, choose_device, describe_environment, join_workers
 from training.loop import SplitTensors, learning_rate_factor, mix, predict, train_epoch
-from training.metrics import report_head
+from training.metrics import other_limit, report_head
 from training.mistakes import save_mistakes
 from training.pace import memory_advice
+from training.quantisation import SAMPLE_FILE, save_sample
 from training.run_files import state_of
 from training.runs import (
     BEST_FILE,
@@ -277,6 +279,7 @@ class _Training:
         network.load_state_dict(load_file(self.folder / BEST_FILE))
         logits = predict(network.to(self.device), self.val_crops)
         heads: dict[str, Any] = {}
+        save_sample(self.folder / SAMPLE_FILE, self.splits.train.crops, self.splits.val.crops, self.val_truth)
         for head, scores in logits.items():
             truth, labels = self.val_truth[head], HEAD_LABELS[head]
             # The first head is shown to people, who expect rare expressions to be named too.
@@ -287,6 +290,9 @@ class _Training:
             shares = torch.softmax(shifted / temperature, dim=1).numpy()
             heads[head] = report_head(shares, labels, truth)
             heads[head] |= {"temperature": temperature, "logit_shift": shift.tolist()}
+            if OTHER in labels:
+                is_face = [label in labels for label in truth]
+                heads[head]["other_above"] = other_limit(shares[is_face, labels.index(OTHER)])
             if head == self.config.heads[0]:
                 save_mistakes(self.folder / MISTAKES_FILE, shares, head, self.splits.val, truth)
         writer.add_report(

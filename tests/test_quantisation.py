@@ -1,0 +1,113 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from fer.classification import EmotionClassifier
+from fer.model_card import INT8_FILE, Head, ModelCard, Preprocessing, load_card
+from fer.networks import ExpressionNetwork
+from tests.toy_faces import WORDS, toy_face
+from training import export
+from training.metrics import other_limit
+from training.quantisation import SAMPLE_FILE, accuracies, save_sample
+from training.targets import HEAD_LABELS
+
+
+def toy_crops(count: int) -> np.ndarray:
+    return np.stack([toy_face(WORDS[i % len(WORDS)], i)[None] for i in range(count)])
+
+
+def make_network(*, mirror: bool) -> ExpressionNetwork:
+    torch.manual_seed(0)
+    return ExpressionNetwork("kv_fast", {"crowd": 7}, mirror_average=mirror).eval()
+
+
+def make_card(*, mirror: bool) -> ModelCard:
+    head = Head("crowd", HEAD_LABELS["crowd"])
+    return ModelCard("kv_fast.toy", "kv_fast", Preprocessing(), (head,), "crowd", mirror_average=mirror)
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Path:
+    crops = toy_crops(24)
+    labels = [HEAD_LABELS["crowd"][i % 6] for i in range(24)]
+    save_sample(tmp_path / SAMPLE_FILE, crops, crops, {"crowd": labels})
+    return tmp_path / SAMPLE_FILE
+
+
+@pytest.fixture
+def exported(tmp_path: Path, sample: Path) -> Path:
+    card = make_card(mirror=True)
+    export.write_weights(tmp_path / card.name, make_network(mirror=True), export.Export(card, sample=sample))
+    return tmp_path / card.name
+
+
+def test_a_mirror_image_gets_the_same_answer_where_both_are_averaged() -> None:
+    crops = torch.from_numpy(toy_crops(6))
+    with torch.inference_mode():
+        averaged, plain = make_network(mirror=True), make_network(mirror=False)
+        here, there = averaged.probabilities(crops)["crowd"], averaged.probabilities(crops.flip(-1))["crowd"]
+        torch.testing.assert_close(here, there, atol=1e-5, rtol=0)  # sums in another order
+        assert (plain.probabilities(crops)["crowd"] - here).abs().max() > 1e-4
+        both = (plain(crops)["crowd"] + plain(crops.flip(-1))["crowd"]) / 2
+        torch.testing.assert_close(averaged.judged_logits(crops)["crowd"], both, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("engine", ["onnx", "onnx-float32", "torch"])
+def test_every_engine_averages_both_images(exported: Path, engine) -> None:
+    classifier = EmotionClassifier(exported, engine=engine)
+    crops = toy_crops(5)
+    mirrored = np.ascontiguousarray(crops[..., ::-1])
+    here, there = classifier.probabilities(crops), classifier.probabilities(mirrored)
+    np.testing.assert_allclose(here, there, atol=1e-4)
+
+
+def test_integers_ship_with_their_figures_where_they_cost_nothing(exported: Path, sample: Path) -> None:
+    figures = json.loads((exported / "run" / "report.json").read_text())["int8"]
+    assert figures["shipped"] == (INT8_FILE in load_card(exported).files) == (exported / INT8_FILE).is_file()
+    assert figures["float32_accuracy"] == accuracies(exported, sample, "onnx-float32")
+    crops = toy_crops(8)
+    single = EmotionClassifier(exported, engine="onnx-float32").probabilities(crops)
+    integers = EmotionClassifier(exported).probabilities(crops)
+    np.testing.assert_allclose(integers, single, atol=0.1)  # an untrained network, eight bits
+
+
+def test_integers_that_cost_accuracy_stay_behind(tmp_path: Path, sample: Path, monkeypatch) -> None:
+    monkeypatch.setattr(export, "LARGEST_LOSS", -1.0)
+    card = make_card(mirror=False)
+    export.write_weights(tmp_path / card.name, make_network(mirror=False), export.Export(card, sample=sample))
+    assert not (tmp_path / card.name / INT8_FILE).exists()
+    assert INT8_FILE not in load_card(tmp_path / card.name).files
+    export.check_golden(tmp_path / card.name)
+
+
+def test_golden_check_looks_at_the_integers(exported: Path) -> None:
+    card = load_card(exported)
+    if INT8_FILE not in card.files:
+        pytest.skip("the toy network lost accuracy to integers here")
+    other = make_network(mirror=True)
+    with torch.no_grad():
+        other.heads["crowd"].bias += torch.tensor([5.0, 0, 0, 0, 0, 0, 0])
+    crop = torch.from_numpy(export.golden_crop(card.preprocessing))
+    with torch.inference_mode():
+        golden = {"crop": crop, "probabilities.crowd": other.probabilities(crop)["crowd"]}
+    save_file(golden, exported / "golden.safetensors")
+    replace(card, files={k: v for k, v in card.files.items() if "golden" not in k}).save(exported)
+    with pytest.raises(ValueError, match="differs from the trained network"):
+        export.check_golden(exported)
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [
+        pytest.param([], 1.0, id="no faces: never"),
+        pytest.param([0.0] * 999 + [0.9], 0.5, id="one in a thousand may go"),
+        pytest.param([0.0] * 90 + [0.8] * 10, 0.8, id="a tenth may not"),
+    ],
+)
+def test_the_limit_of_other_keeps_nearly_all_faces(shares: list[float], expected: float) -> None:
+    assert other_limit(np.array(shares)) == pytest.approx(expected)

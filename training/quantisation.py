@@ -1,0 +1,113 @@
+"""An exported network in eight-bit integers, kept where it costs next to no accuracy."""
+
+import contextlib
+import io
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer.classification import EmotionClassifier, Engine
+from fer.emotions import SIX_EMOTIONS, Emotion
+from training.metrics import restrict
+
+SAMPLE_FILE: Final = "sample.npz"
+"""In a run directory: crops to measure value ranges on, crops to compare accuracies on."""
+
+LARGEST_LOSS: Final = 0.003
+"""Accuracy that integers may cost before single precision is kept."""
+
+_RANGE_COUNT: Final = 512
+_BATCH_SIZE: Final = 32
+_INPUT: Final = "crops"
+
+
+def save_sample(
+    path: Path,
+    train_crops: NDArray[np.uint8],
+    val_crops: NDArray[np.uint8],
+    truth: Mapping[str, Sequence[Emotion | None]],
+) -> None:
+    """Write what an export needs to quantise a network.
+
+    Args:
+        path: The archive to write.
+        train_crops: Shape (N, C, S, S); some of them are kept for the ranges.
+        val_crops: Shape (M, C, S, S); all are kept.
+        truth: By head the true label of each of those, None where there is none.
+    """
+    rows = np.linspace(0, len(train_crops) - 1, min(_RANGE_COUNT, len(train_crops))).astype(int)
+    arrays: dict[str, Any] = {"ranges": train_crops[rows], "val": val_crops}
+    for head, labels in truth.items():
+        arrays[f"truth.{head}"] = np.array([str(label or "") for label in labels])
+    temporary = path.with_name(f".{path.name}")
+    np.savez_compressed(temporary, **arrays)
+    temporary.replace(path)
+
+
+def quantise(source: Path, target: Path, crops: NDArray[np.uint8]) -> None:
+    """Turn an ONNX network into one that multiplies eight-bit integers.
+
+    One scale for every output channel; weights keep seven bits, because processors without VNNI add two
+    products of eight bits in sixteen.
+
+    Args:
+        source: The network in single precision.
+        target: The file to write.
+        crops: What it usually sees, shape (N, C, S, S); the range of every layer is measured on them.
+    """
+    from onnxruntime import quantization  # noqa: PLC0415 - only exports need it
+    from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._batches: Iterator[Any] = (
+                {_INPUT: crops[start : start + _BATCH_SIZE]} for start in range(0, len(crops), _BATCH_SIZE)
+            )
+
+        def get_next(self) -> Any:
+            return next(self._batches, None)
+
+    silent = logging.getLogger()
+    level = silent.level
+    silent.setLevel(logging.ERROR)  # the library advises on the root logger and prints its progress
+    try:
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+            prepared = Path(folder) / "prepared.onnx"
+            quant_pre_process(source, prepared, skip_symbolic_shape=True)
+            quantization.quantize_static(
+                prepared,
+                target,
+                Reader(),
+                quant_format=quantization.QuantFormat.QDQ,
+                op_types_to_quantize=["Conv", "Add", "Relu"],
+                per_channel=True,
+                reduce_range=True,
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
+                calibrate_method=quantization.CalibrationMethod.Percentile,
+            )
+    finally:
+        silent.setLevel(level)
+
+
+def accuracies(folder: Path, sample: Path, engine: Engine) -> dict[str, float]:
+    """By head the share of a sample's validation crops that weights name right among six."""
+    found = {}
+    with np.load(sample) as data:
+        crops = data["val"]
+        for name in (key.removeprefix("truth.") for key in data.files if key.startswith("truth.")):
+            truth = data[f"truth.{name}"]
+            classifier = EmotionClassifier(folder, head=name, engine=engine)
+            labels = [label for label in SIX_EMOTIONS if label in classifier.head.labels]
+            shares = np.concatenate(
+                [classifier.probabilities(crops[i : i + 256]) for i in range(0, len(crops), 256)]
+            )
+            guesses = np.array(labels)[restrict(shares, classifier.head.labels, labels).argmax(axis=1)]
+            known = np.isin(truth, labels)
+            found[name] = float((guesses[known] == truth[known]).mean()) if known.any() else 0.0
+    return found
