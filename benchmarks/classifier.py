@@ -10,6 +10,7 @@ import tyro
 
 from fer.analysis import find_weights, list_weights
 from fer.classification import EmotionClassifier
+from fer.model_card import INT8_FILE, load_card
 
 
 @dataclass(frozen=True)
@@ -70,16 +71,18 @@ def main(options: Options) -> None:
     print("|---" * (3 + len(BATCHES)) + "|")
     for name in options.weights or list_weights():
         folder = find_weights(name)
-        for threads in (1, 2):
-            classifier = EmotionClassifier(folder, thread_count=threads)
-            wants = classifier.card.preprocessing
-            print(
-                row(
-                    classifier.card.name, "ONNX Runtime", threads, classifier.probabilities,
-                    wants.channel_count, wants.size, options.repeats,
-                ),
-                flush=True,
-            )  # fmt: skip
+        engines = {"onnx": "ONNX Runtime int8"} if INT8_FILE in load_card(folder).files else {}
+        for engine, title in (engines | {"onnx-float32": "ONNX Runtime float32"}).items():
+            for threads in (1, 2):
+                classifier = EmotionClassifier(folder, engine=engine, thread_count=threads)
+                wants = classifier.card.preprocessing
+                print(
+                    row(
+                        classifier.card.name, title, threads, classifier.probabilities,
+                        wants.channel_count, wants.size, options.repeats,
+                    ),
+                    flush=True,
+                )  # fmt: skip
         if options.torch:
             import torch  # noqa: PLC0415
 

@@ -33,8 +33,8 @@ def make_card(*, mirror: bool) -> ModelCard:
 
 @pytest.fixture
 def sample(tmp_path: Path) -> Path:
-    crops = toy_crops(24)
-    labels = [HEAD_LABELS["crowd"][i % 6] for i in range(24)]
+    crops = toy_crops(40)
+    labels = [HEAD_LABELS["crowd"][i % 6] for i in range(40)]
     save_sample(tmp_path / SAMPLE_FILE, crops, crops, {"crowd": labels})
     return tmp_path / SAMPLE_FILE
 

@@ -76,12 +76,18 @@ def resume(folder: Path) -> None:
     """Put a run that stands still into the queue again: from its last whole epoch, or from its start.
 
     Raises:
-        JobError: It is active, finished or unreadable.
+        JobError: It is active, finished, unreadable or no training of this program.
     """
     folder = folder.absolute()
     run = read_run(folder)
     if run.state not in (RunState.STOPPED, RunState.FAILED, RunState.INTERRUPTED):
         raise JobError(f"expected a stopped, failed or interrupted run, got {run.name}, which is {run.state}")
+    try:
+        TrainConfig.from_dict(run.config)
+    except (ValueError, TypeError, KeyError) as error:
+        raise JobError(
+            f"{run.name} cannot go on from here: its settings are of another kind ({error})"
+        ) from error
     (folder / STOP_FILE).unlink(missing_ok=True)
     _enqueue(folder, cuda_devices(folder), status=dict(run.status))
 

@@ -63,10 +63,13 @@ def quantise(source: Path, target: Path, crops: NDArray[np.uint8]) -> None:
     from onnxruntime import quantization  # noqa: PLC0415 - only exports need it
     from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415
 
+    whole = max(len(crops) // _BATCH_SIZE * _BATCH_SIZE, 1)  # the library wants batches of one size
+    size = min(_BATCH_SIZE, len(crops))
+
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
             self._batches: Iterator[Any] = (
-                {_INPUT: crops[start : start + _BATCH_SIZE]} for start in range(0, len(crops), _BATCH_SIZE)
+                {_INPUT: crops[start : start + size]} for start in range(0, whole, size)
             )
 
         def get_next(self) -> Any:

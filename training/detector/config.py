@@ -15,6 +15,7 @@ class DetectorConfig:
         teacher: YuNet's file, which labels those crops; empty for the fetched one.
         boxed_photos: Photos with boxes made by people, for choosing the epoch.
         web_photos: Web photos with labelled faces, for choosing the epoch.
+        initial_run: Run directory of an earlier training whose weights this one starts from; empty for none.
         epochs: Passes over the photos.
         batch_size: Views a step.
         view_size: Side of the square views in pixels.
@@ -35,6 +36,7 @@ class DetectorConfig:
     teacher: str = ""
     boxed_photos: Path
     web_photos: Path
+    initial_run: str = ""
     epochs: int = 80
     batch_size: int = 24
     view_size: int = 256

@@ -29,6 +29,7 @@ from fer.model_card import (
 )
 from training.detector.model_text import detector_card_text
 from training.detector.network import ExportedDetector, KvFaceNetwork
+from training.run_files import BEFORE_FOLDER
 from training.runs import (
     BEST_FILE,
     CONFIG_FILE,
@@ -111,6 +112,9 @@ def export_run(options: DetectorExport) -> Path:
             (draft / name).chmod(0o644)  # safetensors writes files for the owner alone
         check_golden(draft)
         _write_history(run, draft / "run")
+        if (options.run / BEFORE_FOLDER).is_dir():
+            (draft / "run" / BEFORE_FOLDER).mkdir()
+            _write_history(read_run(options.run / BEFORE_FOLDER), draft / "run" / BEFORE_FOLDER)
         text = detector_card_text(card, run.config, len(run.epochs))
         (draft / "README.md").write_text(text, encoding="utf-8")
         if folder.exists():

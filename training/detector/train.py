@@ -3,6 +3,7 @@
 import logging
 import math
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ from training.detector.loss import detector_loss
 from training.detector.network import ExportedDetector, KvFaceNetwork
 from training.detector.scenes import Scene, read_face_crops, read_photos
 from training.loop import learning_rate_factor
+from training.run_files import BEFORE_FOLDER, CONFIG_FILE, ENVIRONMENT_FILE, EPOCHS_FILE
 from training.runs import BEST_FILE, LAST_FILE, RunWriter, new_run_folder
 
 LEAST_SCORE: Final = 0.5
@@ -71,7 +73,11 @@ class _Training:
             "%d photos, %d held out, %d left out as copies, %d single faces",
             len(self.train_scenes), len(self.val_scenes), is_copy.sum(), len(self.faces),
         )  # fmt: skip
-        self.network = KvFaceNetwork().to(memory_format=torch.channels_last)
+        self.network = KvFaceNetwork()
+        if config.initial_run:
+            self.network.load_state_dict(load_file(Path(config.initial_run) / BEST_FILE))
+            _keep_history(Path(config.initial_run), folder / BEFORE_FOLDER)
+        self.network.to(memory_format=torch.channels_last)
         self.averaged = AveragedModel(
             self.network,
             multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay),  # type: ignore[no-untyped-call]
@@ -214,6 +220,13 @@ def _read_faces(config: DetectorConfig) -> list[Scene]:
     held_out = frozenset(str(image["path"]) for image in table["image"])
     teacher = YuNetDetector(Path(config.teacher) if config.teacher else None, longest_side=320)
     return list(read_face_crops(Path(config.faces), teacher, left_out=held_out))
+
+
+def _keep_history(run: Path, before: Path) -> None:
+    """Copy settings and history of the training that this one goes on from."""
+    before.mkdir(exist_ok=True)
+    for name in (CONFIG_FILE, ENVIRONMENT_FILE, EPOCHS_FILE):
+        shutil.copy(run / name, before / name)
 
 
 def _environment(config: DetectorConfig) -> dict[str, Any]:
