@@ -16,13 +16,13 @@ class AnalyzeOptions:
     """Find faces and name their expressions in pictures, folders of pictures, or one video.
 
     One readable line a face, unless --json asks for one object a picture. Two more commands:
-    'python -m fer fetch yunet' downloads a better face detector,
+    'python -m fer fetch yunet' downloads another face detector,
     'python -m fer watch SOURCE' watches a camera or a network stream.
 
     Attributes:
         paths: Pictures, folders, or one video.
         weights: Name of weights that come along, or path of a weights folder.
-        detector: Name of a face detector: auto, haar, yunet.
+        detector: Name of a face detector: auto, kv_face, haar, yunet.
         json: Print one JSON object a picture, or a frame with a face.
         csv: Write a table of the faces as CSV; for a video one row for each face in each frame.
         parquet: Write it as Parquet; pictures that are in it are not read again.

@@ -36,8 +36,9 @@ a face is, not whose. **Not for** identifying people, counting them for surveill
 
 Boxes and landmarks were written by a teacher, YuNet (OpenCV Zoo, MIT licence), at two sizes; faces that it scored
 under 0.7 were left aside. Views were turned by up to 110°, mirrored, scaled, darkened, blurred, compressed and joined;
-single faces were pasted into photos. Photos that stand among those for choosing, and frames of the same clips, were
-left out. {epoch_count} epochs, seed {config.get("seed", "?")}, settings in `run/config.json`, history in `run/epochs.jsonl`.
+single faces, and as many parts without a face, were pasted into photos. Photos that stand among those for choosing, and frames of the same clips, were
+left out. {epoch_count} epochs, seed {config.get("seed", "?")}, settings in `run/config.json`, history in `run/epochs.jsonl`;
+where the training went on from an earlier one, that one's lie in `run/before/`.
 
 ## Figures
 
