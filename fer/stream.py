@@ -18,6 +18,7 @@ class StreamSettings:
 
     Attributes:
         budget_s: Where searching one frame takes longer, searches are skipped and faces glide on.
+        quick_s: Detectors that are good for any size of face and take less search every frame as a whole.
         scan_every_s: While people are followed, the whole frame is searched this often for newcomers.
         rescan_after_s: The same after somebody was lost.
         lost_after_s: People unseen for longer are looked for in whole frames only.
@@ -25,6 +26,7 @@ class StreamSettings:
     """
 
     budget_s: float = 0.025
+    quick_s: float = 0.008
     scan_every_s: float = 0.5
     rescan_after_s: float = 0.1
     lost_after_s: float = 0.4
@@ -147,6 +149,8 @@ class StreamAnalyzer:
         cost = self._scan_cost.value
         if self._scanned_s is None or cost is None:
             return True
+        if cost <= self.settings.quick_s and self._close_up is self.analyzer.detector:
+            return True  # parts would save little and miss newcomers
         elapsed_s = timestamp_s - self._scanned_s
         is_slow = cost > self.settings.budget_s
         if expected_count == 0:
@@ -167,13 +171,18 @@ class StreamAnalyzer:
 
 
 class _Mean:
-    """A running mean of what something costs, None before the first time."""
+    """A running mean of what something costs, None before the first time, which may be warming up."""
 
     def __init__(self) -> None:
         self.value: float | None = None
+        self._count = 0
 
     def add(self, seconds: float) -> None:
-        self.value = seconds if self.value is None else self.value + 0.2 * (seconds - self.value)
+        self._count += 1
+        if self.value is None or (self._count == 2 and seconds < self.value):
+            self.value = seconds
+        else:
+            self.value += 0.2 * (seconds - self.value)
 
 
 def _is_among(expected: Detection, detections: Sequence[Detection]) -> bool:

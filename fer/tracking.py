@@ -125,6 +125,7 @@ class _Track:
         self._velocity = np.zeros(2)
         self._measured = face.detection
         self._point = SteadyPoint()
+        self._turn = SteadyPoint(1.0, 3.0)  # calmer: landmarks jitter by degrees, heads turn by ten a second
         self._take(face, 0.0)
 
     def see(self, face: Face, timestamp_s: float) -> None:
@@ -156,7 +157,10 @@ class _Track:
         steadied = Box(
             centre_x - width / 2, centre_y - height / 2, centre_x + width / 2, centre_y + height / 2
         )
-        self._shown = replace(face.detection, box=steadied)
+        angle = np.radians(face.detection.roll)
+        cos, sin = self._turn.update(np.array([np.cos(angle), np.sin(angle)]), elapsed_s)
+        roll = float(np.degrees(np.arctan2(sin, cos)))
+        self._shown = replace(face.detection, box=steadied, roll=roll)
 
 
 def _glide(detection: Detection, velocity: NDArray[np.float64], elapsed_s: float) -> Detection:

@@ -6,6 +6,7 @@ import pytest
 
 from fer.analysis import FaceAnalyzer
 from fer.cropping import Framing
+from fer.detection import load_detector
 from fer.emotions import SIX_EMOTIONS
 from fer.faces import Box, Detection, Landmarks, Prediction
 from fer.local_search import drop_doubles, search_around
@@ -107,6 +108,50 @@ def test_slow_machine_skips_frames_and_lets_faces_glide():
         shown += bool(stream.read(frame_with((100 + 2 * frame, 240)), frame / 30))
     assert detector.part_count + detector.whole_count < 40  # of 90 frames
     assert shown > 75
+
+
+def test_quick_detector_looks_at_whole_frames_only():
+    detector = BlobDetector(clock=Clock(), cost_s=0.004)
+    stream = reader(detector)
+    for frame in range(30):
+        centres = [(100 + 4 * frame, 240)] + ([(450, 200)] if frame >= 15 else [])
+        people = stream.read(frame_with(*centres), frame / 30)
+        if frame == 16:
+            assert len(people) == 2  # the newcomer waited for nothing but its confirmation
+    assert (detector.whole_count, detector.part_count) == (30, 0)
+
+
+def test_warming_up_does_not_make_a_quick_detector_a_slow_one():
+    detector = BlobDetector(clock=Clock(), cost_s=0.1)
+    stream = reader(detector)
+    for frame in range(60):
+        stream.read(frame_with((100, 240)), frame / 30)
+        detector.cost_s = 0.004
+    assert detector.whole_count >= 25  # from the second search on, a second after the first at the latest
+
+
+def tilted(astronaut, roll):
+    """The photograph in a camera's frame, its head tilted by ``roll`` degrees clockwise."""
+    turn = cv2.getRotationMatrix2D((225.0, 115.0), -roll, 0.9)
+    turn[:, 2] += (320 - 225, 240 - 115)
+    return cv2.warpAffine(astronaut, turn, (640, 480), borderMode=cv2.BORDER_REPLICATE)
+
+
+def test_tilting_head_keeps_its_box_with_haar(astronaut):
+    stream = StreamAnalyzer(FaceAnalyzer(load_detector("haar", live=True), FixedClassifier()))
+    missed = []
+    for frame in range(90):
+        roll = 40 * np.sin(2 * np.pi * frame / 90)  # to one side and to the other in six seconds
+        people = stream.read(tilted(astronaut, roll), frame / 15)
+        if frame < 2:
+            continue
+        if [person.track_id for person in people] != [1]:
+            missed.append((frame, [person.track_id for person in people]))
+            continue
+        (person,) = people
+        assert person.detection.box.centre == pytest.approx((320, 240), abs=25)  # a quarter of the side
+        assert person.detection.roll == pytest.approx(roll, abs=26)  # the cascade's own steps are 25 degrees
+    assert missed == []
 
 
 def test_seldom_frames_of_a_slow_machine_are_all_searched():

@@ -83,6 +83,29 @@ def test_held_face_moves_on_without_landmarks():
     assert held.detection.box.centre[0] == pytest.approx(190 + 30, abs=8)  # 300 px a second for 0.1 s
 
 
+@pytest.mark.parametrize("roll", [0.0, 20.0, 178.0], ids=["upright", "tilted", "upside down"])
+def test_turn_of_a_box_holds_still_on_a_still_head(roll):
+    tracker, noise = FaceTracker(), np.random.default_rng(7).normal(0, 2, 60)
+    shown = []
+    for frame, error in enumerate(noise):
+        seen = face(100, 100)
+        turned = Detection(seen.detection.box, 0.9, roll=(roll + error + 180) % 360 - 180)
+        (found,) = tracker.update([Face(turned, seen.prediction)], frame / 30)
+        shown.append((found.detection.roll - roll + 180) % 360 - 180)
+    settled = np.array(shown[15:])
+    assert np.abs(np.diff(settled)).mean() < 0.4 * np.abs(np.diff(noise[15:])).mean()
+    assert abs(settled.mean()) < 1  # two degrees of noise, a third of it left
+
+
+def test_turn_of_a_box_follows_a_head_that_tilts():
+    tracker = FaceTracker()
+    for frame in range(30):
+        seen = face(100, 100)
+        turned = Detection(seen.detection.box, 0.9, roll=float(frame))
+        (found,) = tracker.update([Face(turned, seen.prediction)], frame / 30)
+    assert found.detection.roll == pytest.approx(29, abs=4)  # 30 degrees a second, a tenth of one behind
+
+
 def test_flash_is_not_reported_before_it_is_confirmed():
     tracker = FaceTracker(TrackingSettings(confirm_count=2))
     assert tracker.update([face(100, 100)], 0.0) == []
