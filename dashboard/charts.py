@@ -63,7 +63,7 @@ def _plan(
         "value:Q",
         title=None,
         scale=alt.Scale(type="log" if is_log else "linear", zero=curve.from_zero and not is_log, nice=True),
-        axis=alt.Axis(format="%" if curve.is_share else "~g", tickCount=5),
+        axis=alt.Axis(format="%" if curve.is_share else ".3~g", tickCount=5),  # without .3, 80 is 8e+1
     )
     epoch = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d"))
     drawn = alt.Chart(alt.NamedData("lines"))

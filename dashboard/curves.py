@@ -32,6 +32,9 @@ CURVES: Final = (
     Curve("Accuracy", (("val", "val_accuracy"), ("train", "train_accuracy")), is_share=True),
     Curve("Loss", (("val", "val_loss"), ("train", "train_loss"))),
     Curve("Macro F1", (("val", "val_macro_f1"),), is_share=True),
+    Curve("Faces found, photos with boxes", (("val", "val_boxed_recall"),), is_share=True),
+    Curve("Faces found, web photos", (("val", "val_web_recall"),), is_share=True),
+    Curve("False boxes a photo", (("val", "val_false_boxes"),), from_zero=True),
     Curve("Learning rate", (("rate", "learning_rate"),)),
     Curve("Time an epoch", (("time", "seconds"),), unit="s", from_zero=True),
 )

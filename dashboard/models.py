@@ -6,11 +6,13 @@ from typing import Any, Final
 import pandas as pd
 import streamlit as st
 
+from dashboard.detector_cards import show_detector_cards
 from dashboard.model_trial import show_photo_trial
 from dashboard.picture_sets import list_sets
 from dashboard.places import Places
 from dashboard.programs import ProgramError, evaluate
 from dashboard.report_charts import confusion_chart
+from dashboard.share_table import show_table
 from dashboard.stores import read_data
 from dashboard.wording import percent_text
 from fer.model_card import CARD_FILE, ModelCard, UnknownModelError, load_card
@@ -39,6 +41,7 @@ def show(places: Places) -> None:
             "the downloads of its run."
         )
         st.caption("From the shell: `python -m training.export --run RUN_FOLDER --tag mine`")
+        show_detector_cards()
         return
     used = selected_weights() or DEFAULT_WEIGHTS
     st.write(
@@ -54,6 +57,7 @@ def show(places: Places) -> None:
     with cards:
         for name in names:
             _show_model(name, used)
+        show_detector_cards()
     with side_by_side:
         _show_side_by_side(places, names)
     with photo:
@@ -105,12 +109,7 @@ def _show_card(card: ModelCard) -> None:
         for name, figures in card.metrics.items() if isinstance(figures, dict)
     ]  # fmt: skip
     if rows:
-        share = st.column_config.NumberColumn(format="percent")
-        st.dataframe(
-            pd.DataFrame(rows),
-            hide_index=True,
-            column_config={"accuracy": share, "macro F1": share, "calibration error": share},
-        )
+        show_table(pd.DataFrame(rows), ("accuracy", "macro F1", "calibration error"))
 
 
 def _choose(name: str) -> None:
@@ -210,8 +209,7 @@ def _show_reports(reports: dict[str, dict[str, Any]]) -> None:
         name: {label: row["recall"] for label, row in r["per_class"].items()} for name, r in reports.items()
     }
     st.subheader("Found of each expression")
-    share = st.column_config.NumberColumn(format="percent")
-    st.dataframe(pd.DataFrame(recall), column_config=dict.fromkeys(recall, share))
+    show_table(pd.DataFrame(recall), list(recall), hide_index=False)
     for start in range(0, len(reports), 2):
         for column, name in zip(st.columns(2), list(reports)[start : start + 2], strict=False):
             column.caption(name)

@@ -21,10 +21,10 @@ class ArchitectureNote:
 
 ARCHITECTURE_NOTES: Final[Mapping[str, ArchitectureNote]] = MappingProxyType(
     {
-        "kv_fast": ArchitectureNote("kv_fast · small, for live video on any computer", 931_344),
-        "kv_accurate": ArchitectureNote("kv_accurate · five times as large, names faces better", 4_691_760),
-        "kv_teacher": ArchitectureNote("kv_teacher · large, to teach the others; wants a card", 11_174_864),
-        "kv_cnn": ArchitectureNote("kv_cnn · the network of the student project", 12_236_496),
+        "kv_fast": ArchitectureNote("kv_fast · small, for live video", 931_344),
+        "kv_accurate": ArchitectureNote("kv_accurate · larger, better", 4_691_760),
+        "kv_teacher": ArchitectureNote("kv_teacher · to teach the others", 11_174_864),
+        "kv_cnn": ArchitectureNote("kv_cnn · the student project", 12_236_496),
     }
 )
 """The networks that can be trained; a test compares them with ``fer.networks``."""

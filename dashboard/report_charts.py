@@ -34,8 +34,9 @@ def confusion_chart(report: Mapping[str, Any], *, is_share: bool = True) -> alt.
         else table["count"].astype(str)
     )
     labels = list(report["labels"])
+    across = alt.Axis(orient="top", labelAngle=-45, labelOverlap=False)  # all of them on narrow windows, too
     drawn = alt.Chart(table).encode(
-        alt.X("predicted:N", sort=labels, title="predicted", axis=alt.Axis(orient="top", labelAngle=-35)),
+        alt.X("predicted:N", sort=labels, title="predicted", axis=across),
         alt.Y("true:N", sort=labels, title="true"),
         tooltip=["true", "predicted", "count", alt.Tooltip("share", format=".1%")],
     )

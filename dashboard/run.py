@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 import streamlit as st
 
+from dashboard.detector_report import detector_figures, show_detector_report
 from dashboard.figure_row import show_figures
 from dashboard.places import Places
 from dashboard.run_files import show_downloads, show_environment, show_log, show_settings
@@ -77,15 +78,19 @@ def _show_run(places: Places, shown: ShownRun, open_models: Callable[[], None]) 
     head()
     with st.container():  # there in every state, so that the tabs below never move to another place
         show_controls(shown)
-    curves, errors, mistakes, settings, log, downloads = st.tabs(
-        ["Curves", "Errors", "Worst mistakes", "Settings", "Log", "Downloads"]
+    judged = ["Report"] if shown.is_detector else ["Errors", "Worst mistakes"]
+    curves, *reports, settings, log, downloads = st.tabs(
+        ["Curves", *judged, "Settings", "Log", "Downloads"], key=f"run_tabs {'-'.join(judged)}"
     )
     with curves:
         _show_curves(places, shown, is_live=is_live)
-    with errors:
-        show_errors(shown)
-    with mistakes:
-        show_mistakes(shown)
+    for place, show_report in zip(
+        reports,
+        (show_detector_report,) if shown.is_detector else (show_errors, show_mistakes),
+        strict=True,
+    ):
+        with place:
+            show_report(shown)
     with settings:
         show_settings(shown)
         show_environment(shown)
@@ -107,15 +112,22 @@ def _show_head(shown: ShownRun) -> None:
     told = figures(shown.run)
     row = best_row(shown.run) or {}
     loss = row.get("val_loss")
-    show_figures(
-        (
-            ("Best epoch", "–" if told.best_epoch is None else str(told.best_epoch), None),
+    judged = (
+        detector_figures(row)
+        if shown.is_detector
+        else (
             ("Validation accuracy", percent_text(told.val_accuracy), None),
             (
                 "Macro F1",
                 percent_text(told.val_macro_f1),
                 "The mean over the expressions; rare ones count as much.",
             ),
+        )
+    )
+    show_figures(
+        (
+            ("Best epoch", "–" if told.best_epoch is None else str(told.best_epoch), None),
+            *judged,
             ("Validation loss", f"{loss:.3f}" if isinstance(loss, int | float) else "–", None),
             ("Time", duration_text(told.seconds) if shown.run.epochs else "–", None),
         )

@@ -51,7 +51,9 @@ def _show_data(data: Mapping[str, Any]) -> None:
     unreadable = data.get("unreadable") or []
     if unreadable:
         st.caption(f"{len(unreadable)} pictures could not be read: {'; '.join(map(str, unreadable[:5]))}")
-    if isinstance(files := data.get("files"), Mapping):
+    # A detector's run names its files without splits around them.
+    plain = {name: digest for name, digest in data.items() if isinstance(digest, str)}
+    if isinstance(files := data.get("files") or plain, Mapping) and files:
         rows = [(str(path), str(digest)) for path, digest in files.items()]
         st.dataframe(pd.DataFrame(rows, columns=["data", "SHA-256"]), hide_index=True)
 
@@ -105,7 +107,13 @@ def show_downloads(shown: ShownRun, open_models: Callable[[], None]) -> None:
                 mime="application/octet-stream",
                 on_click="ignore",
             )
-    if not shown.is_shipped and run.report and path.is_file():
+    if shown.is_shipped or not run.report or not path.is_file():
+        return
+    if shown.is_detector:
+        st.caption(
+            f"A detector is exported from the shell: `python -m training.detector.export --run {run.folder}`."
+        )
+    else:
         _show_export(shown, open_models)
 
 

@@ -46,10 +46,15 @@ def show_controls(shown: ShownRun) -> None:
             help="For a training that does not answer; resume goes on from its last epoch.",
         ):
             _try(shown, "end")
-        if not run.is_active:
+        if not run.is_active and not shown.is_detector:
             from_start = "" if run.can_resume else " from the start"
             if st.button(f"Resume{from_start}", icon=":material/play_arrow:", type="primary"):
                 _try(shown, "resume")
+    if shown.is_detector and not run.is_active:
+        st.caption(
+            "A detector's training goes on from the shell: start `python -m training.detector.train` "
+            f"as before, with `--name {shown.name}`."
+        )
     if run.state is RunState.FAILED:
         st.error(f"This training failed: {run.status.get('message') or 'see its log'}")
 

@@ -15,10 +15,12 @@ from dashboard.report_charts import (
     coverage_chart,
     reliability_chart,
 )
+from dashboard.share_table import show_table
 from dashboard.shown_runs import ShownRun
 from dashboard.wording import percent_text
 from fer.model_card import CARD_FILE
 from fer.model_shelf import user_shelf
+from training.runs import MISTAKES_FILE
 
 SHOWN_COUNT: Final = 24
 ANY: Final = "any"
@@ -41,6 +43,12 @@ def show_errors(shown: ShownRun) -> None:
             format_func=lambda name: _HEAD_NAMES.get(name, name),
             horizontal=True,
             key="run_head",
+        )
+    shift = shown.run.config.get("prior_shift")
+    if isinstance(shift, int | float) and shift and head == names[0]:
+        st.caption(
+            "The curves show the network as it was trained; this report takes back "
+            f"{shift:.0%} of its lead of frequent expressions, so its figures differ a little."
         )
     draw_report(heads[head], key=f"{shown.name}/{head}")
 
@@ -79,12 +87,7 @@ def draw_report(report: Mapping[str, Any], key: str) -> None:
     with right:
         st.subheader("Expression by expression")
         st.altair_chart(class_chart(report))
-        share = st.column_config.NumberColumn(format="percent")
-        st.dataframe(
-            class_table(report),
-            hide_index=True,
-            column_config={"precision": share, "recall": share, "F1": share},
-        )
+        show_table(class_table(report), ("precision", "recall", "F1"))
     left, right = st.columns(2)
     if report.get("reliability"):
         with left:
@@ -109,12 +112,7 @@ def show_mistakes(shown: ShownRun) -> None:
         st.error(str(error))
         return
     if not mistakes:
-        st.info(
-            "The pictures behind the figures stay on the machine that trained them; "
-            "models that came along bring none."
-            if shown.is_shipped
-            else "The worst mistakes are collected when the training is finished."
-        )
+        st.info(_why_none(shown))
         return
     first, second, third = st.columns([2, 2, 2], vertical_alignment="bottom")
     targets = [ANY, *sorted({mistake.target for mistake in mistakes})]
@@ -130,12 +128,27 @@ def show_mistakes(shown: ShownRun) -> None:
     if not chosen:
         st.info("No such mistake among the worst ones.")
         return
-    st.caption(f"{len(chosen)} of the {len(mistakes)} most confident mistakes on the validation pictures")
+    first_ones = f"; the first {SHOWN_COUNT} are shown" if len(chosen) > SHOWN_COUNT else ""
+    st.caption(
+        f"{len(chosen)} of the {len(mistakes)} most confident mistakes on the validation pictures{first_ones}"
+    )
     chosen = chosen[:SHOWN_COUNT]
     images = [mistake.image() for mistake in chosen]
     if with_heat and weights is not None:
         images = heat_map_images(weights, chosen)
     _show_gallery(chosen, images)
+
+
+def _why_none(shown: ShownRun) -> str:
+    """Why there is no mistake to show."""
+    if shown.is_shipped:
+        return (
+            "The pictures behind the figures stay on the machine that trained them; "
+            "models that came along bring none."
+        )
+    if (shown.run.folder / MISTAKES_FILE).is_file():
+        return "Every validation picture was named rightly."
+    return "The worst mistakes are collected when the training is finished."
 
 
 def _show_gallery(mistakes: list[Mistake], images: list[Any]) -> None:

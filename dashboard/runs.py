@@ -10,6 +10,7 @@ from dashboard.charts import curve_chart, legend_html
 from dashboard.curves import CURVES
 from dashboard.places import Places
 from dashboard.run_table import filter_runs, run_table
+from dashboard.share_table import in_percent, percent_columns
 from dashboard.shown_runs import ShownRun, all_runs, setting_differences
 from dashboard.stores import run_store
 
@@ -58,18 +59,18 @@ def _show_table(runs: Sequence[ShownRun], open_run: Callable[[str], None]) -> No
     if not runs:
         st.info("No run contains all of these words.")
         return
-    share = st.column_config.NumberColumn(format="percent")
+    shares = ("val accuracy", "macro F1")
     chosen = st.dataframe(
-        run_table(runs),
+        in_percent(run_table(runs), shares),
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
         key="runs_table",
         height=min(38 + 35 * len(runs), 388),
+        placeholder="–",
         column_config={
             "name": st.column_config.TextColumn("name", pinned=True),
-            "val accuracy": share,
-            "macro F1": share,
+            **percent_columns(shares),
             "best epoch": st.column_config.NumberColumn(format="%d"),
         },
     )

@@ -16,6 +16,13 @@ MAIN_SETTINGS: Final = ("architecture", "initial_weights", "epochs", "batch_size
 ELSEWHERE: Final = frozenset({"data", "runs", "name"})
 """Settings that the page asks for in places of their own."""
 
+_LABELS: Final = {
+    "initial_weights": "Starts from",
+    "ema_decay": "EMA decay",
+    "val_share": "Validation share",
+}
+"""Settings whose names alone do not say enough."""
+
 HEADS: Final = ("crowd", "fer2013")
 ANEW: Final = "nothing, begin anew"
 
@@ -31,7 +38,9 @@ def setting_controls(preset_name: str, preset: Preset) -> tuple[dict[str, Any], 
     rest = [field.name for field in fields(TrainConfig) if field.name not in (*MAIN_SETTINGS, *ELSEWHERE)]
     for names, place in ((MAIN_SETTINGS, st.container()), (rest, st.expander("Advanced settings"))):
         for start in range(0, len(names), 3):  # row by row, so that narrow windows keep the order
-            for name, column in zip(names[start : start + 3], place.columns(3), strict=False):
+            for name, column in zip(
+                names[start : start + 3], place.columns(3, vertical_alignment="bottom"), strict=False
+            ):
                 with column:
                     values[name] = _control(preset_name, preset, name)
                     slots[name] = st.empty()
@@ -59,7 +68,7 @@ def preset_value(preset: Preset, name: str) -> Any:
 
 def _control(preset_name: str, preset: Preset, name: str) -> Any:  # noqa: PLR0911 - a return a kind
     value, key = preset_value(preset, name), f"set {preset_name} {name}"
-    label, help_text = name.replace("_", " ").capitalize(), setting_help().get(name)
+    label, help_text = _LABELS.get(name, name.replace("_", " ").capitalize()), setting_help().get(name)
     kind = get_type_hints(TrainConfig)[name]
     if name == "architecture":
         names = list(ARCHITECTURE_NOTES)
@@ -69,7 +78,7 @@ def _control(preset_name: str, preset: Preset, name: str) -> Any:  # noqa: PLR09
     if name == "initial_weights":
         names = ["", *list_weights()]
         return st.selectbox(
-            "Starts from",
+            label,
             names,
             index=names.index(value),
             format_func=lambda choice: choice or ANEW,

@@ -4,10 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from fer.detection.card import DETECTOR_CARD_FILE
 from fer.model_shelf import list_shipped_weights, weights_shelf
 from training.runs import Run, RunState, RunStore, read_run
+
+DETECTOR: Final = "kv_face"
+"""The architecture of the project's own face detector; all others name expressions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,11 @@ class ShownRun:
     def is_shipped(self) -> bool:
         """Whether it came along with the software; nothing can be done to it but look."""
         return self.weights is not None
+
+    @property
+    def is_detector(self) -> bool:
+        """Whether it learned to find faces instead of naming their expressions."""
+        return is_detector(self.run)
 
     @property
     def state_text(self) -> str:
@@ -53,14 +62,25 @@ class Figures:
 
 
 def shipped_runs() -> list[ShownRun]:
-    """The histories of the models that come along."""
+    """The histories of the models that come along, those of face detectors last."""
     shelf = weights_shelf()
     folders = [shelf / name for name in list_shipped_weights()]
+    folders += shipped_detectors()
     return [
         ShownRun(folder.name, read_run(folder / "run"), folder)
         for folder in folders
         if (folder / "run").is_dir()
     ]
+
+
+def shipped_detectors() -> list[Path]:
+    """The weights folders of the face detectors that come along, sorted."""
+    return sorted(path.parent for path in weights_shelf().glob(f"*/{DETECTOR_CARD_FILE}"))
+
+
+def is_detector(run: Run) -> bool:
+    """Whether a run trains a face detector: other figures, nothing to name, nothing to resume from here."""
+    return run.config.get("architecture") == DETECTOR
 
 
 def all_runs(store: RunStore) -> list[ShownRun]:
@@ -83,12 +103,25 @@ def best_row(run: Run) -> Mapping[str, Any] | None:
     for row in run.epochs:
         if told and row.get("epoch") == told:
             return row
+    if is_detector(run):
+        return _best_detector_row(run)
     by = str(run.config.get("select_by", "accuracy"))
     rows = [row for row in run.epochs if isinstance(row.get(f"val_{by}"), int | float)]
     if not rows:
         return None
     sign = -1 if by == "loss" else 1
     return max(rows, key=lambda row: sign * row[f"val_{by}"])
+
+
+def _best_detector_row(run: Run) -> Mapping[str, Any] | None:
+    """As ``training.detector.train`` chooses, among the epochs that were judged on photos."""
+    names = ("val_boxed_recall", "val_web_recall", "val_loss")
+    rows = [row for row in run.epochs if all(isinstance(row.get(name), int | float) for name in names)]
+    return max(
+        rows,
+        key=lambda row: row["val_boxed_recall"] + row["val_web_recall"] - 0.01 * row["val_loss"],
+        default=None,
+    )
 
 
 def figures(run: Run) -> Figures:
@@ -145,7 +178,7 @@ def setting_differences(runs: Sequence[ShownRun], *, everything: bool = False) -
 
 def data_text(run: Run) -> str:
     """The names of the data sets, without their folders."""
-    paths = run.config.get("data", ())
+    paths = run.config.get("data") or run.config.get("photos") or ()
     paths = [paths] if isinstance(paths, str) else paths
     return ", ".join(Path(str(path)).name for path in paths) if isinstance(paths, Sequence) else ""
 

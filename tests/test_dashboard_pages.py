@@ -9,11 +9,13 @@ from dashboard_pages import button, open_page, texts, went
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 from toy_faces import write_folder
-from toy_runs import write_toy_run
+from toy_runs import write_toy_detector, write_toy_detector_run, write_toy_run
 
+from dashboard.setting_form import ELSEWHERE, MAIN_SETTINGS
 from fer import model_shelf
 from fer.emotions import Emotion
 from training import jobs
+from training.config import TrainConfig
 from training.runs import RunState, RunWriter, read_run, write_json
 
 PAGES = ("runs", "run", "data", "train", "models")
@@ -83,7 +85,7 @@ def test_runs_are_listed_with_their_figures(many):
     page = open_page("runs", many)
     table = page.dataframe[0].value
     assert list(table["state"]) == ["finished", "failed", "stopped", "finished"]
-    assert table["val accuracy"].between(0.3, 0.9).all()
+    assert table["val accuracy"].between(30, 90).all()  # percent
     assert list(table["epochs"]) == ["6 / 9", "3 / 9", "5 / 9", "8 / 8"]
     assert "1 run folder cannot be read" in texts(page)
     assert "config.json is no JSON" in texts(page)
@@ -388,3 +390,91 @@ def test_a_queued_training_can_be_stopped_from_the_form(tmp_path):
     page.button(key="stop a").click().run()
     assert (folder / "stop").exists()
     assert read_run(folder).state is RunState.QUEUED
+
+
+@pytest.fixture
+def detectors(one):
+    """Beside a training of expressions: one of the detector, one that failed, one that came along."""
+    write_toy_detector_run(one / "runs" / "20260102-000000_kv_face")
+    write_toy_detector_run(one / "runs" / "20260103-000000_kv_face", 8, state="failed")
+    write_toy_detector(one / "shipped" / "kv_face.web")
+    return one
+
+
+def test_detectors_stand_among_the_runs(detectors):
+    page = open_page("runs", detectors)
+    fine(page)
+    table = page.dataframe[0].value.set_index("name")
+    assert table.loc["kv_face.web", "state"] == "shipped"
+    found = table.loc["20260102-000000_kv_face"]
+    assert (found["best epoch"], found["data"], found["epochs"]) == (8, "all.parquet", "12 / 12")
+    assert found[["val accuracy", "macro F1"]].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "missing"),
+    [
+        pytest.param(
+            "20260102-000000_kv_face",
+            ["finished", "Faces found", "90.0 %", "85.0 %", "0.25", "training.detector.export"],
+            ["Export", "Resume", "Validation accuracy", "What is taken for what"],
+            id="finished",
+        ),
+        pytest.param(
+            "20260103-000000_kv_face",
+            ["no photos any more", "training.detector.train", "report is written when"],
+            ["Export", "Resume"],
+            id="failed",
+        ),
+        pytest.param(
+            "kv_face.web", ["came along", "90.0 %"], ["Export", "training.detector.export"], id="shipped"
+        ),
+    ],
+)
+def test_a_detectors_run_shows_what_it_measured_and_offers_nothing_more(detectors, name, words, missing):
+    page = open_page("run", detectors, run=name)
+    said = fine(page) + "\n".join(
+        [element.label for element in page.button] + [metric.label for metric in page.metric]
+    )
+    assert [word for word in words if word not in said] == []
+    assert [word for word in missing if word in said] == []
+    assert [tab.label for tab in page.tabs] == ["Curves", "Report", "Settings", "Log", "Downloads"]
+    titles = str([element.proto.spec for element in page.get("vega_lite_chart")])
+    for title in ("Loss", "Faces found, photos with boxes", "Faces found, web photos", "False boxes a photo"):
+        assert f'"{title}"' in titles
+    assert "Accuracy" not in titles
+
+
+def test_a_detector_is_no_model_of_expressions(detectors):
+    page = open_page("models", detectors)
+    said = fine(page)
+    assert "kv_face.web" in said
+    assert "Finds faces of any tilt." in said
+    assert page.dataframe[0].value.loc["recall"].tolist() == [0.91, 0.7]
+    assert not any("Use this model" in element.label for element in page.button)
+    form = open_page("train", detectors)
+    fine(form)
+    choices = [
+        choice
+        for kind in ("selectbox", "multiselect")
+        for box in getattr(form, kind)
+        for choice in box.options
+    ]
+    assert not [choice for choice in choices if "kv_face" in choice]
+
+
+def test_a_detectors_card_that_cannot_be_read_is_a_sentence(detectors):
+    (detectors / "shipped" / "kv_face.web" / "detector.json").write_text("{}")
+    assert "cannot be understood" in fine(open_page("models", detectors))
+
+
+def test_the_form_asks_for_every_setting(tmp_path):
+    page = open_page("train", tmp_path)
+    fine(page)
+    kinds = ("number_input", "selectbox", "multiselect", "checkbox")
+    (advanced,) = page.expander
+    folded = {element.key for kind in kinds for element in getattr(advanced, kind)}
+    shown = {element.key for kind in kinds for element in getattr(page, kind)} - folded
+    assert {f"set quick {name}" for name in MAIN_SETTINGS} <= shown
+    rest = {name for name in TrainConfig.__dataclass_fields__ if name not in (*MAIN_SETTINGS, *ELSEWHERE)}
+    assert folded == {f"set quick {name}" for name in rest}

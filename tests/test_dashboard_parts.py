@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from toy_faces import write_folder
@@ -20,7 +21,16 @@ from dashboard.places import parse_places
 from dashboard.presets import ARCHITECTURE_NOTES, PRESETS
 from dashboard.report_charts import class_table, confusion_table
 from dashboard.setting_form import ELSEWHERE, preset_value, setting_help
-from dashboard.shown_runs import ShownRun, best_row, epoch_count, figures, seconds_left, setting_differences
+from dashboard.share_table import in_percent
+from dashboard.shown_runs import (
+    DETECTOR,
+    ShownRun,
+    best_row,
+    epoch_count,
+    figures,
+    seconds_left,
+    setting_differences,
+)
 from dashboard.wording import duration_text, percent_text, size_text
 from fer.detection import load_detector
 from training.config import TrainConfig
@@ -42,6 +52,15 @@ def row(epoch, value, **more):
     return {"epoch": epoch, "val_accuracy": value, "val_loss": 1 - value, "seconds": 10.0} | more
 
 
+def detector(*recalls):
+    rows = [{"epoch": epoch, "val_loss": 1.0} for epoch, _ in recalls]
+    rows = [
+        row if recall is None else row | {"val_boxed_recall": recall, "val_web_recall": recall}
+        for row, (_, recall) in zip(rows, recalls, strict=True)
+    ]
+    return history(*rows, config={"architecture": "kv_face"})
+
+
 @pytest.mark.parametrize(
     ("run", "epoch"),
     [
@@ -52,6 +71,8 @@ def row(epoch, value, **more):
         pytest.param(history(row(1, 0.5), row(2, 0.7), status={"best_epoch": 1}), 1, id="as the status says"),
         pytest.param(history(row(1, 0.5), report={"best_epoch": 9}), 1, id="an epoch that is gone"),
         pytest.param(history({"epoch": 1, "val_accuracy": None}), None, id="not a number"),
+        pytest.param(detector((1, None), (2, 0.7), (3, 0.8), (4, 0.75)), 3, id="detector"),
+        pytest.param(detector((1, None)), None, id="detector, not judged yet"),
     ],
 )
 def test_best_epoch(run, epoch):
@@ -392,3 +413,25 @@ def test_the_toy_run_is_what_training_writes(tmp_path):
     for key in ("learning_rate", "train_loss", "train_accuracy", "seconds"):
         assert f'"{key}"' in source
         assert key in run.epochs[0]
+
+
+def test_a_detectors_epoch_is_chosen_as_its_training_chooses():
+    source = (Path(__file__).parent.parent / "training" / "detector" / "train.py").read_text()
+    assert 'row["val_boxed_recall"] + row["val_web_recall"] - row["val_loss"] * 0.01' in source
+    assert (
+        f'"architecture": "{DETECTOR}"'
+        in (Path(__file__).parent.parent / "training" / "detector" / "config.py").read_text()
+    )
+
+
+def test_shares_are_told_as_percent():
+    table = in_percent(pd.DataFrame({"name": ["a", "b"], "share": [0.858, None]}), ("share",))
+    assert table["share"].iloc[0] == pytest.approx(85.8)  # rounding
+    assert pd.isna(table["share"].iloc[1])
+
+
+@pytest.mark.parametrize("curve", CURVES, ids=lambda curve: curve.title)
+def test_axes_write_numbers_out(curve):
+    rows = [{"epoch": n} | {column: 20.0 * n for _, column in curve.columns} for n in (1, 2)]
+    chart = curve_chart([shown(*rows)], curve)
+    assert chart["layer"][0]["encoding"]["y"]["axis"]["format"] in ("%", ".3~g")  # "~g" writes 80 as 8e+1

@@ -59,6 +59,23 @@ def test_a_fresh_run_trains_and_one_with_a_checkpoint_goes_on(queued):
     assert jobs.training_command(queued)[3:] == ["training.train", "--resume", str(queued)]
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({"architecture": "kv_face", "photos": "a.parquet"}, id="the detector's training"),
+        pytest.param({"data": ["x"], "a_setting_of_tomorrow": 1}, id="another version"),
+        pytest.param({}, id="nothing"),
+    ],
+)
+def test_settings_of_another_kind_are_not_resumed(queued, settings):
+    write_json(queued / CONFIG_FILE, settings)
+    status = {"state": "stopped"}
+    write_json(queued / STATUS_FILE, status)
+    with pytest.raises(JobError, match="settings are of another kind"):
+        jobs.resume(queued)
+    assert read_run(queued).status == status, "nothing was lost"
+
+
 def test_several_cards_start_under_torchrun(queued):
     write_json(queued / jobs.JOB_FILE, {"cuda_devices": [0, 2]})
     command = jobs.training_command(queued)

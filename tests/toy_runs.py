@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from fer.cropping import Framing
+from fer.detection.card import DetectorCard
 from fer.emotions import FER2013_CODES, SIX_EMOTIONS
 from training.config import TrainConfig
-from training.runs import LAST_FILE, MISTAKES_FILE, RunWriter, StopRequestedError
+from training.runs import BEST_FILE, LAST_FILE, MISTAKES_FILE, RunWriter, StopRequestedError
 
 
 def toy_rows(count: int, best: float = 0.7, seed: int = 0) -> list[dict[str, Any]]:
@@ -154,4 +156,49 @@ def write_toy_run(
         best = max(rows, key=lambda row: row["val_accuracy"])["epoch"]
         writer.add_report(toy_report(best, stopped_early=epochs < planned))
         write_toy_mistakes(folder)
+    return folder
+
+
+def write_toy_detector_run(folder: Path, epochs: int = 12, *, state: str = "finished") -> Path:
+    """A run of the face detector, judged on photos at every fourth epoch; the best one is the last but one."""
+    config = {
+        "architecture": "kv_face",
+        "photos": "/photos/all.parquet",
+        "epochs": epochs,
+        "name": folder.name,
+    }
+    environment = {"device": "cpu", "data": {"all.parquet": "0" * 64}}
+    with suppress(RuntimeError), RunWriter(folder, config, environment, epochs) as writer:
+        for epoch in range(1, epochs + 1):
+            row = {"epoch": epoch, "learning_rate": 0.002 / epoch, "train_loss": 2 / epoch, "seconds": 21.0}
+            row |= {"val_loss": 3 / epoch}
+            if epoch % 4 == 0:
+                recall = 0.9 - 0.1 * abs(epoch - (epochs - 4)) / epochs
+                row |= {"val_boxed_recall": recall, "val_web_recall": recall - 0.05, "val_false_boxes": 0.25}
+            writer.add_epoch(row)
+        (folder / LAST_FILE).touch()
+        (folder / BEST_FILE).touch()
+        if state == "failed":
+            raise RuntimeError("no photos any more")
+        report = {"val_boxed_recall": 0.9, "val_web_recall": 0.85, "val_false_boxes": 0.25}
+        writer.add_report({"split": "choosing", "long_side": 320, **report})
+    return folder
+
+
+def write_toy_detector(folder: Path) -> Path:
+    """A detector's weights folder without a network, with the history of its training."""
+    write_toy_detector_run(folder / "run")
+    metrics = {"kv_face": {"recall": 0.91, "ms": 12.5}, "haar": {"recall": 0.7, "ms": None}}
+    card = DetectorCard(
+        name=folder.name,
+        architecture="kv_face",
+        least_score=0.5,
+        photo_side=480,
+        live_side=320,
+        framing=Framing(1.14, 0.0, 0.0),
+        description="Finds faces of any tilt.",
+        metrics=metrics,
+    )
+    card.save(folder)
+    (folder / "README.md").write_text("# All about it\n")
     return folder
