@@ -25,8 +25,32 @@ def client():
 def test_choices_for_the_scripts(client):
     choices = client.get("/kv/choices").json()
     assert [emotion["id"] for emotion in choices["emotions"]] == [emotion.value for emotion in SIX_EMOTIONS]
-    assert choices["detectors"][0] == "haar"
+    assert choices["detectors"][0] == {"id": "haar", "name": "Haar (frontal)", "is_ready": True}
+    assert choices["weights"] == [{"id": "kv_fake.test", "name": "kv_fake.test"}]
     assert all(emotion["colour"].startswith("#") for emotion in choices["emotions"])
+
+
+@pytest.mark.parametrize(
+    ("is_fetched", "expected"),
+    [
+        (False, {"id": "yunet", "name": "YuNet: first run “python -m fer fetch yunet”", "is_ready": False}),
+        (True, {"id": "yunet", "name": "YuNet (any tilt)", "is_ready": True}),
+    ],
+    ids=["not fetched", "fetched"],
+)
+def test_detector_that_is_not_here_cannot_be_chosen(client, tmp_path, monkeypatch, is_fetched, expected):
+    path = tmp_path / "yunet.onnx"
+    path.write_bytes(b"a network" if is_fetched else b"")
+    monkeypatch.setattr("webapp.page.yunet_path", lambda: path if is_fetched else tmp_path / "none")
+    assert client.get("/kv/choices").json()["detectors"][1] == expected
+
+
+def test_automatic_detector_says_which_one_it_is():
+    analyzers = FakeAnalyzers()
+    analyzers.detectors = ("auto",)
+    analyzers.get = lambda weights=None, detector=None: FakeAnalyzers().get()
+    (choice,) = TestClient(build_routes([], analyzers)).get("/kv/choices").json()["detectors"]
+    assert choice["name"] == "Automatic: Haar"
 
 
 @pytest.mark.parametrize("name", ["page.css", "photo.js", "live.js", "live_worker.js", "icon.svg"])

@@ -22,9 +22,15 @@ export function partsOf(root) {
   return parts;
 }
 
-/** Fills a select with names; the first one is the page's own. */
-export function fillChoices(select, names) {
-  select.replaceChildren(...names.map((name) => make("option", { value: name, textContent: name })));
+/**
+ * Fills a select; the first choice is the page's own.
+ * @param {HTMLSelectElement} select
+ * @param {{id: string, name: string, is_ready?: boolean}[]} choices
+ */
+export function fillChoices(select, choices) {
+  const options = choices.map(({ id, name, is_ready: isReady = true }) =>
+    make("option", { value: id, textContent: name, disabled: !isReady }));
+  select.replaceChildren(...options);
 }
 
 /** Hands the visitor a file that exists in the page's memory only. */
@@ -41,6 +47,12 @@ export function showNotice(notice, title, advice = []) {
   const text = make("div", {}, make("strong", { textContent: title }));
   if (advice.length) text.append(make("ul", {}, ...advice.map((line) => make("li", { textContent: line }))));
   notice.replaceChildren(text);
+}
+
+/** What a program says as people write it: a capital first, a full stop last. */
+export function sentence(text) {
+  const trimmed = text.trim();
+  return trimmed.charAt(0).toUpperCase() + trimmed.slice(1) + (/[.!?]$/.test(trimmed) ? "" : ".");
 }
 
 export const percent = (share) => `${Math.round(share * 100)} %`;

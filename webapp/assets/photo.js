@@ -152,11 +152,14 @@ class PhotoTab {
 
   async openShutter() {
     const { parts } = this;
+    parts.camera.disabled = parts.cameraAgain.disabled = true; // a second press would open a second camera
     try {
       this.stream = await openCamera();
     } catch (error) {
       if (!(error instanceof CameraError)) throw error;
       return showNotice(parts.notice, error.message, error.advice);
+    } finally {
+      parts.camera.disabled = parts.cameraAgain.disabled = false;
     }
     showNotice(parts.notice, "");
     parts.drop.hidden = parts.picture.hidden = true;

@@ -1,5 +1,7 @@
 /** Talks to the page's own server. */
 
+import { sentence } from "./elements.js";
+
 const address = (path) => new URL(`kv/${path}`, document.baseURI);
 
 /** What the visitor did or met, as a sentence that can be shown. */
@@ -44,9 +46,4 @@ async function ask(path, options = {}, body = undefined, settings = {}) {
     throw new ServiceError(sentence(reason ?? `The server could not do this (${response.status}).`));
   }
   return answer;
-}
-
-function sentence(text) {
-  const trimmed = text.trim();
-  return trimmed.charAt(0).toUpperCase() + trimmed.slice(1) + (/[.!?]$/.test(trimmed) ? "" : ".");
 }

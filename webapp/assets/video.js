@@ -1,6 +1,6 @@
 /** The tab that reads a recorded video. */
 
-import { fillChoices, make, partsOf, showNotice } from "./elements.js";
+import { fillChoices, make, partsOf, sentence, showNotice } from "./elements.js";
 import { FaceCard } from "./faces.js";
 import { ServiceError, dropVideo, loadChoices, loadVideoLimits, sendVideo, videoAddress, watchVideo } from "./service.js";
 
@@ -86,11 +86,13 @@ class VideoTab {
   async checkBeforehand(file) {
     const { bytes, length_s } = this.limits;
     if (file.size > bytes) {
-      throw new ServiceError(`This video has ${Math.ceil(file.size / 2 ** 20)} MB; at most ${bytes / 2 ** 20} MB are read here.`);
+      const megabytes = (count) => `${Math.ceil(count / 2 ** 20)} MB`;
+      throw new ServiceError(`This video has ${megabytes(file.size)}; at most ${megabytes(bytes)} are read here.`);
     }
     const length = await lengthOf(file);
     if (length > length_s) {
-      throw new ServiceError(`This video is ${Math.round(length / 60)} minutes long; at most ${length_s / 60} are read here.`);
+      const minutes = Math.round(length / 60);
+      throw new ServiceError(`This video is ${minutes} minutes long; at most ${length_s / 60} are read here.`);
     }
   }
 
@@ -233,5 +235,3 @@ function timeLeft({ share, left_s }) {
   const left = left_s < 60 ? `${Math.ceil(left_s)} s` : `${Math.ceil(left_s / 60)} min`;
   return `${Math.round(share * 100)} %, about ${left} left`;
 }
-
-const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
