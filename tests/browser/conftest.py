@@ -77,8 +77,8 @@ def browse(playwright_session, chromium, page_server):
     """Opens the page as a visitor with or without a camera; problems of its scripts fail the test."""
 
     @contextmanager
-    def visit(clip=None, tab=None, allowed=True, **options):
-        flags = [*QUIET, "--use-fake-device-for-media-stream"]
+    def visit(clip=None, tab=None, allowed=True, camera_count=1, **options):
+        flags = [*QUIET, f"--use-fake-device-for-media-stream=device-count={camera_count}"]
         if clip:
             flags.append(f"--use-file-for-fake-video-capture={clip}")
         if allowed:
@@ -172,6 +172,19 @@ def moving_clip(astronaut, tmp_path_factory):
         paste(frame, cut, mask, round(200 + 90 * np.sin(2 * np.pi * index / 180)), 110)
         frames.append(frame)
     return write_clip(tmp_path_factory.mktemp("camera") / "moving.mjpeg", frames)
+
+
+@pytest.fixture(scope="session")
+def empty_clip(tmp_path_factory):
+    """A room without anybody."""
+    return write_clip(tmp_path_factory.mktemp("camera") / "empty.mjpeg", [room()] * 30)
+
+
+@pytest.fixture(scope="session")
+def dark_clip(tmp_path_factory):
+    """The same room at night."""
+    frames = [room() // 16] * 30
+    return write_clip(tmp_path_factory.mktemp("camera") / "dark.mjpeg", frames)
 
 
 @pytest.fixture(scope="session")

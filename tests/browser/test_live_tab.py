@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import re
 import time
 import urllib.request
 from pathlib import Path
@@ -43,11 +44,11 @@ def test_label_appears_and_boxes_lie_on_the_face(browse, moving_clip):
         page.wait_for_selector(f"{LIVE} [data-part=start]:enabled")
         began = time.monotonic()
         start(page)
-        page.wait_for_function(
-            "/\\d+ frames/.test(document.querySelector('.kv-live [data-part=badge]').innerText)"
-        )
-        assert time.monotonic() - began < 20  # two seconds on a quiet machine; this one may be busy
+        took_s = time.monotonic() - began
         page.wait_for_timeout(1500)
+        badge = page.locator(f"{LIVE} [data-part=badge]").inner_text()
+        rate = int(re.match(r"(\d+) frames/s · \d+ ms", badge)[1])
+        assert took_s < (2 if rate >= 15 else 20), badge  # a quiet machine labels every frame of 30 a second
         page.click(f"{LIVE} [data-part=freeze]")
         page.wait_for_selector(f"{LIVE} .kv-face-extra button")
         downloads = []
@@ -161,12 +162,93 @@ def test_keys_mirror_and_choices_without_reload(browse, moving_clip):
         threshold = page.locator(f"{LIVE} [data-part=threshold]")
         threshold.evaluate("slider => { slider.value = 90; slider.dispatchEvent(new Event('input')); }")
         assert page.locator(f"{LIVE} [data-part=thresholdText]").inner_text() == "90 %"
-        page.select_option(f"{LIVE} [data-part=detector]", "yunet")
-        notice = page.locator(f"{LIVE} [data-part=notice]")
-        notice.wait_for(state="visible")
-        assert "fetch yunet" in notice.inner_text()
-        page.select_option(f"{LIVE} [data-part=detector]", "haar")
+        yunet = page.locator(f"{LIVE} [data-part=detector] option[value=yunet]")
+        assert "fetch yunet" in yunet.inner_text()
+        assert yunet.is_disabled()
+        page.select_option(f"{LIVE} [data-part=detector]", "auto")
         page.wait_for_selector(f"{LIVE} .kv-face:not(.kv-gone)")
+        assert page.locator(f"{LIVE} [data-part=notice]").is_hidden()
+        page.wait_for_function(
+            "/Face 1: (unsure|happy)/.test(document.querySelector('.kv-live [data-part=spoken]').textContent)"
+        )
         page.evaluate("document.activeElement.blur()")
         page.keyboard.press("Space")
         page.wait_for_selector(f"{LIVE} [data-part=welcome]", state="visible")
+
+
+def test_what_stands_in_the_way_is_hinted(browse, empty_clip, dark_clip):
+    for clip, words in ((empty_clip, "No face in the picture"), (dark_clip, "too dark")):
+        with browse(clip, tab="Live") as page:
+            page.click(f"{LIVE} [data-part=start]:enabled")
+            hint = page.locator(f"{LIVE} [data-part=hint]")
+            hint.wait_for(state="visible")
+            assert words in hint.inner_text()
+            page.click(f"{LIVE} [data-part=stop]")
+            assert hint.is_hidden()
+
+
+def test_cameras_can_be_chosen_and_turned(browse):
+    with browse(tab="Live", camera_count=2) as page:
+        page.evaluate(
+            """() => {
+                const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+                window.asked = [];
+                navigator.mediaDevices.getUserMedia = (wish) => (window.asked.push(wish.video), open(wish));
+            }"""
+        )
+        page.click(f"{LIVE} [data-part=start]:enabled")
+        page.click(f"{LIVE} summary")
+        cameras = page.locator(f"{LIVE} [data-part=cameras] option")
+        page.wait_for_function("document.querySelector('.kv-live [data-part=cameras]').options.length === 3")
+        page.select_option(f"{LIVE} [data-part=cameras]", cameras.nth(2).get_attribute("value"))
+        page.wait_for_function("window.asked.length === 2")
+        page.wait_for_function(
+            "document.querySelector('.kv-live [data-part=badge]').innerText.includes('ms')"
+        )
+        page.click(f"{LIVE} [data-part=turn]")
+        page.wait_for_function("window.asked.length === 3")
+        front, chosen, rear = page.evaluate("window.asked")
+        assert front["facingMode"] == "user"
+        assert chosen["deviceId"] == {"exact": cameras.nth(2).get_attribute("value")}
+        assert rear["facingMode"] == "environment"
+        assert page.locator(f"{LIVE} [data-part=mirror]").get_attribute("aria-pressed") == "false"
+
+
+def test_full_screen_shows_boxes_and_hears_keys(browse, moving_clip):
+    with browse(moving_clip, tab="Live") as page:
+        start(page)
+        page.click(f"{LIVE} [data-part=full]")
+        page.wait_for_function("document.fullscreenElement?.dataset.part === 'screen'")
+        page.wait_for_function("document.querySelector('.kv-live canvas').clientWidth === window.innerWidth")
+        page.keyboard.press("f")
+        page.wait_for_selector(f"{LIVE} [data-part=freeze][aria-pressed=true]", state="attached")
+        page.evaluate("document.exitFullscreen()")
+        page.wait_for_function("document.fullscreenElement === null")
+
+
+def test_camera_that_opens_too_late_is_closed_again(browse, moving_clip, page_server):
+    with browse(moving_clip, tab="Live") as page:
+        page.wait_for_selector(f"{LIVE} [data-part=start]:enabled")
+        page.evaluate(
+            """() => {
+                const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+                window.opened = [];
+                navigator.mediaDevices.getUserMedia = async (wish) => {
+                    await new Promise((done) => setTimeout(done, 700)); // the visitor reads the question first
+                    window.opened.push(await open(wish));
+                    return window.opened.at(-1);
+                };
+            }"""
+        )
+        page.click(f"{LIVE} [data-part=start]")
+        page.get_by_role("tab", name="About").click()
+        page.wait_for_function("window.opened.length === 1")
+        page.get_by_role("tab", name="Live").click()
+        page.keyboard.press("Space")
+        page.keyboard.press("Space")  # impatience: only the last press counts
+        page.wait_for_selector(f"{LIVE} .kv-face")
+        page.wait_for_function("window.opened.length === 3")
+        page.wait_for_timeout(300)
+        states = page.evaluate("window.opened.map((stream) => stream.getTracks()[0].readyState)")
+        assert states == ["ended", "ended", "live"]
+        wait_for_visitors(page_server, 1)

@@ -1,7 +1,7 @@
 /** The tab that reads the webcam while it runs. */
 
 import { CameraError, closeCamera, listCameras, openCamera } from "./camera.js";
-import { download, fillChoices, make, partsOf, percent, showNotice } from "./elements.js";
+import { download, fillChoices, make, partsOf, percent, sentence, showNotice } from "./elements.js";
 import { addExplanation } from "./explanation.js";
 import { Overlay } from "./overlay.js";
 import { PeoplePanel } from "./people.js";
@@ -36,7 +36,7 @@ class LiveTab {
     this.isMirrored = true;
     this.isFrozen = this.isRecording = false;
     this.facing = "user";
-    this.spokenAt = this.hintSince = 0;
+    this.spokenAt = this.hintSince = this.attempts = 0;
     this.wire();
     this.show();
     parts.start.disabled = false; // from now on a press is heard
@@ -67,6 +67,8 @@ class LiveTab {
       this.configure();
     });
     document.addEventListener("keydown", (key) => this.press(key));
+    navigator.mediaDevices?.addEventListener?.("devicechange", () => this.stream && this.offerCameras());
+    parts.full.hidden = !document.fullscreenEnabled; // telephones by Apple show nothing but videos so
     // A hidden tab sees nothing: the camera goes off when the visitor turns to another one.
     new ResizeObserver(() => {
       if (this.stream && !this.isSeen()) this.stop();
@@ -94,33 +96,40 @@ class LiveTab {
   async start() {
     const { parts } = this;
     this.stop();
+    const attempt = this.attempts;
     parts.start.disabled = true;
     showNotice(parts.notice, "");
+    let stream;
     try {
       const deviceId = parts.cameras.value || undefined;
-      this.stream = await openCamera({ deviceId, facing: this.facing });
+      stream = await openCamera({ deviceId, facing: this.facing });
+      if (attempt !== this.attempts || !this.isSeen()) return closeCamera(stream); // too late: nobody waits for it
+      this.stream = parts.video.srcObject = stream;
+      await parts.video.play();
     } catch (error) {
+      if (attempt !== this.attempts) return; // stopped before it played
       if (!(error instanceof CameraError)) throw error;
       return showNotice(parts.notice, error.message, error.advice);
     } finally {
-      parts.start.disabled = false;
+      if (attempt === this.attempts) parts.start.disabled = false;
     }
-    this.stream.getVideoTracks()[0].addEventListener("ended", () => this.lose());
-    parts.video.srcObject = this.stream;
-    await parts.video.play();
+    if (attempt !== this.attempts) return;
+    stream.getVideoTracks()[0].addEventListener("ended", () => this.lose());
     this.meter = new RateMeter();
     this.reader = new FrameReader(parts.video, this.settings(), {
       onFaces: (answer, takenAt) => this.take(answer, takenAt),
       onReady: ({ threshold }) => this.adoptThreshold(threshold),
-      onProblem: (text) => showNotice(parts.notice, text),
+      onProblem: (text) => showNotice(parts.notice, sentence(text)),
       onState: (state, reason) => this.tellState(state, reason),
     });
     this.show();
     parts.stop.focus({ preventScroll: true });
-    this.offerCameras(await listCameras());
+    this.offerCameras();
   }
 
   stop() {
+    this.attempts += 1;
+    this.parts.start.disabled = false;
     this.reader?.close();
     closeCamera(this.stream);
     this.parts.video.srcObject = null;
@@ -168,7 +177,7 @@ class LiveTab {
     const { notice } = this.parts;
     if (state === "open") return showNotice(notice, "");
     this.overlay.clear();
-    if (reason) return showNotice(notice, reason);
+    if (reason) return showNotice(notice, sentence(reason));
     showNotice(notice, "The server does not answer.", ["Is it still running? The page connects again by itself."]);
   }
 
@@ -266,8 +275,9 @@ class LiveTab {
     this.start();
   }
 
-  offerCameras(cameras) {
+  async offerCameras() {
     const { cameras: select, turn } = this.parts;
+    const cameras = await listCameras();
     const chosen = select.value;
     const first = make("option", { value: "", textContent: "Default camera" });
     const rest = cameras.map(({ deviceId, label }) => make("option", { value: deviceId, textContent: label }));

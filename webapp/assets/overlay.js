@@ -2,7 +2,8 @@
 
 import { percent } from "./elements.js";
 
-const TURNED_ABOVE = 8; // degrees, as in the pictures that Python draws
+const UPRIGHT_BELOW = 4; // degrees: boxes of nearly upright heads stand straight
+const TURNED_ABOVE = 12; // between the two they turn gradually, so that no box flips to and fro
 const DARK = "#10141a";
 
 export class Overlay {
@@ -40,20 +41,21 @@ export class Overlay {
   paint(context, answer, width, isMirrored = false) {
     const scale = width / answer.width;
     const size = Math.max(13 * Math.min(devicePixelRatio, 2), width / 44);
+    const isCrowd = answer.faces.length > 1;
     for (const face of [...answer.faces].reverse()) {
       const [left, top, right, bottom] = face.box.map((value) => value * scale);
       const middle = (left + right) / 2;
       const x = isMirrored ? width - middle : middle;
       const roll = isMirrored ? -face.roll : face.roll;
       this.frame(context, x, (top + bottom) / 2, right - left, bottom - top, roll, face, size);
-      this.name(context, x - (right - left) / 2, top, bottom, face, size);
+      this.name(context, x - (right - left) / 2, top, bottom, face, isCrowd, size);
     }
   }
 
   frame(context, x, y, width, height, roll, face, size) {
     context.save();
     context.translate(x, y);
-    if (Math.abs(roll) >= TURNED_ABOVE) context.rotate((roll * Math.PI) / 180);
+    context.rotate((shownTurn(roll) * Math.PI) / 180);
     context.beginPath();
     context.roundRect(-width / 2, -height / 2, width, height, 0.12 * Math.min(width, height));
     for (const [colour, thickness] of [[DARK, size / 3.2], [this.personColour(face.track_id), size / 5.5]]) {
@@ -64,9 +66,10 @@ export class Overlay {
     context.restore();
   }
 
-  name(context, left, top, bottom, face, size) {
+  name(context, left, top, bottom, face, isNumbered, size) {
     const { name, colour } = this.emotions.get(face.emotion) ?? { name: face.emotion, colour: DARK };
-    const text = `${face.unsure ? `Unsure: ${name.toLowerCase()}` : name} ${percent(face.confidence)}`;
+    const word = face.unsure ? `Unsure: ${name.toLowerCase()}` : name;
+    const text = `${isNumbered ? `${face.track_id} · ` : ""}${word} ${percent(face.confidence)}`;
     context.font = `600 ${size}px ui-sans-serif, system-ui, sans-serif`;
     const width = context.measureText(text).width + size;
     const height = size * 1.6;
@@ -89,8 +92,14 @@ export class Overlay {
   }
 }
 
+/** How far a box is drawn turned for a head's roll, both in degrees. */
+export function shownTurn(roll) {
+  const share = Math.min(Math.max((Math.abs(roll) - UPRIGHT_BELOW) / (TURNED_ABOVE - UPRIGHT_BELOW), 0), 1);
+  return roll * share;
+}
+
 /** White or near-black, whichever reads better, by WCAG's luminance. */
-function inkOn(colour) {
+export function inkOn(colour) {
   const [red, green, blue] = [1, 3, 5].map((at) => {
     const value = parseInt(colour.slice(at, at + 2), 16) / 255;
     return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;

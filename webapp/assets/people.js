@@ -54,10 +54,8 @@ class Person {
     this.samples = [];
     this.card = new FaceCard(emotions);
     this.strip = make("canvas", { class: "kv-strip", width: 480, height: 88, role: "img" });
-    this.card.root.append(
-      this.strip,
-      make("div", { class: "kv-strip-words" }, make("span", { textContent: "a minute ago" }), make("span", { textContent: "now" })),
-    );
+    const ends = ["a minute ago", "now"].map((textContent) => make("span", { textContent }));
+    this.card.root.append(this.strip, make("div", { class: "kv-strip-words" }, ...ends));
     this.root = this.card.root;
   }
 
