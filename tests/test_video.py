@@ -129,7 +129,7 @@ def bad_file(kind: str, folder: Path) -> Path:
     [
         ("missing", "does not exist"),
         ("folder", "is a folder"),
-        ("empty", "no video that can be read"),
+        ("empty", "a.mp4 is empty"),
         ("text", "no video that can be read"),
         ("picture", "no video that can be read"),
         ("cut off", "cut off"),

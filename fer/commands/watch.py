@@ -40,7 +40,7 @@ class WatchOptions:
         keep: Logs put aside that are kept.
         give_up: Seconds to wait for the first frame; 0 waits for ever.
         weights: Name of weights that come along, or path of a weights folder.
-        detector: Name of a face detector: auto, haar, yunet.
+        detector: Name of a face detector: auto, kv_face, haar, yunet.
     """
 
     source: tyro.conf.Positional[str]

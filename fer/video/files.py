@@ -105,6 +105,8 @@ def _open(path: Path) -> Any:
         raise UnreadableVideoError(f"{path} does not exist")
     if path.is_dir():
         raise UnreadableVideoError(f"{path} is a folder, not a video")
+    if path.is_file() and path.stat().st_size == 0:
+        raise UnreadableVideoError(f"{path} is empty; copy or record it again")
     try:
         return av.open(
             str(path),
