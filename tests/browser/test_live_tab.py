@@ -169,7 +169,7 @@ def test_keys_mirror_and_choices_without_reload(browse, moving_clip):
         page.wait_for_selector(f"{LIVE} .kv-face:not(.kv-gone)")
         assert page.locator(f"{LIVE} [data-part=notice]").is_hidden()
         page.wait_for_function(
-            "/Face 1: (unsure|happy)/.test(document.querySelector('.kv-live [data-part=spoken]').textContent)"
+            "/Face \\d+: (unsure|happy)/.test(document.querySelector('.kv-live [data-part=spoken]').textContent)"
         )
         page.evaluate("document.activeElement.blur()")
         page.keyboard.press("Space")
