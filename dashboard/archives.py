@@ -177,7 +177,7 @@ def _check_classes(paths: list[PurePosixPath]) -> None:
     loose = [path for path in paths if len(path.parts) == 1 and path.suffix.lower() in IMAGE_SUFFIXES]
     if loose:
         raise ArchiveError(
-            f"{len(loose)} pictures lie in no class folder (such as {loose[0]}); put them into folders "
+            f"pictures outside of class folders: {len(loose)}, such as {loose[0]}; put them into folders "
             "named after what they show: angry, fearful, happy, sad, surprised, neutral"
         )
 

@@ -72,20 +72,24 @@ def _check(path: Path, table: FaceTable) -> DataCheck:
 
 def _show_counts(check: DataCheck) -> None:
     counts = check.counts()
-    long = counts.reset_index(names="expression").melt("expression", var_name="split", value_name="pictures")
+    # Without splits the one column of counts is called "pictures" already.
+    long = counts.reset_index(names="expression").melt("expression", var_name="split", value_name="count")
     labels = list(counts.index)
     colours = [EMOTION_HEX[Emotion(name)] if name in set(Emotion) else "#8b8b8b" for name in labels]
     chart = (
         alt.Chart(long)
         .mark_bar(cornerRadius=2)
         .encode(
-            alt.X("pictures:Q", title="pictures"),
+            alt.X("count:Q", title="pictures"),
             alt.Y("expression:N", sort=labels, title=None),
             alt.Color("expression:N", scale=alt.Scale(domain=labels, range=colours), legend=None),
             alt.Opacity(
-                "split:N", legend=alt.Legend(title=None, orient="bottom") if len(counts.columns) > 1 else None
+                "split:N",
+                legend=alt.Legend(title=None, orient="bottom", symbolFillColor="#8b8b8b")
+                if len(counts.columns) > 1
+                else None,
             ),
-            tooltip=["expression", "split", "pictures"],
+            tooltip=["expression", "split", alt.Tooltip("count", title="pictures")],
         )
         .properties(height=36 * len(labels) + 60)
     )

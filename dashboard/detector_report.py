@@ -17,8 +17,8 @@ def detector_figures(row: Mapping[str, Any]) -> tuple[tuple[str, str, str | None
         for name in ("val_boxed_recall", "val_web_recall", "val_false_boxes")
     )
     return (
-        ("Faces found, photos with boxes", percent_text(boxed), "Of the faces that people marked."),
-        ("Faces found, web photos", percent_text(web), "Of the faces that carry a label."),
+        ("Boxed faces found", percent_text(boxed), "On photos where people drew a box around each face."),
+        ("Web faces found", percent_text(web), "On web photos with labelled faces."),
         (
             "False boxes a photo",
             "–" if false_boxes is None else f"{false_boxes:.2f}",

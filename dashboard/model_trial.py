@@ -37,7 +37,7 @@ def show_photo_trial(names: list[str]) -> None:
         st.image(image, width=480)
         st.warning("No face was found in this photo.")
         return
-    for column, name in ((left, first), (right, second)):
+    for column, name in zip(st.columns(2), (first, second), strict=True):
         with column:
             _show_reading(name, image)
 

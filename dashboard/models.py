@@ -104,7 +104,7 @@ def _show_card(card: ModelCard) -> None:
         f"{card.preprocessing.colour} · outputs {heads} · licence {card.licence}"
     )
     rows = [
-        {"judged by": name, "accuracy": figures.get("accuracy"), "macro F1": figures.get("macro_f1"),
+        {"output": name, "accuracy": figures.get("accuracy"), "macro F1": figures.get("macro_f1"),
          "calibration error": figures.get("ece"), "pictures": figures.get("count")}
         for name, figures in card.metrics.items() if isinstance(figures, dict)
     ]  # fmt: skip
@@ -154,9 +154,9 @@ def _show_side_by_side(places: Places, names: list[str]) -> None:
         st.error(str(error))
         return
     splits = [split for split in ("val", "test", "train") if split in table.splits]
-    split = st.selectbox("Split", [*splits, WHOLE], key="models_split")
+    split = st.selectbox("Split", [*splits, WHOLE], key=f"models_split {path}")
     votes = table.has_votes and st.checkbox("Take the crowd's majority as the truth", key="models_votes")
-    if split == "train":
+    if split in ("train", WHOLE) and "train" in splits:
         st.caption("Models that were trained on these very pictures look better here than they are.")
     if st.button("Judge", type="primary", icon=":material/balance:"):
         st.session_state["models_reports"] = _judge(

@@ -74,7 +74,9 @@ def class_chart(report: Mapping[str, Any]) -> alt.Chart:
             alt.Opacity(
                 "figure:N",
                 scale=alt.Scale(domain=["precision", "recall", "F1"], range=[0.45, 0.7, 1.0]),
-                legend=alt.Legend(title=None, orient="bottom"),
+                legend=alt.Legend(
+                    title=None, orient="bottom", symbolFillColor=_GREY
+                ),  # seen on light and dark
             ),
             alt.Column(
                 "expression:N",

@@ -1,9 +1,11 @@
 """What the model of a run gets wrong: confusions, classes, confidence, the worst mistakes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from dashboard.figure_row import show_figures
 from dashboard.heat_maps import heat_map_images
@@ -25,7 +27,7 @@ from training.runs import MISTAKES_FILE
 SHOWN_COUNT: Final = 24
 ANY: Final = "any"
 
-_HEAD_NAMES: Final = {"crowd": "what people see (crowd votes)", "fer2013": "FER2013's labels"}
+_HEAD_NAMES: Final = {"crowd": "crowd: what people see", "fer2013": "fer2013: that data set's labels"}
 
 
 def show_errors(shown: ShownRun) -> None:
@@ -38,7 +40,7 @@ def show_errors(shown: ShownRun) -> None:
     head = names[0]
     if len(names) > 1:
         head = st.radio(
-            "Judged by",
+            "Output of the network",
             names,
             format_func=lambda name: _HEAD_NAMES.get(name, name),
             horizontal=True,
@@ -133,10 +135,11 @@ def show_mistakes(shown: ShownRun) -> None:
         f"{len(chosen)} of the {len(mistakes)} most confident mistakes on the validation pictures{first_ones}"
     )
     chosen = chosen[:SHOWN_COUNT]
-    images = [mistake.image() for mistake in chosen]
     if with_heat and weights is not None:
-        images = heat_map_images(weights, chosen)
-    _show_gallery(chosen, images)
+        with st.spinner("Looking where it looked …"):
+            _show_gallery(chosen, heat_map_images(weights, chosen))
+    else:
+        _show_gallery(chosen, (mistake.image() for mistake in chosen))
 
 
 def _why_none(shown: ShownRun) -> str:
@@ -151,7 +154,8 @@ def _why_none(shown: ShownRun) -> str:
     return "The worst mistakes are collected when the training is finished."
 
 
-def _show_gallery(mistakes: list[Mistake], images: list[Any]) -> None:
+def _show_gallery(mistakes: list[Mistake], images: Iterable[NDArray[np.uint8]]) -> None:
+    """Each picture as soon as it is there."""
     with st.container(horizontal=True, gap="small"):
         for mistake, image in zip(mistakes, images, strict=True):
             with st.container(width=124, gap="small"):

@@ -8,7 +8,7 @@ import pytest
 from dashboard_pages import button, open_page, texts, went
 from PIL import Image
 from streamlit.testing.v1 import AppTest
-from toy_faces import write_folder
+from toy_faces import encode_png, toy_face, write_folder
 from toy_runs import write_toy_detector, write_toy_detector_run, write_toy_run
 
 from dashboard.setting_form import ELSEWHERE, MAIN_SETTINGS
@@ -238,6 +238,49 @@ def test_a_data_set_is_counted_and_checked(tmp_path, faces):
 
 
 @pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        pytest.param(
+            {"Happiness": 14, "SAD": 14}, ["Few training pictures of happy (14), sad (14)"], id="fine"
+        ),
+        pytest.param({"happy": 3}, ["Only happy has training pictures"], id="one class"),
+        pytest.param({"happy": -3, "sad": -2}, ["5 of 5 pictures cannot be read"], id="none is a picture"),
+    ],
+)
+def test_class_folders_without_splits_are_counted(tmp_path, files, words):
+    """Negative counts are files that are no pictures."""
+    for word, count in files.items():
+        (tmp_path / "plain" / word).mkdir(parents=True)
+        for number in range(abs(count)):
+            face = encode_png(toy_face("happy", number)) if count > 0 else b"no picture"
+            (tmp_path / "plain" / word / f"{number}.png").write_bytes(face)
+    page = open_page("data", tmp_path)
+    page.text_input(key="data_path").set_value(str(tmp_path / "plain")).run()
+    said = fine(page)
+    assert page.dataframe[0].value.loc["all", "pictures"] == sum(map(abs, files.values()))
+    assert [word for word in words if word not in said] == []
+
+
+def test_the_split_is_chosen_anew_for_other_pictures(tmp_path, faces, repository, monkeypatch):
+    """What trained a model is not judged unasked because pictures without splits were chosen before."""
+    monkeypatch.setattr(model_shelf, "weights_shelf", lambda: repository / "weights")
+    write_folder(tmp_path / "data" / "b", 3)
+    shutil.copytree(tmp_path / "data" / "b" / "train", tmp_path / "data" / "a")
+    page = open_page("models", tmp_path)
+
+    def split():
+        return next(element for element in page.selectbox if element.label == "Split")
+
+    fine(page)
+    assert split().value == "everything"
+    page.selectbox(key="models_set").set_value("b").run()
+    fine(page)
+    assert split().value == "val"
+    split().set_value("everything").run()
+    assert "look better here than they are" in fine(page)
+
+
+@pytest.mark.parametrize(
     ("make", "words"),
     [
         pytest.param(lambda path: None, "no data at", id="missing"),
@@ -416,7 +459,7 @@ def test_detectors_stand_among_the_runs(detectors):
     [
         pytest.param(
             "20260102-000000_kv_face",
-            ["finished", "Faces found", "90.0 %", "85.0 %", "0.25", "training.detector.export"],
+            ["finished", "Boxed faces found", "90.0 %", "85.0 %", "0.25", "training.detector.export"],
             ["Export", "Resume", "Validation accuracy", "What is taken for what"],
             id="finished",
         ),
@@ -440,7 +483,7 @@ def test_a_detectors_run_shows_what_it_measured_and_offers_nothing_more(detector
     assert [word for word in missing if word in said] == []
     assert [tab.label for tab in page.tabs] == ["Curves", "Report", "Settings", "Log", "Downloads"]
     titles = str([element.proto.spec for element in page.get("vega_lite_chart")])
-    for title in ("Loss", "Faces found, photos with boxes", "Faces found, web photos", "False boxes a photo"):
+    for title in ("Loss", "Boxed faces found", "Web faces found", "False boxes a photo"):
         assert f'"{title}"' in titles
     assert "Accuracy" not in titles
 
