@@ -82,7 +82,9 @@ def test_pictures_are_kept_in_their_classes(tmp_path, files, names):
         pytest.param(
             {"grumpy/a.png": PICTURE, "happy/b.png": PICTURE}, "unknown expression 'grumpy'", id="class"
         ),
-        pytest.param({"a.png": PICTURE, "b.png": PICTURE}, "outside of class folders: 2, such as", id="loose"),
+        pytest.param(
+            {"a.png": PICTURE, "b.png": PICTURE}, "outside of class folders: 2, such as", id="loose"
+        ),
         pytest.param(
             {"inner.zip": b"PK", "more.tar.gz": b"x"}, "holds other archives (inner.zip)", id="nested"
         ),

@@ -200,16 +200,16 @@ def test_from_an_uploaded_zip_to_the_webcam_page(dashboard, visit, upload, tmp_p
             dict(r) for r in stopped.epochs
         ]
 
-        first = webcam.get("/kv/choices")["weights"][0]
+        first = webcam.get("/kv/choices")["weights"][0]["id"]
         page.get_by_role("tab", name="Downloads").last.click()
         press(page, "Export")
         press(page, "To the models")
         press(page, "Use this model in the webcam page")
         says(page, f"The webcam page uses kv_fast.{name.removesuffix('_kv_fast')}")
-        chosen = webcam.get("/kv/choices")["weights"][0]
+        chosen = webcam.get("/kv/choices")["weights"][0]["id"]
         assert chosen == f"kv_fast.{name.removesuffix('_kv_fast')}" != first, "without a restart"
         press(page, r"Back to the one that came along .*")
-        wait_until(lambda: webcam.get("/kv/choices")["weights"][0] == first)
+        wait_until(lambda: webcam.get("/kv/choices")["weights"][0]["id"] == first)
     finally:
         webcam.kill()
 
