@@ -46,6 +46,7 @@ def test_the_folder_is_whole(exported):
     assert "Not measured yet" in (exported / "README.md").read_text()
     config = json.loads((exported / "run" / "config.json").read_text())
     assert config == {"architecture": "kv_face", "photos": "photos.parquet"}  # no machine's folders
+    assert b"training/detector" not in (exported / ONNX_FILE).read_bytes()  # nor its source files
     card = KvFaceDetector(exported).card
     assert card.framing == Framing(1.2, 0.0, 0.0)
     assert card.data_sets == ({"name": "photos.parquet", "sha256": "abc"},)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -32,6 +31,7 @@ from fer.model_card import (
 from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
 from training.model_text import model_card_text
+from training.onnx_files import forget_origin
 from training.quantisation import LARGEST_LOSS, SAMPLE_FILE, accuracies, quantise
 from training.run_files import BEFORE_FOLDER
 from training.runs import (
@@ -275,16 +275,7 @@ def _write_onnx(network: ExpressionNetwork, card: ModelCard, path: Path) -> None
     )
     assert program is not None
     program.save(path, external_data=False)
-    _forget_origin(path)
-
-
-def _forget_origin(path: Path) -> None:
-    """Drop the exporter's notes on where in which source file each node came from."""
-    model = onnx.load(path)
-    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.functions):
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")
-    onnx.save(model, path)
+    forget_origin(path)
 
 
 def _write_golden(network: ExpressionNetwork, card: ModelCard, path: Path) -> None:

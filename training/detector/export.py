@@ -29,6 +29,7 @@ from fer.model_card import (
 )
 from training.detector.model_text import detector_card_text
 from training.detector.network import ExportedDetector, KvFaceNetwork
+from training.onnx_files import forget_origin
 from training.run_files import BEFORE_FOLDER
 from training.runs import (
     BEST_FILE,
@@ -173,6 +174,7 @@ def _write_network(network: KvFaceNetwork, folder: Path) -> None:
     )
     assert program is not None
     program.save(folder / ONNX_FILE, external_data=False)
+    forget_origin(folder / ONNX_FILE)
 
 
 def _write_history(run: Run, folder: Path) -> None:
