@@ -3,6 +3,7 @@ import pytest
 import torch
 from toy_faces import toy_face
 
+from training import augmentation
 from training.augmentation import Augmentation
 
 
@@ -48,3 +49,13 @@ def test_compression_keeps_the_picture() -> None:
     pixels = batch(4).float() / 255
     lossy = Augmentation(torch.Generator())._compress(pixels)
     assert 0 < (lossy - pixels).abs().mean() < 0.1
+
+
+def test_shrinking_averages_areas() -> None:
+    crops = torch.zeros(2, 1, 48, 48, dtype=torch.uint8)
+    crops[:, :, :24] = 200
+    small = augmentation.shrink(crops, 24)
+    assert small.shape == (2, 1, 24, 24)
+    assert small.dtype == torch.uint8
+    assert (small[:, :, :12] == 200).all()
+    assert (small[:, :, 12:] == 0).all()

@@ -40,6 +40,9 @@ def test_settings_of_another_version_are_refused_by_name():
         pytest.param({"crowd_share": 1.5}, "crowd_share to be a value in [0, 1]", id="share"),
         pytest.param({"class_balance": -0.1}, "class_balance to be a value in [0, 1]", id="balance"),
         pytest.param({"mixup": 3}, "mixup to be a value in [0, 2], got 3", id="mixup"),
+        pytest.param({"early_epochs": -1}, "early_epochs to be 0 or more", id="early epochs"),
+        pytest.param({"early_epochs": 1, "architecture": "kv_cnn"}, "0 for kv_cnn", id="one size"),
+        pytest.param({"early_side": 8}, "early_side to be 16 to 48 pixels, got 8", id="early side"),
         pytest.param({"ema_decay": 1}, "ema_decay to be a value in [0, 1), got 1", id="average"),
         pytest.param(
             {"early_stopping_patience": -1}, "early_stopping_patience to be 0 or more", id="stopping"

@@ -6,6 +6,7 @@ import torch
 
 from fer.detection.decoding import cell_grid, decode, prepare_image, suppress
 from fer.faces import Box, Detection
+from training.detector import augmentation
 from training.detector.assignment import BACKGROUND, LEFT_ASIDE, assign, make_batch
 from training.detector.augmentation import SceneAugmentation
 from training.detector.config import DetectorConfig
@@ -252,3 +253,15 @@ def test_copies_are_found_mirrored_and_shrunk(astronaut):
 def test_wrong_settings_are_refused(wrong, tmp_path):
     with pytest.raises(ValueError, match=f"expected {next(iter(wrong))}"):
         DetectorConfig(photos=tmp_path, boxed_photos=tmp_path, web_photos=tmp_path, **wrong)
+
+
+@pytest.mark.parametrize(
+    "side", [pytest.param(40.0, id="a face"), pytest.param(96.0, id="a face that fills it")]
+)
+def test_parts_without_a_face_keep_clear_of_faces(side: float):
+    photo = scene(side, image_side=96)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        part = augmentation._cut_without_face(photo, rng)
+        assert len(part.sizes) == 0
+        assert not (part.image == 200).all(axis=2).any()
