@@ -29,6 +29,9 @@ LIVE_SIDE: Final = 320
 _SCORE: Final = 0.6  # OpenCV's 0.9 is too strict: it loses turned and small faces
 _OVERLAP: Final = 0.3
 _CANDIDATES: Final = 1000
+_LEAST_SIDE: Final = 64
+"""OpenCV reads memory that is not the picture's where its coarsest grid (stride 32) has a single row or
+column: flat strips gave faces of a score up to 1, now and then."""
 
 
 def yunet_path() -> Path:
@@ -78,8 +81,11 @@ class YuNetDetector:
         bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)  # what OpenCV's networks were trained on
         if shrink < 1.0:
             bgr = cv2.resize(bgr, size_wh, interpolation=cv2.INTER_AREA)
+        below, right = (max(_LEAST_SIDE - side, 0) for side in bgr.shape[:2])
+        if below or right:
+            bgr = cv2.copyMakeBorder(bgr, 0, below, 0, right, cv2.BORDER_CONSTANT)
         with self._networks.lend() as network:
-            network.setInputSize(size_wh)
+            network.setInputSize(bgr.shape[1::-1])
             _, rows = network.detect(bgr)
         if rows is None:
             return []
