@@ -22,7 +22,7 @@ class ArchitectureNote:
 ARCHITECTURE_NOTES: Final[Mapping[str, ArchitectureNote]] = MappingProxyType(
     {
         "kv_fast": ArchitectureNote("kv_fast · small, for live video", 931_344),
-        "kv_accurate": ArchitectureNote("kv_accurate · larger, better", 4_691_760),
+        "kv_accurate": ArchitectureNote("kv_accurate · larger, better", 3_713_552),
         "kv_teacher": ArchitectureNote("kv_teacher · to teach the others", 11_174_864),
         "kv_cnn": ArchitectureNote("kv_cnn · the student project", 12_236_496),
     }

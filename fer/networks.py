@@ -103,7 +103,7 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = MappingProxyType(
             lambda channels: residual_trunk(channels, (32, 48, 96, 192), (2, 2, 2, 1), 2), 192, 0.2
         ),
         "kv_accurate": Architecture(
-            lambda channels: residual_trunk(channels, (32, 64, 160, 320), (1, 2, 3, 2), 1), 320, 0.3
+            lambda channels: residual_trunk(channels, (64, 96, 192, 384), (2, 2, 2, 1), 2), 384, 0.3
         ),
         "kv_teacher": Architecture(
             lambda channels: residual_trunk(channels, (64, 128, 256, 512), (2, 2, 2, 2), 1), 512, 0.3

@@ -1,10 +1,12 @@
 import io
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 
 from fer.emotions import Emotion
@@ -33,7 +35,10 @@ def test_faces_are_cut_out_with_their_labels_and_the_rest_is_named(
     assert crop.shape[0] == crop.shape[1] < 200  # a face of the 512-pixel picture
 
 
-def test_known_faces_are_never_taken_for_others(astronaut: RgbImage, tmp_path: Path) -> None:
+@pytest.mark.parametrize("detector", ["haar", "kv_face"])
+def test_known_faces_are_never_taken_for_others(
+    detector: Literal["haar", "kv_face"], astronaut: RgbImage, tmp_path: Path
+) -> None:
     buffer = io.BytesIO()
     Image.fromarray(astronaut).save(buffer, "PNG")
 
@@ -42,7 +47,10 @@ def test_known_faces_are_never_taken_for_others(astronaut: RgbImage, tmp_path: P
         table = pa.table({"image": images, "faces": pa.array([json.dumps(boxes)])})
         pq.write_table(table, tmp_path / "photos.parquet")
         options = crop_others.CropOthersOptions(
-            photos=tmp_path / "photos.parquet", output=tmp_path / "others_train.parquet", most=50
+            photos=tmp_path / "photos.parquet",
+            output=tmp_path / "others_train.parquet",
+            most=50,
+            detector=detector,
         )
         return crop_others.crop_others(options)
 

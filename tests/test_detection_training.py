@@ -12,6 +12,7 @@ from training.detector.augmentation import SceneAugmentation
 from training.detector.config import DetectorConfig
 from training.detector.copies import find_copies
 from training.detector.evaluation import BoxedPhoto, match, measure_recall
+from training.detector.false_places import FalsePlace, SecondLook, cut_place, find_false_places
 from training.detector.loss import detector_loss
 from training.detector.network import FIELD_COUNT, ExportedDetector, KvFaceNetwork
 from training.detector.scenes import Scene, join_scenes, make_scene, move_scene
@@ -96,6 +97,55 @@ class TestAugmentation:
         first, second = (draw.draw(1, np.random.default_rng(5)) for _ in range(2))
         np.testing.assert_array_equal(first.image, second.image)
         np.testing.assert_array_equal(first.boxes, second.boxes)
+
+
+class TestFalsePlaces:
+    """A network whose every cell says "face" errs everywhere, so what is kept is what the rules keep."""
+
+    def places(self, photo: Scene, second_look: SecondLook | None = None) -> list[FalsePlace]:
+        network = KvFaceNetwork()
+        with torch.no_grad():
+            for layer in network.fields:
+                layer.bias[0], layer.bias[1:5] = 4.0, 0.3
+        return find_false_places(network, [photo], second_look)
+
+    def test_they_keep_clear_of_known_faces_doubtful_ones_included(self):
+        photo = join_scenes(scene(image_side=256).image, [scene(), scene(score=0.1)])
+        found = self.places(photo)
+        assert len(found) > 10
+        for place in found:
+            part = cut_place(photo, place)
+            assert not (part.image == 200).all(axis=2).any()
+            assert len(part.sizes) == 0
+            assert place.side <= place.reach <= 2 * place.side
+
+    def test_a_photo_full_of_face_has_none(self):
+        assert self.places(scene(96.0, image_side=96)) == []
+
+    @pytest.mark.parametrize(("score", "kept"), [(0.95, False), (0.6, True)])
+    def test_a_place_in_which_the_teacher_surely_sees_a_face_is_left_out(self, score: float, kept: bool):
+        class Teacher:
+            name, framing = "teacher", None
+
+            def detect(self, image):
+                return [Detection(Box(30, 30, 90, 90), score)]
+
+        photo = scene(image_side=256)
+        assert bool(self.places(photo, SecondLook(Teacher()))) == kept
+
+    def test_they_are_looked_at_and_pasted(self):
+        photo = scene(image_side=256)
+        photo.image[180:220, 180:220] = (0, 255, 0)
+        place = FalsePlace(0, (200.0, 200.0), 40.0, 40.0)
+        rng = np.random.default_rng(0)
+
+        def green(draw: SceneAugmentation) -> int:
+            views = [draw.draw(0, rng).image.astype(int) for _ in range(60)]
+            large = [(image[..., 1] - image[..., [0, 2]].max(axis=2) > 40).mean() > 0.05 for image in views]
+            return sum(large)
+
+        without = green(SceneAugmentation([photo], [scene()], 128))
+        assert green(SceneAugmentation([photo], [scene()], 128, [place])) > without + 8
 
 
 class TestAssignment:

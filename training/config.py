@@ -19,7 +19,8 @@ class TrainConfig:
         data: Folders of class folders, FER2013 CSV files, or parquet files; splits are named in them.
         architecture: A name that ``fer.networks`` builds.
         heads: Outputs of the network: ``crowd`` (six expressions and other) and ``fer2013`` (seven labels).
-        initial_weights: A weights folder to start from, or empty to start from random weights.
+        initial_weights: A weights folder to start from, of this architecture or of a narrower one of its
+            depth, which is then widened; empty to start from random weights.
         teachers: Weights folders whose answers the network learns besides the labels.
         teacher_share: Their weight in the loss, in [0, 1].
         teacher_temperature: Softens teachers and student alike.

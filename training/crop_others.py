@@ -1,24 +1,29 @@
-"""Entry point: from photos with known faces to crops that the Haar cascade takes for faces wrongly."""
+"""Entry point: from photos with known faces to crops that a detector takes for faces wrongly."""
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fer.cropping import crop_face, reference_square
+from fer.cropping import Framing, crop_face, reference_square
 from fer.detection.haar import PHOTO, HaarDetector
-from fer.faces import Box
+from fer.detection.kv_face import KvFaceDetector, find_faces, kv_face_folder, onnx_runner
+from fer.faces import Box, Detection
 from fer.images import RgbImage, UnreadableImageError, read_image
+from fer.model_card import ONNX_FILE
 from training.crop_faces import LabelledCrop, write_crops
 from training.datasets import DatasetError
 
 EAGER: Final = replace(PHOTO, neighbour_count=1, tilts=())
 """Settings that err far more often than those in use."""
+
+EAGER_SCORE: Final = 0.25
+"""The same for the project's own detector."""
 
 _FAR_FROM_FACES: Final = 0.1
 """A box that shares less than this with every known face shows none."""
@@ -26,17 +31,19 @@ _FAR_FROM_FACES: Final = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CropOthersOptions:
-    """Cut out what an eager Haar cascade finds beside the known faces of photos.
+    """Cut out what an eager detector finds beside the known faces of photos.
 
     Attributes:
         photos: Parquet with ``image`` and a JSON list of all boxes in ``faces`` or ``boxes``.
         output: The parquet file to write.
         most: Crops of one photo at most.
+        detector: Whose mistakes.
     """
 
     photos: Path
     output: Path
     most: int = 4
+    detector: Literal["haar", "kv_face"] = "haar"
 
 
 def known_photos(path: Path) -> Iterator[tuple[RgbImage, list[Box]]]:
@@ -73,22 +80,36 @@ def _box(face: object) -> Box:
     return Box(*(float(value) for value in face))
 
 
+def _eager_detector(name: str) -> tuple[Callable[[RgbImage], list[Detection]], Framing]:
+    """A detector that takes too much for a face, and how its boxes map to the reference square."""
+    if name == "haar":
+        haar = HaarDetector(EAGER)
+        return haar.detect, haar.framing
+    detector = KvFaceDetector()
+    run = onnx_runner(kv_face_folder() / ONNX_FILE)
+
+    def detect(image: RgbImage) -> list[Detection]:
+        return find_faces(run, image, longest_side=detector.longest_side, least_score=EAGER_SCORE)
+
+    return detect, detector.framing
+
+
 def crop_others(options: CropOthersOptions) -> int:
     """Crop and write; gives the number of crops.
 
     Raises:
         DatasetError: The file has no photos with boxes.
     """
-    detector = HaarDetector(EAGER)
+    detect, framing = _eager_detector(options.detector)
     crops = []
     for image, known in known_photos(options.photos):
         wrong = [
             detection
-            for detection in detector.detect(image)
+            for detection in detect(image)
             if all(detection.box.iou(box) < _FAR_FROM_FACES for box in known)
         ]
         crops += [
-            LabelledCrop(crop_face(image, reference_square(detection, detector.framing)), None, is_face=False)
+            LabelledCrop(crop_face(image, reference_square(detection, framing)), None, is_face=False)
             for detection in wrong[: options.most]
         ]
     write_crops(options.output, crops)

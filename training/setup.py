@@ -17,6 +17,7 @@ from training.datasets import DecodedFaces
 from training.loop import SplitTensors
 from training.run_files import BEFORE_FOLDER
 from training.targets import HEAD_LABELS, head_targets
+from training.widening import widen
 
 _LARGEST_BALANCE: Final = 3.0
 
@@ -25,7 +26,7 @@ def initial_network(config: TrainConfig) -> ExpressionNetwork:
     """The network with random weights, or with those that the settings name.
 
     Raises:
-        UnknownModelError: The named weights are missing, or belong to another architecture or other heads.
+        UnknownModelError: The named weights are missing, or do not fit the architecture or the heads.
     """
     output_counts = {head: len(HEAD_LABELS[head]) for head in config.heads}
     network = ExpressionNetwork(
@@ -34,13 +35,21 @@ def initial_network(config: TrainConfig) -> ExpressionNetwork:
     if config.initial_weights:
         folder = find_weights(config.initial_weights)
         card = load_card(folder)
-        if card.architecture != config.architecture or not set(config.heads) <= {h.name for h in card.heads}:
+        if not set(config.heads) <= {head.name for head in card.heads}:
             raise UnknownModelError(
-                f"expected weights of {config.architecture} with heads {', '.join(config.heads)}, "
-                f"{folder} is {card.architecture} with {', '.join(head.name for head in card.heads)}"
+                f"expected weights with heads {', '.join(config.heads)}, "
+                f"{folder} has {', '.join(head.name for head in card.heads)}"
             )
         state = load_network(folder / WEIGHTS_FILE, card).state_dict()
-        network.load_state_dict({name: state[name] for name in network.state_dict()})
+        state = {name: state[name] for name in network.state_dict() if name in state}
+        try:
+            generator = torch.Generator().manual_seed(config.seed)
+            network.load_state_dict(widen(state, network.state_dict(), generator))
+        except ValueError as error:
+            raise UnknownModelError(
+                f"expected weights of {config.architecture} or of a narrower one of its depth, "
+                f"{folder} is {card.architecture}: {error}"
+            ) from error
         for temperature in network.temperatures.values():
             temperature.data.fill_(1.0)
     return network

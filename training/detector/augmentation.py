@@ -1,6 +1,6 @@
 """Random views of labelled photos: turned, mirrored, scaled, pasted into, joined, spoilt."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import cv2
@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer.images import RgbImage
+from training.detector.false_places import FalsePlace, cut_place
 from training.detector.scenes import Scene, join_scenes, move_scene
 
 _LEAST_VISIBLE: Final = 0.6  # of a face's box; what is cut off more is left aside
 _LEAST_SIDE: Final = 7.0  # pixels; smaller faces are left aside
+_SHARE_OF_PLACES: Final = 0.3
 _LARGEST_ENLARGEMENT: Final = 2.5  # what is enlarged more has nothing to see
 
 
@@ -23,11 +25,13 @@ class SceneAugmentation:
         scenes: Photos.
         faces: Crops of single faces to paste; parts of photos without faces are pasted as often.
         size: Side of the square views in pixels.
+        places: What was taken for a face wrongly; looked at often, in its photo and pasted into others.
     """
 
     scenes: list[Scene]
     faces: list[Scene]
     size: int = 256
+    places: list[FalsePlace] = field(default_factory=list)
 
     def draw(self, index: int, rng: np.random.Generator) -> Scene:
         """A view that begins from one of the photos."""
@@ -35,17 +39,27 @@ class SceneAugmentation:
         if choice < 0.15:
             view = self._mosaic(index, rng)
         else:
-            view = _view(self.scenes[index], self.size, rng)
+            view = self._look(index, self.size, rng)
             if choice < 0.45 and self.faces:
                 for _ in range(rng.integers(1, 4)):
-                    # A pasted edge must not tell that there is a face inside it.
-                    patch = (
-                        self.faces[rng.integers(len(self.faces))]
-                        if rng.random() < 0.5
-                        else _cut_without_face(self.scenes[rng.integers(len(self.scenes))], rng)
-                    )
-                    view = _paste(view, patch, rng)
+                    view = _paste(view, self._patch(rng), rng)
         return _mark_hidden(_spoil(view, rng))
+
+    def _look(self, index: int, size: int, rng: np.random.Generator) -> Scene:
+        """A view of the photo, or now and then of a place in another one that was taken for a face."""
+        if self.places and rng.random() < _SHARE_OF_PLACES:
+            place = self.places[rng.integers(len(self.places))]
+            return _view_around(self.scenes[place.scene], place.side, np.array(place.centre), size, rng)
+        return _view(self.scenes[index], size, rng)
+
+    def _patch(self, rng: np.random.Generator) -> Scene:
+        """Something to paste; a pasted edge must not tell that there is a face inside it."""
+        if rng.random() < 0.5:
+            return self.faces[rng.integers(len(self.faces))]
+        if self.places and rng.random() < 0.5:
+            place = self.places[rng.integers(len(self.places))]
+            return cut_place(self.scenes[place.scene], place)
+        return _cut_without_face(self.scenes[rng.integers(len(self.scenes))], rng)
 
     def _mosaic(self, index: int, rng: np.random.Generator) -> Scene:
         half = self.size // 2
@@ -53,7 +67,7 @@ class SceneAugmentation:
         parts = []
         for number in range(4):
             chosen = index if number == 0 else int(rng.integers(len(self.scenes)))
-            part = _mark_hidden(_view(self.scenes[chosen], half, rng))
+            part = _mark_hidden(self._look(chosen, half, rng))
             left, top = half * (number % 2), half * (number // 2)
             image[top : top + half, left : left + half] = part.image
             shift = np.array([[1.0, 0.0, left], [0.0, 1.0, top]])
@@ -73,17 +87,22 @@ def _view(scene: Scene, size: int, rng: np.random.Generator) -> Scene:
     height, width = scene.image.shape[:2]
     if len(scene.sizes) and rng.random() < 0.7:
         chosen = rng.integers(len(scene.sizes))
-        side = scene.sizes[chosen].mean()
-        wanted = np.exp(rng.uniform(np.log(9), np.log(0.9 * size)))
-        fill = size / max(height, width)  # of the view, so that it does not become a stamp on nothing
-        scale = min(max(wanted / side, 0.45 * fill), _LARGEST_ENLARGEMENT)
-        spare = max(size - side * scale, 0) / 2
-        middle = scene.centres[chosen]
-        target = size / 2 + rng.uniform(-spare, spare, 2) * 1.1
-    else:
-        scale = size / max(height, width) * np.exp(rng.uniform(np.log(0.6), np.log(1.8)))
-        middle = np.array([width, height]) / 2
-        target = size / 2 + rng.uniform(-0.2, 0.2, 2) * size
+        return _view_around(scene, float(scene.sizes[chosen].mean()), scene.centres[chosen], size, rng)
+    scale = size / max(height, width) * np.exp(rng.uniform(np.log(0.6), np.log(1.8)))
+    middle = np.array([width, height]) / 2
+    target = size / 2 + rng.uniform(-0.2, 0.2, 2) * size
+    return _warp(scene, size, scale, middle, target, rng)
+
+
+def _view_around(
+    scene: Scene, side: float, middle: NDArray[np.floating], size: int, rng: np.random.Generator
+) -> Scene:
+    """A square around something of a photo, which gets a random size."""
+    wanted = np.exp(rng.uniform(np.log(9), np.log(0.9 * size)))
+    fill = size / max(scene.image.shape[:2])  # of the view, so that it does not become a stamp on nothing
+    scale = min(max(wanted / side, 0.45 * fill), _LARGEST_ENLARGEMENT)
+    spare = max(size - side * scale, 0) / 2
+    target = size / 2 + rng.uniform(-spare, spare, 2) * 1.1
     return _warp(scene, size, scale, middle, target, rng)
 
 

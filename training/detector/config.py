@@ -12,7 +12,8 @@ class DetectorConfig:
     Attributes:
         photos: Parquet with whole photos and the teacher's faces.
         faces: Parquet with crops of single faces to paste; empty for none.
-        teacher: YuNet's file, which labels those crops; empty for the fetched one.
+        teacher: YuNet's file, which labels those crops and is asked again about false places; empty for the
+            fetched one.
         boxed_photos: Photos with boxes made by people, for choosing the epoch.
         web_photos: Web photos with labelled faces, for choosing the epoch.
         initial_run: Run directory of an earlier training whose weights this one starts from; empty for none.
@@ -24,6 +25,8 @@ class DetectorConfig:
         weight_decay: L2 strength.
         ema_decay: Decay of the averaged weights a step.
         val_share: Share of the photos whose loss is only watched.
+        search_every: Epochs between two searches for places that are taken for faces wrongly, which are then
+            looked at more often; the first comes before the first epoch. 0 is never.
         judge_every: Epochs between two looks at the photos for choosing.
         seed: Of every random choice.
         thread_count: CPU threads of PyTorch.
@@ -45,6 +48,7 @@ class DetectorConfig:
     weight_decay: float = 0.02
     ema_decay: float = 0.998
     val_share: float = 0.04
+    search_every: int = 0
     judge_every: int = 4
     seed: int = 0
     thread_count: int = 1
@@ -55,6 +59,8 @@ class DetectorConfig:
         for name in ("epochs", "batch_size", "judge_every", "thread_count"):
             if getattr(self, name) < 1:
                 raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
+        if self.search_every < 0:
+            raise ValueError(f"expected search_every of 0 or more, got {self.search_every}")
         if self.view_size < 64 or self.view_size % 64:
             raise ValueError(f"expected view_size to be a multiple of 64, got {self.view_size}")
         if not 0 < self.learning_rate <= 1:

@@ -27,6 +27,7 @@ from training.detector.augmentation import SceneAugmentation
 from training.detector.config import DetectorConfig
 from training.detector.copies import find_copies
 from training.detector.evaluation import BOXED_IOU, WEB_IOU, measure_recall, read_boxed_photos
+from training.detector.false_places import FalsePlace, SecondLook, find_false_places
 from training.detector.loss import detector_loss
 from training.detector.network import ExportedDetector, KvFaceNetwork
 from training.detector.scenes import Scene, read_face_crops, read_photos
@@ -39,6 +40,8 @@ LEAST_SCORE: Final = 0.5
 
 _CHOOSING_SIDE: Final = 320
 _LARGEST_GRADIENT: Final = 5.0
+_PRICE_OF_FALSE_BOXES: Final = 0.01
+"""Of one box a photo, in recall."""
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +91,8 @@ class _Training:
         )
         self.grid = torch.from_numpy(cell_grid(config.view_size, config.view_size).copy())
         self.step_count = math.ceil(len(self.train_scenes) / config.batch_size)
+        self.second_look = SecondLook(_teacher(config)) if config.search_every else None
+        self.places: list[FalsePlace] = []
         self.epoch, self.best_figure = 0, -math.inf
 
     def fit(self) -> None:
@@ -105,7 +110,14 @@ class _Training:
         config, started = self.config, time.perf_counter()
         # Seeds depend on the epoch alone, so that a resumed training draws what an unbroken one would.
         rng = np.random.default_rng((config.seed, epoch))
-        draw = SceneAugmentation(self.train_scenes, self.faces, config.view_size)
+        if config.search_every and (epoch - 1) % config.search_every == 0:
+            self.places = find_false_places(
+                self.averaged.module,  # type: ignore[arg-type]
+                self.train_scenes,
+                self.second_look,
+            )
+            log.info("%d places are taken for faces wrongly", len(self.places))
+        draw = SceneAugmentation(self.train_scenes, self.faces, config.view_size, self.places)
         order = rng.permutation(len(self.train_scenes))
         sums: dict[str, float] = {}
         self.network.train()
@@ -127,6 +139,7 @@ class _Training:
         if epoch % config.judge_every == 0 or epoch == config.epochs:
             row |= self._judge(self.averaged.module)
             figure = row["val_boxed_recall"] + row["val_web_recall"] - row["val_loss"] * 0.01
+            figure -= row["val_false_boxes"] * _PRICE_OF_FALSE_BOXES
             if figure > self.best_figure:
                 self.best_figure = figure
                 self._save_best(epoch)
@@ -197,6 +210,7 @@ class _Training:
             "optimizer": self.optimizer.state_dict(),
             "epoch": self.epoch,
             "best_figure": self.best_figure,
+            "places": [(p.scene, p.centre, p.side, p.reach) for p in self.places],
         }
         temporary = self.folder / f".{LAST_FILE}.tmp"
         torch.save(checkpoint, temporary)
@@ -208,6 +222,7 @@ class _Training:
         self.averaged.load_state_dict(checkpoint["averaged"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.epoch, self.best_figure = checkpoint["epoch"], checkpoint["best_figure"]
+        self.places = [FalsePlace(*place) for place in checkpoint["places"]]
 
 
 def _read_faces(config: DetectorConfig) -> list[Scene]:
@@ -218,8 +233,11 @@ def _read_faces(config: DetectorConfig) -> list[Scene]:
 
     table = pd.read_parquet(config.web_photos, columns=["image"])
     held_out = frozenset(str(image["path"]) for image in table["image"])
-    teacher = YuNetDetector(Path(config.teacher) if config.teacher else None, longest_side=320)
-    return list(read_face_crops(Path(config.faces), teacher, left_out=held_out))
+    return list(read_face_crops(Path(config.faces), _teacher(config), left_out=held_out))
+
+
+def _teacher(config: DetectorConfig) -> YuNetDetector:
+    return YuNetDetector(Path(config.teacher) if config.teacher else None, longest_side=320)
 
 
 def _keep_history(run: Path, before: Path) -> None:

@@ -1,0 +1,122 @@
+"""The detector's training as a whole: a run directory comes out, can be gone on with and trained further."""
+
+import io
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from fer.faces import Box, Detection
+from training.detector import train as training
+from training.detector.config import DetectorConfig
+from training.runs import BEST_FILE, RunState, read_run
+
+FACE = {
+    "box": [165, 50, 290, 200],
+    "landmarks": [[203, 107], [255, 106], [232, 138], [208, 158], [250, 158]],
+    "score": 0.95,
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def config(astronaut, tmp_path: Path) -> DetectorConfig:
+    """Three photos of the same face, told from each other by their light, and none to choose by that is a copy."""
+
+    def picture(image) -> dict[str, object]:
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "PNG")
+        return {"bytes": buffer.getvalue(), "path": "a.png"}
+
+    photos = [picture(astronaut // divisor) for divisor in (1, 2, 3)]
+    pd.DataFrame({"image": photos, "faces": [json.dumps([FACE])] * 3}).to_parquet(tmp_path / "photos.parquet")
+    upside_down = [picture(astronaut[::-1].copy())]
+    for name in ("boxed", "web"):
+        boxes = json.dumps([[165, 312, 290, 462]])
+        pd.DataFrame({"image": upside_down, "boxes": [boxes], "exhaustive": [True]}).to_parquet(
+            tmp_path / f"{name}.parquet"
+        )
+    return DetectorConfig(
+        photos=tmp_path / "photos.parquet",
+        boxed_photos=tmp_path / "boxed.parquet",
+        web_photos=tmp_path / "web.parquet",
+        epochs=2,
+        batch_size=2,
+        view_size=64,
+        val_share=0.3,
+        judge_every=1,
+        runs=tmp_path / "runs",
+        name="first",
+    )
+
+
+def test_a_training_can_start_from_another_one(config: DetectorConfig) -> None:
+    first = read_run(training.train(config))
+    assert (first.state, len(first.epochs)) == (RunState.FINISHED, 2)
+    assert set(first.report) >= {"val_boxed_recall", "val_web_recall", "val_false_boxes"}
+
+    # A rate this low leaves the network where it was: what differs then was not taken over.
+    further = DetectorConfig(
+        **{name: getattr(config, name) for name in config.__dataclass_fields__}
+        | {"initial_run": str(config.runs / "first"), "epochs": 1, "learning_rate": 1e-12, "name": "second"}
+    )
+    folder = training.train(further)
+    before, after = (load_file(config.runs / name / BEST_FILE) for name in ("first", "second"))
+    weights = [name for name in before if "running" not in name and "batches" not in name]
+    for name in weights:
+        torch.testing.assert_close(after[name], before[name], atol=1e-5, rtol=1e-4)
+    kept = [json.loads(line) for line in (folder / "before" / "epochs.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in kept] == [1, 2]
+
+
+def test_a_killed_training_goes_on_with_the_places_it_had(config: DetectorConfig, monkeypatch) -> None:
+    class Teacher:
+        def detect(self, image):
+            return [Detection(Box(0, 0, 9, 9), 0.1)]
+
+    monkeypatch.setattr(training, "_teacher", lambda config: Teacher())
+    found = [training.FalsePlace(0, (60.0, 400.0), 30.0, 40.0)]
+    searches: list[int] = []
+
+    def search(network, scenes, second_look):
+        searches.append(len(scenes))
+        return found
+
+    monkeypatch.setattr(training, "find_false_places", search)
+    fields = {name: getattr(config, name) for name in config.__dataclass_fields__}
+    searching = DetectorConfig(**fields | {"search_every": 2, "epochs": 3})
+
+    class Killed(Exception):
+        pass
+
+    real_epoch = training._Training._run_epoch
+
+    def die_in_second(self, epoch):
+        if epoch == 2:
+            raise Killed
+        real_epoch(self, epoch)
+
+    monkeypatch.setattr(training._Training, "_run_epoch", die_in_second)
+    with pytest.raises(Killed):
+        training.train(searching)
+    drawn: list[list[training.FalsePlace]] = []
+
+    def remember(self, epoch):
+        real_epoch(self, epoch)
+        drawn.append(self.places)
+
+    monkeypatch.setattr(training._Training, "_run_epoch", remember)
+    folder = training.train(searching)
+    assert [row["epoch"] for row in read_run(folder).epochs] == [1, 2, 3]
+    assert drawn == [found, found]
+    assert len(searches) == 2  # before the first epoch and before the third
