@@ -1,5 +1,6 @@
 """The table of a folder's faces: a journal while it grows, one renamed file when it is whole."""
 
+import errno
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -81,13 +82,13 @@ class PictureJournal:
             self.done.update(_finished_paths(self._earlier))
         try:
             self._resume()
-            self._file = self.path.open("a", encoding="utf-8")
+            # Without a buffer nothing is left to be written when a full disk closes the file.
+            self._file = self.path.open("ab", buffering=0)
             if self._file.tell() == 0:
                 self._write_line(self._origin)
         except OSError as error:
-            raise TableError(
-                f"{first} cannot be written ({error.strerror}); name a file in a folder of yours"
-            ) from error
+            advice = "make room" if error.errno == errno.ENOSPC else "name a file in a folder of yours"
+            raise TableError(f"{first} cannot be written ({error.strerror}); {advice}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -136,8 +137,9 @@ class PictureJournal:
         self.path.unlink()
 
     def _write_line(self, line: str) -> None:
-        self._file.write(line + "\n")
-        self._file.flush()
+        rest = (line + "\n").encode()
+        while rest:  # a nearly full disk takes a part
+            rest = rest[self._file.write(rest) :]
 
     def _resume(self) -> None:
         """Take over what a run that was cut off has left."""

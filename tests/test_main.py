@@ -138,6 +138,37 @@ def test_a_journal_that_was_cut_off_is_continued(fake, pictures, tmp_path, capsy
     assert not journal.exists()
 
 
+def test_a_full_disk_loses_nothing_and_says_so(astronaut, repository, tmp_path):
+    """A limit on the size of files stands for the disk: the write that goes beyond it fails."""
+    resource = pytest.importorskip("resource")
+    folder, table, whole = tmp_path / "pictures", tmp_path / "faces.parquet", tmp_path / "whole.parquet"
+    folder.mkdir()
+    for number in range(6):
+        Image.fromarray(astronaut[::2, ::2]).save(folder / f"{number}.jpg")
+
+    def run(output: Path, limit: int = resource.RLIM_INFINITY) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "fer", str(folder), "--parquet", str(output)],
+            cwd=repository,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY)),
+        )
+
+    stopped = run(table, 1500)
+    assert stopped.returncode == 1
+    assert "cannot grow" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert not table.exists()
+    assert run(whole).returncode == 0
+    resumed = run(table)
+    assert resumed.returncode == 0
+    assert "of 6 pictures are in the table already" in resumed.stderr
+    assert pyarrow.parquet.read_table(table).equals(pyarrow.parquet.read_table(whole))
+
+
 def interrupt_after(count: int, pictures: Path, table: Path) -> None:
     """Run until so many pictures were read, then press Ctrl-C."""
     patch = pytest.MonkeyPatch()
@@ -198,29 +229,6 @@ def test_unknown_weights_are_named(pictures, capsys):
 def test_unknown_detector_is_named(pictures, capsys):
     assert main([str(pictures / "a.png"), "--detector", "eagle"]) == 1
     assert "no detector named 'eagle'" in capsys.readouterr().err
-
-
-def test_a_full_disk_loses_nothing_that_was_read(fake, pictures, tmp_path, capsys, monkeypatch):
-    """A file system of a few bytes: the journal stays valid up to its last whole line."""
-    table = tmp_path / "faces.parquet"
-    keep = PictureJournal._write_line
-    written = []
-
-    def write(journal, line):
-        if len(written) == 2:
-            journal._file.write(line[:20])
-            journal._file.flush()
-            raise OSError(28, "No space left on device")
-        written.append(line)
-        keep(journal, line)
-
-    monkeypatch.setattr(PictureJournal, "_write_line", write)
-    assert main([str(pictures), "--parquet", str(table)]) == 1
-    assert "No space left on device" in capsys.readouterr().err
-    monkeypatch.setattr(PictureJournal, "_write_line", keep)
-    assert main([str(pictures), "--parquet", str(table)]) == 1
-    names = [Path(row["path"]).name for row in pyarrow.parquet.read_table(table).to_pylist()]
-    assert names == ["a.png", "b.png", "c.png"]
 
 
 def shell(*words: str, **settings) -> subprocess.CompletedProcess:

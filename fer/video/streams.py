@@ -62,7 +62,7 @@ class LiveStream:
         if not (source.isdecimal() or ADDRESS.match(source)):
             raise ValueError(
                 "expected a camera's number such as 0, or an address such as rtsp://…, "
-                f"got {hide_password(source)!r}"
+                f"got {hide_password(source)!r}; a recorded video is read by 'python -m fer FILE'"
             )
         self.source = source
         self.name = hide_password(source)
@@ -128,7 +128,12 @@ def _pictures(source: str) -> Iterator[_Picture]:
 
 
 def _camera(number: int) -> Iterator[_Picture]:
-    camera = cv2.VideoCapture(number)
+    spoken = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong is said below, once
+    try:
+        camera = cv2.VideoCapture(number)
+    finally:
+        cv2.utils.logging.setLogLevel(spoken)
     try:
         if not camera.isOpened():
             raise OSError(f"camera {number} cannot be opened")
