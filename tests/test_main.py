@@ -17,7 +17,6 @@ from PIL import Image
 
 from fer.__main__ import main
 from fer.picture_records import AnalyzerRecipe, read_record
-from fer.picture_table import PictureJournal
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
