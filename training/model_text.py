@@ -17,7 +17,7 @@ KNOWN_DATA: Final[Mapping[str, str]] = {
         "not for commercial use."
     ),
     "others": (
-        "crops without a face, cut by `training.crop_others` where an eager Haar cascade saw one in web photos that are "
+        "crops without a face, cut by `training.crop_others` where an eager detector saw one in web photos that are "
         "for research use; they teach the output `other`."
     ),
 }

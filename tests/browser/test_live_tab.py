@@ -73,6 +73,21 @@ def test_label_appears_and_boxes_lie_on_the_face(browse, moving_clip):
         page.wait_for_selector(f"{LIVE} .kv-face")
 
 
+def test_a_frozen_frame_follows_the_settings(browse, moving_clip):
+    with browse(moving_clip, tab="Live") as page:
+        start(page)
+        page.click(f"{LIVE} [data-part=freeze]")
+        page.wait_for_selector(f"{LIVE} .kv-face-extra button")
+        page.evaluate("addEventListener('kv-faces', ({ detail }) => (window.said = detail.answer))")
+        page.locator(f"{LIVE} summary").first.click()
+        page.locator(f"{LIVE} [data-part=detector]").select_option("haar")
+        page.wait_for_function("window.said?.faces.length === 1")
+        haar_box = page.evaluate("window.said.faces[0].box")
+        page.locator(f"{LIVE} [data-part=detector]").select_option("kv_face")
+        page.wait_for_function("box => window.said.faces[0]?.box.join() !== box.join()", arg=haar_box)
+        assert page.locator(f"{LIVE} [data-part=freeze]").get_attribute("aria-pressed") == "true"
+
+
 def test_people_keep_their_numbers_when_they_cross(browse, crossing_clip):
     with browse(crossing_clip, tab="Live") as page:
         start(page)

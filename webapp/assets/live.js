@@ -91,6 +91,7 @@ class LiveTab {
     this.showSliders();
     showNotice(this.parts.notice, "");
     this.reader?.configure(this.settings());
+    if (this.isFrozen) this.reader.readOnce(); // the frozen frame, too, is shown as the new settings see it
   }
 
   async start() {
@@ -153,7 +154,7 @@ class LiveTab {
     this.overlay.draw(answer, this.isMirrored);
     this.meter.add(takenAt);
     this.people.update(answer);
-    if (this.isRecording) this.addToRecord(answer);
+    if (this.isRecording && !this.isFrozen) this.addToRecord(answer); // a frozen frame has been recorded
     this.tellHint(answer.hint);
     this.speak(answer.faces);
     const { parts } = this;
