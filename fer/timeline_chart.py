@@ -28,7 +28,8 @@ def timeline_chart(timeline: Timeline) -> str:
         by_person.setdefault(span.track_id, []).append(span)
     longest = sorted(by_person, key=lambda track: -sum(s.end_s - s.start_s for s in by_person[track]))
     shown = sorted(longest[:_MOST_PEOPLE], key=lambda track: by_person[track][0].start_s)
-    height = _TOP + _BAND * max(len(shown), 1) + 34
+    hidden_count = len(longest) - len(shown)
+    height = _TOP + _BAND * max(len(shown), 1) + (50 if hidden_count else 34)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="100%" '
         f'data-end="{end_s:.3f}" role="img" aria-label="Expressions over time" '
@@ -39,10 +40,10 @@ def timeline_chart(timeline: Timeline) -> str:
         parts.append(_band(by_person[track], track, _TOP + row * _BAND, end_s))
     if not shown:
         parts.append(f'<text x="{PLOT_LEFT}" y="{_TOP + 20}">No face was found in this video.</text>')
-    if len(longest) > len(shown):
+    if hidden_count:
         parts.append(
             f'<text x="{_WIDTH - 20}" y="{height - 4}" text-anchor="end" opacity="0.7">'
-            f"and {len(longest) - len(shown)} more people, seen more briefly</text>"
+            f"and {hidden_count} more {'person' if hidden_count == 1 else 'people'}, seen more briefly</text>"
         )
     parts.append(_axis(end_s, _TOP + _BAND * max(len(shown), 1)))
     return "".join([*parts, "</svg>"])

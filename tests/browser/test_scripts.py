@@ -182,6 +182,13 @@ REJECTS = '{ getUserMedia: () => Promise.reject(new DOMException("words", "%s"))
             id="people come and go",
         ),
         pytest.param(
+            """const { partBrief } = await import("./video.js");
+            const parted = (...times) => partBrief(times.map((seen_s) => ({ seen_s }))).map((part) => part.length);
+            return [parted(), parted(0.2, 0.4), parted(0.2, 1, 7, 0.9)];""",
+            [[0, 0], [2, 0], [2, 2]],
+            id="people of a video",
+        ),
+        pytest.param(
             """const { inkOn, shownTurn } = await import("./overlay.js");
             return [[0, 3, 8, 20, -20].map(shownTurn), inkOn("#ffffff"), inkOn("#101010")];""",
             [[0, 0, 4, 20, -20], "#10141a", "#fff"],

@@ -34,22 +34,23 @@ export class FaceCard {
    * @param {{emotion: string, confidence: number, probabilities: Record<string, number>}} face
    * @param {boolean} unsure
    * @param {string} [colour] of the number's badge, for people in a stream
+   * @param {string} [share] what stands at the right of the heading
    */
-  update(number, face, unsure, colour = "") {
+  update(number, face, unsure, colour = "", share = percent(face.confidence)) {
     const word = this.emotions.find(({ id }) => id === face.emotion)?.name ?? face.emotion;
     setText(this.number, String(number));
     setText(this.word, unsure ? `Unsure: ${word.toLowerCase()}` : word);
-    setText(this.share, percent(face.confidence));
+    setText(this.share, share);
     if (colour) {
       this.number.style.background = colour;
       this.number.style.color = "#10141a";
     }
     this.root.setAttribute("aria-label", `Face ${number}: ${this.word.textContent}, ${this.share.textContent}`);
     this.emotions.forEach((emotion, index) => {
-      const share = face.probabilities[emotion.id] ?? 0;
+      const probability = face.probabilities[emotion.id] ?? 0;
       const { bar, fill, output } = this.bars[index];
-      fill.style.transform = `scaleX(${share.toFixed(3)})`;
-      setText(output, percent(share));
+      fill.style.transform = `scaleX(${probability.toFixed(3)})`;
+      setText(output, percent(probability));
       bar.classList.toggle("kv-top", emotion.id === face.emotion);
     });
   }

@@ -1,11 +1,12 @@
 /** The tab that reads a recorded video. */
 
-import { fillChoices, make, partsOf, sentence, showNotice } from "./elements.js";
+import { fillChoices, make, partsOf, percent, sentence, showNotice } from "./elements.js";
 import { FaceCard } from "./faces.js";
 import { ServiceError, dropVideo, loadChoices, loadVideoLimits, sendVideo, videoAddress, watchVideo } from "./service.js";
 
 const ASK_EVERY_MS = 400;
 const STEP_S = 1;
+const BRIEF_S = 1;
 const FILES = { ".csv": "CSV", ".json": "JSON", ".parquet": "Parquet", ".srt": "Subtitles", ".svg": "Chart" };
 const NO_FACE_ADVICE = [
   "Use a video in which faces are turned to the camera and well lit.",
@@ -125,11 +126,17 @@ class VideoTab {
     parts.player.hidden = parts.again.hidden = parts.chartCard.hidden = parts.filesCard.hidden = false;
     parts.player.src = videoAddress(this.key, "annotated.mp4");
     parts.saveVideo.href = videoAddress(this.key, "annotated.mp4", true);
-    const count = people.length === 1 ? "One person" : `${people.length} people`;
+    const [long, brief] = partBrief(people);
+    const count = long.length === 1 ? "One person" : `${long.length} people`;
     parts.subtitle.textContent = people.length
       ? `${count} in ${answer.frame_count} frames; the bars are shares of the time seen`
       : "No face was found in this video.";
-    parts.people.replaceChildren(...people.map((person) => this.card(person)));
+    parts.people.replaceChildren(...long.map((person) => this.card(person)));
+    if (brief.length) {
+      const textContent = `${brief.length} more, seen for less than ${BRIEF_S} s ${brief.length > 1 ? "each" : ""}`;
+      const cards = brief.map((person) => this.card(person));
+      parts.people.append(make("details", {}, make("summary", { textContent }), ...cards));
+    }
     this.showChart(answer.chart);
     parts.files.replaceChildren(
       ...Object.entries(FILES).map(([suffix, textContent]) =>
@@ -144,7 +151,7 @@ class VideoTab {
     const card = new FaceCard(this.choices.emotions);
     card.update(
       person.track_id, { emotion, confidence: share, probabilities: person.shares }, false,
-      colours[person.track_id % colours.length],
+      colours[person.track_id % colours.length], `${percent(share)} of ${person.seen_s.toFixed(1)} s`,
     );
     return card.root;
   }
@@ -212,6 +219,15 @@ class VideoTab {
     if (this.key) dropVideo(this.key);
     this.key = null;
   }
+}
+
+/**
+ * People seen for a while, and the others: often a hand, or somebody who passes. Where nobody stays, all count.
+ * @param {{seen_s: number}[]} people
+ */
+export function partBrief(people) {
+  const stay = people.filter(({ seen_s }) => seen_s >= BRIEF_S);
+  return stay.length ? [stay, people.filter((person) => !stay.includes(person))] : [people, []];
 }
 
 /** Seconds, as far as this browser can tell; 0 where it cannot play the format. */
