@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 ROTATION_DEGREES: Final = 12.0
 SHIFT_SHARE: Final = 0.08
-SCALE_RANGE: Final = (0.8, 1.2)
+SCALE_RANGE: Final = (0.85, 1.18)
 ASPECT_SHARE: Final = 0.05
 SHEAR_DEGREES: Final = 3.0
 
