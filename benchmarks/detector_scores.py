@@ -10,10 +10,10 @@ from pathlib import Path
 import cv2
 import tyro
 
-from fer.detection.kv_face import find_faces, onnx_runner
+from fer.detection.card import load_detector_card
+from fer.detection.kv_face import find_faces, network_file, onnx_runner
 from fer.detection.yunet import YuNetDetector
 from fer.faces import Detection
-from fer.model_card import ONNX_FILE
 from training.detector.evaluation import BOXED_IOU, WEB_IOU, BoxedPhoto, match, read_boxed_photos
 
 
@@ -40,7 +40,7 @@ def main() -> None:
     """Print a line for each side and score."""
     options = tyro.cli(Options, description=__doc__)
     cv2.setNumThreads(1)
-    run = onnx_runner(options.weights / ONNX_FILE)
+    run = onnx_runner(network_file(options.weights, load_detector_card(options.weights)))
     boxed = read_boxed_photos(options.photos / "boxed_photos_dev.parquet")
     web = read_boxed_photos(options.photos / "expw_photos_dev.parquet")
     teacher = YuNetDetector(options.yunet)

@@ -23,9 +23,11 @@ import numpy as np
 import tyro
 from live_camera import READ_NUMBER, write_camera
 from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import TimeoutError as BrowserTimeoutError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TICKS = os.sysconf("SC_CLK_TCK")
+PATIENCE_S = 60
 FLAGS = (
     "--headless=new", "--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
@@ -107,7 +109,11 @@ def main() -> None:
             for count in options.pages:
                 with serve(kind, options.detector, Path(folder)) as server:
                     browser = playwright.chromium.launch(executable_path=options.chromium, args=flags)
-                    print(measure(kind, browser, server, count, options.seconds), flush=True)
+                    try:
+                        line = measure(kind, browser, server, count, options.seconds)
+                    except BrowserTimeoutError:
+                        line = f"{kind:14} {count:5} a page showed nothing within {PATIENCE_S} s"
+                    print(line, flush=True)
                     browser.close()
         if options.memory_seconds:
             with serve("live tab", options.detector, Path(folder)) as server:
@@ -168,7 +174,7 @@ def measure(kind: str, browser: Browser, server: Server, count: int, seconds: fl
     for _ in range(count):
         context = browser.new_context(viewport={"width": 1280, "height": 900}, permissions=["camera"])
         page = context.new_page()
-        page.set_default_timeout(120_000)
+        page.set_default_timeout(1000 * PATIENCE_S)
         page.goto(server.address)
         (start_live if kind == "live tab" else start_plain)(page)
         pages.append(page)

@@ -1,16 +1,21 @@
 """From a detector's run to a folder that is used: card, network, golden sample, history."""
 
+import io
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from fer.cropping import Framing
-from fer.detection.kv_face import KvFaceDetector
-from fer.model_card import ONNX_FILE, WeightsMismatchError
+from fer.detection.card import load_detector_card
+from fer.detection.kv_face import KvFaceDetector, kv_face_folder, network_file
+from fer.model_card import INT8_FILE, ONNX_FILE, WeightsMismatchError
 from training.detector.export import DetectorExport, check_golden, export_run, main
+from training.detector.integers import share_alike
 from training.detector.network import ExportedDetector, KvFaceNetwork
 from training.runs import BEST_FILE, RunWriter
 
@@ -75,6 +80,38 @@ def test_another_network_is_noticed(exported):
             check_golden(exported)
     finally:
         path.write_bytes(content)
+
+
+def test_integers_are_kept_where_they_find_the_same_boxes(
+    network, exported, astronaut, tmp_path, monkeypatch
+):
+    """A network without training finds nothing: alike. Where two find different boxes the integers go."""
+    buffer = io.BytesIO()
+    Image.fromarray(astronaut).save(buffer, "PNG")
+    photos = tmp_path / "photos.parquet"
+    pd.DataFrame({"image": [{"bytes": buffer.getvalue()}] * 2, "faces": ["[]"] * 2}).to_parquet(photos)
+    options = DetectorExport(
+        run=exported.parent.parent / "run", weights=tmp_path, photos=str(photos), photo_side=96
+    )
+    kept = export_run(options)
+    assert network_file(kept, load_detector_card(kept)).name == INT8_FILE
+    assert isinstance(KvFaceDetector(kept).detect(astronaut), list)
+    monkeypatch.setattr("training.detector.export.share_alike", lambda *_, **__: 0.9)
+    refused = export_run(options)
+    assert network_file(refused, load_detector_card(refused)).name == ONNX_FILE
+    assert not (refused / INT8_FILE).exists()
+
+
+@pytest.mark.golden
+def test_networks_are_compared_by_the_boxes_that_both_find(exported, astronaut):
+    networks = [kv_face_folder() / name for name in (ONNX_FILE, INT8_FILE)]
+    if not networks[1].is_file():
+        pytest.skip("needs the weights of kv_face")
+    settings = {"longest_side": 320, "least_score": 0.55}
+    empty = np.zeros_like(astronaut)
+    assert share_alike(*networks, [astronaut, empty], **settings) == 1.0
+    assert share_alike(*networks, [empty], **settings) == 1.0
+    assert share_alike(networks[0], exported / ONNX_FILE, [astronaut], **settings) == 0.0
 
 
 def test_a_run_without_weights_is_told(tmp_path, capsys):

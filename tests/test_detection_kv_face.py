@@ -12,10 +12,10 @@ from fer.analysis import DEFAULT_DETECTOR
 from fer.cropping import Framing, crop_face, reference_square
 from fer.detection import detector_names, load_detector
 from fer.detection.card import DETECTOR_CARD_FILE, DetectorCard, load_detector_card
-from fer.detection.kv_face import KvFaceDetector, kv_face_folder, onnx_runner
+from fer.detection.kv_face import KvFaceDetector, find_faces, kv_face_folder, network_file, onnx_runner
 from fer.faces import Box
 from fer.images import RgbImage
-from fer.model_card import GOLDEN_FILE, ONNX_FILE, UnknownModelError, WeightsMismatchError
+from fer.model_card import GOLDEN_FILE, INT8_FILE, ONNX_FILE, UnknownModelError, WeightsMismatchError
 from fer.model_shelf import list_weights, weights_shelf
 
 FACE = Box(178, 62, 268, 176)  # by eye: hairline to chin
@@ -123,13 +123,24 @@ def test_from_many_threads(detector, astronaut):
         assert list(pool.map(detector.detect, images)) == expected
 
 
+@pytest.mark.parametrize("degrees", [0, 40])
+def test_eight_bit_integers_find_the_face_where_single_precision_does(astronaut, degrees):
+    folder, image = kv_face_folder(), turned(astronaut, degrees)
+    settings = {"longest_side": 352, "least_score": 0.55}
+    [single] = find_faces(onnx_runner(folder / ONNX_FILE), image, **settings)
+    [integers] = find_faces(onnx_runner(folder / INT8_FILE), image, **settings)
+    assert integers.box.iou(single.box) > 0.85
+    assert integers.roll == pytest.approx(single.roll, abs=5)
+
+
 class TestFiles:
     @pytest.fixture
     def copied(self, tmp_path):
         return shutil.copytree(kv_face_folder(), tmp_path / "kv_face.copy")
 
     def test_another_network_is_refused(self, copied):
-        (copied / ONNX_FILE).write_bytes((copied / ONNX_FILE).read_bytes() + b" ")
+        used = network_file(copied, load_detector_card(copied))
+        used.write_bytes(used.read_bytes() + b" ")
         with pytest.raises(WeightsMismatchError, match="does not belong to the card"):
             KvFaceDetector(copied)
 
@@ -138,7 +149,7 @@ class TestFiles:
         with pytest.raises(WeightsMismatchError, match="is no detector"):
             onnx_runner(classifier / ONNX_FILE)
 
-    @pytest.mark.parametrize("missing", [ONNX_FILE, DETECTOR_CARD_FILE])
+    @pytest.mark.parametrize("missing", [INT8_FILE, DETECTOR_CARD_FILE])
     def test_missing_files_are_named(self, copied, missing):
         (copied / missing).unlink()
         with pytest.raises(UnknownModelError, match=missing):

@@ -12,10 +12,9 @@ import pyarrow.parquet as pq
 
 from fer.cropping import Framing, crop_face, reference_square
 from fer.detection.haar import PHOTO, HaarDetector
-from fer.detection.kv_face import KvFaceDetector, find_faces, kv_face_folder, onnx_runner
+from fer.detection.kv_face import KvFaceDetector, find_faces, kv_face_folder, network_file, onnx_runner
 from fer.faces import Box, Detection
 from fer.images import RgbImage, UnreadableImageError, read_image
-from fer.model_card import ONNX_FILE
 from training.crop_faces import LabelledCrop, write_crops
 from training.datasets import DatasetError
 
@@ -86,7 +85,7 @@ def _eager_detector(name: str) -> tuple[Callable[[RgbImage], list[Detection]], F
         haar = HaarDetector(EAGER)
         return haar.detect, haar.framing
     detector = KvFaceDetector()
-    run = onnx_runner(kv_face_folder() / ONNX_FILE)
+    run = onnx_runner(network_file(kv_face_folder(), detector.card))
 
     def detect(image: RgbImage) -> list[Detection]:
         return find_faces(run, image, longest_side=detector.longest_side, least_score=EAGER_SCORE)

@@ -4,9 +4,9 @@ import contextlib
 import io
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,20 +60,35 @@ def quantise(source: Path, target: Path, crops: NDArray[np.uint8]) -> None:
         target: The file to write.
         crops: What it usually sees, shape (N, C, S, S); the range of every layer is measured on them.
     """
+    whole = max(len(crops) // _BATCH_SIZE * _BATCH_SIZE, 1)  # the library wants batches of one size
+    size = min(_BATCH_SIZE, len(crops))
+    batches = [{_INPUT: crops[start : start + size]} for start in range(0, whole, size)]
+    quantise_network(source, target, batches, "Percentile")
+
+
+def quantise_network(
+    source: Path,
+    target: Path,
+    inputs: Sequence[Mapping[str, NDArray[Any]]],
+    method: Literal["Percentile", "MinMax"],
+) -> None:
+    """Turn any network of convolutions into eight-bit integers, as ``quantise`` describes it.
+
+    Args:
+        source: The network in single precision.
+        target: The file to write.
+        inputs: What it usually sees, by the names of its inputs.
+        method: How the range of a layer comes from its values; ``Percentile`` wants inputs of one shape.
+    """
     from onnxruntime import quantization  # noqa: PLC0415 - only exports need it
     from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415
 
-    whole = max(len(crops) // _BATCH_SIZE * _BATCH_SIZE, 1)  # the library wants batches of one size
-    size = min(_BATCH_SIZE, len(crops))
-
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self._batches: Iterator[Any] = (
-                {_INPUT: crops[start : start + size]} for start in range(0, whole, size)
-            )
+            self._inputs = iter(inputs)
 
         def get_next(self) -> Any:
-            return next(self._batches, None)
+            return next(self._inputs, None)
 
     silent = logging.getLogger()
     level = silent.level
@@ -92,7 +107,7 @@ def quantise(source: Path, target: Path, crops: NDArray[np.uint8]) -> None:
                 reduce_range=True,
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
-                calibrate_method=quantization.CalibrationMethod.Percentile,
+                calibrate_method=quantization.CalibrationMethod[method],
             )
     finally:
         silent.setLevel(level)

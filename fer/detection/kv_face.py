@@ -12,7 +12,7 @@ from fer.detection.card import DetectorCard, load_detector_card
 from fer.detection.decoding import cell_grid, decode, prepare_image
 from fer.faces import Box, Detection, Landmarks
 from fer.images import RgbImage
-from fer.model_card import ONNX_FILE, WeightsMismatchError, verified_file
+from fer.model_card import INT8_FILE, ONNX_FILE, WeightsMismatchError, verified_file
 from fer.model_shelf import weights_shelf
 
 KV_FACE_WEIGHTS: Final = "kv_face.web"
@@ -47,7 +47,7 @@ class KvFaceDetector:
         folder = folder or kv_face_folder()
         self.card: DetectorCard = load_detector_card(folder)
         self.longest_side = self.card.live_side if live else self.card.photo_side
-        self._run = onnx_runner(verified_file(folder, self.card, ONNX_FILE), thread_count)
+        self._run = onnx_runner(network_file(folder, self.card), thread_count)
 
     @property
     def framing(self) -> Framing:
@@ -61,6 +61,16 @@ class KvFaceDetector:
             image: RGB ``uint8`` of shape (H, W, 3).
         """
         return find_faces(self._run, image, longest_side=self.longest_side, least_score=self.card.least_score)
+
+
+def network_file(folder: Path, card: DetectorCard) -> Path:
+    """The network that is used: in eight-bit integers where it comes along so.
+
+    Raises:
+        UnknownModelError: It is missing.
+        WeightsMismatchError: It is not the one the card names.
+    """
+    return verified_file(folder, card, INT8_FILE if INT8_FILE in card.files else ONNX_FILE)
 
 
 def find_faces(run: Runner, image: RgbImage, *, longest_side: int, least_score: float) -> list[Detection]:

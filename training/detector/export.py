@@ -1,6 +1,7 @@
 """Entry point: from a finished training of the detector to weights with a card."""
 
 import json
+import logging
 import shutil
 import sys
 import tempfile
@@ -21,14 +22,17 @@ from fer.detection.decoding import STRIDES
 from fer.detection.kv_face import onnx_runner
 from fer.model_card import (
     GOLDEN_FILE,
+    INT8_FILE,
     ONNX_FILE,
     WEIGHTS_FILE,
     WeightsMismatchError,
     file_hash,
     verified_file,
 )
+from training.detector.integers import LEAST_SHARE, quantise_detector, share_alike
 from training.detector.model_text import detector_card_text
 from training.detector.network import ExportedDetector, KvFaceNetwork
+from training.detector.scenes import read_photos
 from training.onnx_files import forget_origin
 from training.run_files import BEFORE_FOLDER
 from training.runs import (
@@ -41,6 +45,10 @@ from training.runs import (
     read_run,
     write_json,
 )
+
+log = logging.getLogger(__name__)
+
+_COMPARED_COUNT: Final = 300
 
 GOLDEN_TOLERANCE: Final = 1e-3
 """How far ONNX Runtime's values may lie from PyTorch's, in cells; a hundredth of a pixel at most."""
@@ -59,6 +67,8 @@ class DetectorExport:
         live_side: The same for frames of a stream.
         scale: Side of the reference square as a share of the mean box side; see benchmarks/framing.py.
         shift_y: Downward shift of its centre as a share of the mean box side.
+        photos: Parquet file with photos, such as the one it was trained on: on some of them the ranges of the
+            network in eight-bit integers are measured; empty leaves it in single precision.
         figures: JSON file written by benchmarks/detectors.py, for the card; empty for none.
         description: One sentence for the card.
     """
@@ -71,6 +81,7 @@ class DetectorExport:
     live_side: int = 320
     scale: float = 1.14
     shift_y: float = 0.0
+    photos: str = ""
     figures: str = ""
     description: str = "Finds faces of any tilt, with five landmarks."
 
@@ -112,6 +123,9 @@ def export_run(options: DetectorExport) -> Path:
         for name in hashes:
             (draft / name).chmod(0o644)  # safetensors writes files for the owner alone
         check_golden(draft)
+        if options.photos:
+            card = _add_integers(draft, card, Path(options.photos))
+            card.save(draft)
         _write_history(run, draft / "run")
         if (options.run / BEFORE_FOLDER).is_dir():
             (draft / "run" / BEFORE_FOLDER).mkdir()
@@ -122,6 +136,24 @@ def export_run(options: DetectorExport) -> Path:
             shutil.rmtree(folder)
         shutil.move(draft, folder)
     return folder
+
+
+def _add_integers(draft: Path, card: DetectorCard, photos: Path) -> DetectorCard:
+    """The card, with the network in eight-bit integers where that finds the same faces."""
+    images = [scene.image for scene in read_photos(photos)]
+    quantise_detector(draft / ONNX_FILE, draft / INT8_FILE, images[::2], card.photo_side)
+    alike = share_alike(
+        draft / ONNX_FILE,
+        draft / INT8_FILE,
+        images[1::2][:_COMPARED_COUNT],
+        longest_side=card.photo_side,
+        least_score=card.least_score,
+    )
+    log.info("in eight-bit integers %.1f %% of the boxes are the same", 100 * alike)
+    if alike < LEAST_SHARE:
+        (draft / INT8_FILE).unlink()
+        return card
+    return replace(card, files={**card.files, INT8_FILE: file_hash(draft / INT8_FILE)})
 
 
 def golden_image() -> NDArray[np.uint8]:
@@ -198,6 +230,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line and export; 1 with a sentence when something is missing."""
     import tyro  # noqa: PLC0415 - the entry point alone needs it
 
+    logging.basicConfig(format="%(message)s")
+    log.setLevel(logging.INFO)  # PyTorch's exporter has much to say, too
     options = tyro.cli(DetectorExport, args=arguments, prog="python -m training.detector.export")
     try:
         print(f"wrote {export_run(options)}")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fer.detection.card import DetectorCard
+from fer.model_card import INT8_FILE
 
 
 def detector_card_text(card: DetectorCard, config: Mapping[str, Any], epoch_count: int) -> str:
@@ -21,6 +22,7 @@ def detector_card_text(card: DetectorCard, config: Mapping[str, Any], epoch_coun
 
 - Architecture: `{card.architecture}`, anchor-free, strides 8, 16 and 32, see `training/detector/network.py`
 - Input: RGB `uint8` of any size; photos are searched with the long side at {card.photo_side}, streams at {card.live_side}
+- Used in {"eight-bit integers (`model.int8.onnx`)" if INT8_FILE in card.files else "single precision (`model.onnx`)"}
 - Output: box, five landmarks (the subject's right eye, left eye, nose, right and left mouth corner), score
 - Shown from a score of {card.least_score:g}
 - Licence: code and weights MIT; the pictures it learned from are for research use
@@ -60,7 +62,7 @@ shift of {card.framing.shift_y:g} (`benchmarks/framing.py`).
 
 ```
 python -m training.detector.train --photos … --faces … --boxed-photos … --web-photos … --epochs {config.get("epochs", epoch_count)}
-python -m training.detector.export --run runs/…
+python -m training.detector.export --run runs/… --photos … --least-score {card.least_score:g} --photo-side {card.photo_side} --live-side {card.live_side} --scale {card.framing.scale:g} --shift-y={card.framing.shift_y:g}
 python -m benchmarks.detectors
 ```
 """
