@@ -44,6 +44,7 @@ class PhotoTab {
     on("savePicture", "click", () => download(`${this.stem()}_faces.jpg`, this.answer.picture));
     this.acceptDropsAndPastes();
     parts.choose.disabled = parts.camera.disabled = false; // from now on a press is heard
+    this.take(parts.file.files[0]); // chosen while this script was still on its way
   }
 
   acceptDropsAndPastes() {
