@@ -6,9 +6,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import tyro
@@ -112,42 +114,38 @@ def start_sender(clip: Path, port: int) -> subprocess.Popen:
 def send(clip: Path, port: int) -> None:
     """Answer every call with the clip as a transport stream, again and again, at its own speed."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "clip.ts"
-        longer = Path(folder) / "looped.mp4"
-        loop(clip, longer, LOOPED_S)
-        length_s = remux(longer, path)
-        content = path.read_bytes()
-    piece = 188 * 7
+        looped = Path(folder) / "looped.mp4"
+        loop(clip, looped, LOOPED_S)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "video/mp2t")
-            self.end_headers()
-            start, sent = time.monotonic(), 0
-            try:
-                while True:
-                    at = sent % len(content)
-                    sent += self.wfile.write(content[at : min(at + piece, len(content))])
-                    time.sleep(max(start + sent / len(content) * length_s - time.monotonic(), 0))
-            except OSError:
-                return
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "video/mp2t")
+                self.end_headers()
+                with suppress(OSError, av.FFmpegError):  # the caller left
+                    while True:
+                        play(looped, self.wfile)
 
-        def log_message(self, *words: object) -> None:
-            pass
+            def log_message(self, *words: object) -> None:
+                pass
 
-    ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+        ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 
 
-def remux(clip: Path, path: Path) -> float:
-    with av.open(str(clip)) as source, av.open(str(path), "w", format="mpegts") as target:
+def play(video: Path, target: BinaryIO) -> None:
+    """Send every packet at the time it is for."""
+    with (
+        av.open(str(video)) as source,
+        av.open(target, "w", format="mpegts", options={"flush_packets": "1"}) as sent,
+    ):
         track = source.streams.video[0]
-        stream = target.add_stream_from_template(track)
+        stream = sent.add_stream_from_template(track)
+        start_s = time.monotonic()
         for packet in source.demux(track):
             if packet.dts is not None:
+                time.sleep(max(start_s + float(packet.dts * track.time_base) - time.monotonic(), 0))
                 packet.stream = stream
-                target.mux(packet)
-        return float(source.duration or 0) / av.time_base
+                sent.mux(packet)
 
 
 if __name__ == "__main__":

@@ -350,7 +350,7 @@ def test_the_command_records_until_it_is_told_to_stop(sender, tmp_path):
 
 def lags(media: list[float | None], clock: list[float]) -> list[float]:
     meter = LagMeter()
-    return [meter.update(m, c) for m, c in zip(media, clock, strict=True)]
+    return [meter.update(m, c, waited_s=0.0) for m, c in zip(media, clock, strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -372,4 +372,20 @@ def test_clocks_that_run_apart_are_no_lag():
     """A camera whose clock loses a second a day, watched for a week."""
     meter = LagMeter()
     day_s = 86_400.0
-    assert max(meter.update(t * (1 - 1 / day_s), t) for t in range(0, int(7 * day_s), 4)) < 0.1
+    assert max(meter.update(t * (1 - 1 / day_s), t, 0.0) for t in range(0, int(7 * day_s), 4)) < 0.1
+
+
+@pytest.mark.parametrize("waited_s", [0.0, 0.5])
+def test_a_sender_slower_than_its_times_is_no_lag_of_ours(waited_s):
+    """A second of pictures takes the sender two; a reader that waits has nothing to leave out."""
+    meter = LagMeter()
+    lag_s = [meter.update(t, 2 * t, waited_s) for t in range(20)]
+    assert max(lag_s) == (0 if waited_s else pytest.approx(19, abs=0.1))
+
+
+def test_a_pause_of_the_sender_is_no_lag_of_ours():
+    meter = LagMeter()
+    for frame in range(60):
+        meter.update(frame / 30, frame / 30, 0.02)
+    meter.update(2.0, 7.0, 5.02)
+    assert max(meter.update(2 + frame / 30, 7 + frame / 30, 0.02) for frame in range(1, 60)) < 0.1

@@ -28,6 +28,8 @@ _MOST_LAG_S: Final = 1.0
 
 _JUMP_S: Final = 5.0
 _FORGET: Final = 1e-3
+_IDLE_WINDOW_S: Final = 1.0
+_IDLE_SHARE: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +156,9 @@ def _network(address: str) -> Iterator[_Picture]:
         stream = container.streams.video[0]
         lag = LagMeter()
         is_skipping = False
-        for packet in container.demux(stream):
+        for packet, waited_s in _timed(container.demux(stream)):
             media_s = None if packet.dts is None else float(packet.dts * packet.time_base)
-            is_late = lag.update(media_s, time.monotonic()) > _MOST_LAG_S
+            is_late = lag.update(media_s, time.monotonic(), waited_s) > _MOST_LAG_S
             if is_late or packet.is_keyframe:
                 is_skipping = is_late  # pictures between key frames are of use only in an unbroken row
             if is_skipping and not packet.is_keyframe:
@@ -169,10 +171,20 @@ def _network(address: str) -> Iterator[_Picture]:
                 yield _Picture(frame, time.monotonic())
 
 
-class LagMeter:
-    """Tells how far a stream is behind, from its own times and the clock.
+def _timed(packets: Iterator[Any]) -> Iterator[tuple[Any, float]]:
+    """Each packet with the seconds that were spent waiting for it."""
+    asked_s = time.monotonic()
+    for packet in packets:
+        yield packet, time.monotonic() - asked_s
+        asked_s = time.monotonic()
 
-    The best that was seen counts as no lag; it is forgotten slowly, since no two clocks run alike.
+
+class LagMeter:
+    """Tells how far a reader is behind a stream, from the stream's times and the clock.
+
+    The best that was seen counts as no lag; it is forgotten slowly, since no two clocks run alike. A reader
+    that spends time waiting has read all there is: a sender that paused, or that sends slower than its times
+    say, is not caught up with by leaving pictures out.
     """
 
     def __init__(self) -> None:
@@ -180,13 +192,16 @@ class LagMeter:
         self._played_s = 0.0
         self._clock_s = 0.0
         self._best_s: float | None = None
+        self._window_start_s: float | None = None
+        self._waited_s = 0.0
 
-    def update(self, media_s: float | None, clock_s: float) -> float:
+    def update(self, media_s: float | None, clock_s: float, waited_s: float) -> float:
         """Take in the time of a packet; answers the lag in seconds.
 
         Args:
             media_s: By the stream; None or a jump, as between repeated files, counts as no progress.
             clock_s: By the monotonic clock.
+            waited_s: How long the reader waited for it, in seconds.
         """
         if media_s is not None:
             if self._media_s is not None and 0 <= media_s - self._media_s < _JUMP_S:
@@ -195,9 +210,21 @@ class LagMeter:
                 self._best_s = None  # times before and after a jump cannot be compared
             self._media_s = media_s
         behind_s = clock_s - self._played_s
-        if self._best_s is None:
+        if self._was_idle(clock_s, waited_s) or self._best_s is None:
             self._best_s = behind_s
         else:
             self._best_s = min(self._best_s + _FORGET * (clock_s - self._clock_s), behind_s)
         self._clock_s = clock_s
         return behind_s - self._best_s
+
+    def _was_idle(self, clock_s: float, waited_s: float) -> bool:
+        """Whether a window ends here of which a good part was spent waiting."""
+        self._waited_s += waited_s
+        if self._window_start_s is None:
+            self._window_start_s = clock_s
+        length_s = clock_s - self._window_start_s
+        if length_s < _IDLE_WINDOW_S:
+            return False
+        is_idle = self._waited_s > _IDLE_SHARE * length_s
+        self._window_start_s, self._waited_s = clock_s, 0.0
+        return is_idle
