@@ -13,6 +13,9 @@ from fer.faces import Prediction
 _UNSURE_LEEWAY: Final = 0.05
 """An answer that was unsure becomes sure this far above the threshold, and the other way round."""
 
+_SETTLING: Final = 2.5
+"""A label that has just changed gives way only to a lead so many times as large."""
+
 
 @dataclass(frozen=True, slots=True)
 class Steadiness:
@@ -22,14 +25,17 @@ class Steadiness:
         time_constant_s: After this time 63 % of a change is shown; 0 shows every frame as it is.
         switch_lead: How far another expression must lead before it takes over from the one shown.
         switch_after_s: For how long another expression must lead at all to take over with less.
+        settle_s: For so long after a change only a far larger lead brings the next one.
     """
 
     time_constant_s: float = 0.5
     switch_lead: float = 0.25
     switch_after_s: float = 1.2
+    settle_s: float = 3.0
 
     def __post_init__(self) -> None:
-        if not (self.time_constant_s >= 0 and 0 <= self.switch_lead <= 1 and self.switch_after_s >= 0):
+        times = self.time_constant_s, self.switch_after_s, self.settle_s
+        if not (min(times) >= 0 and 0 <= self.switch_lead <= 1):
             raise ValueError(f"expected times of at least 0 and a lead in [0, 1], got {self}")
 
 
@@ -72,6 +78,7 @@ class ProbabilitySmoother:
         self._last: SteadyPrediction | None = None
         self._time_s = 0.0
         self._leads_since_s: float | None = None
+        self._changed_s = -math.inf
 
     def update(self, prediction: Prediction, timestamp_s: float) -> SteadyPrediction:
         """Take in what one frame says and give the steady answer.
@@ -81,6 +88,7 @@ class ProbabilitySmoother:
         last = self._last
         if last is None or timestamp_s < self._time_s or last.labels != prediction.labels:
             self._leads_since_s = None
+            self._changed_s = -math.inf
             steady = _steady(prediction, prediction.probabilities, prediction.other, prediction.emotion)
         else:
             share = _share(timestamp_s - self._time_s, self.steadiness.time_constant_s)
@@ -99,11 +107,17 @@ class ProbabilitySmoother:
             return last.shown
         if self._leads_since_s is None:
             self._leads_since_s = timestamp_s
-        for_long = timestamp_s - self._leads_since_s >= self.steadiness.switch_after_s
-        if lead > self.steadiness.switch_lead or (for_long and lead > self.steadiness.switch_lead / 3):
-            self._leads_since_s = None
-            return challenger
-        return last.shown
+        if lead <= self._needed_lead(timestamp_s, timestamp_s - self._leads_since_s):
+            return last.shown
+        self._leads_since_s, self._changed_s = None, timestamp_s
+        return challenger
+
+    def _needed_lead(self, timestamp_s: float, led_for_s: float) -> float:
+        """Less for an expression that has led for long, more just after a change."""
+        lead = self.steadiness.switch_lead
+        if timestamp_s - self._changed_s < self.steadiness.settle_s:
+            return lead * _SETTLING
+        return lead / 3 if led_for_s >= self.steadiness.switch_after_s else lead
 
 
 def _steady(

@@ -59,6 +59,32 @@ def test_flicker_does_not_show():
     assert change_count(raw) > 100
 
 
+def test_a_face_between_two_expressions_does_not_bounce():
+    """Each of them leads for a second in turn, far enough to be shown at first."""
+    shown = []
+    smoother = ProbabilitySmoother()
+    for frame in range(270):
+        shares = np.array(
+            [0.1, 0.1, 0.6, 0.1, 0.05, 0.05] if frame // 30 % 2 else [0.1, 0.1, 0.1, 0.6, 0.05, 0.05]
+        )
+        shown.append(smoother.update(Prediction(SIX_EMOTIONS, shares.astype(np.float32)), frame / 30))
+    changed_s = [number / 30 for number, (a, b) in enumerate(pairwise(shown)) if a.emotion != b.emotion]
+    assert changed_s
+    assert all(after - before >= 3 for before, after in pairwise(changed_s))
+
+
+@pytest.mark.parametrize("length_s", [1.2, 2.5])
+def test_a_clear_smile_shows_however_short_the_calm_before(length_s):
+    smoother = ProbabilitySmoother()
+    wanted = {0.0: SAD, 2.0: HAPPY, 2.0 + length_s: SAD}
+    shown = {}
+    for frame in range(180):
+        emotion = [value for start, value in wanted.items() if start <= frame / 30][-1]
+        shown[frame / 30] = smoother.update(prediction(emotion, 0.95), frame / 30).emotion
+    changed_s = [after for before, after in pairwise(shown) if shown[before] != shown[after]]
+    assert changed_s == [pytest.approx(2.55, abs=0.1), pytest.approx(2.0 + length_s + 0.9, abs=0.15)]
+
+
 def test_probabilities_stay_probabilities():
     smoother = ProbabilitySmoother()
     rng = np.random.default_rng(1)
@@ -99,7 +125,9 @@ def test_other_labels_start_anew():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"time_constant_s": -1}, {"switch_lead": 2}, {"switch_after_s": -0.1}], ids=str
+    "wrong",
+    [{"time_constant_s": -1}, {"switch_lead": 2}, {"switch_after_s": -0.1}, {"settle_s": -1}],
+    ids=str,
 )
 def test_wrong_steadiness_is_refused(wrong):
     with pytest.raises(ValueError, match="expected"):

@@ -54,6 +54,7 @@ class LiveSettings:
             time_constant_s=_SLOWEST_S * self.steadiness**2,
             switch_lead=0.5 * self.steadiness,
             switch_after_s=2.4 * self.steadiness,
+            settle_s=6.0 * self.steadiness,
         )
 
 
