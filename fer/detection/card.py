@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fer.cropping import Framing
+from fer.detection.verifier import Verification
 from fer.model_card import UnknownModelError
 
 DETECTOR_CARD_FILE: Final = "detector.json"
@@ -22,7 +23,7 @@ class DetectorCard:
     Attributes:
         name: ``architecture.tag``, the name of the folder.
         architecture: Which network it is.
-        least_score: Less certain boxes are left out, in (0, 1).
+        least_score: Less certain boxes are left out, in (0, 1); by the joint score where there is a verifier.
         photo_side: Longer photos are shrunk to this for the search, in pixels.
         live_side: The same for frames of a stream.
         framing: How its boxes map to the reference square.
@@ -31,6 +32,7 @@ class DetectorCard:
         licence: Of the weights.
         data_sets: Each with name and hash.
         metrics: Measured figures, copied from the stored report.
+        verification: How a closer look at each place counts; None where there is no verifier.
     """
 
     name: str
@@ -44,6 +46,7 @@ class DetectorCard:
     licence: str = "MIT"
     data_sets: tuple[Mapping[str, str], ...] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    verification: Verification | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 < self.least_score < 1.0:
@@ -71,6 +74,8 @@ def load_detector_card(folder: Path) -> DetectorCard:
         if data.pop("format", None) != _FORMAT:
             raise ValueError(f"expected format {_FORMAT}")
         data["framing"] = Framing(**data["framing"])
+        if data.get("verification") is not None:
+            data["verification"] = Verification(**data["verification"])
         data["data_sets"] = tuple(data.get("data_sets", ()))
         return DetectorCard(**data)
     except OSError as error:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fer.cropping import Framing
 from fer.detection.card import DetectorCard, load_detector_card
 from fer.detection.decoding import cell_grid, decode, prepare_image
+from fer.detection.verifier import VERIFIER_FILE, FaceVerifier
 from fer.faces import Box, Detection, Landmarks
 from fer.images import RgbImage
 from fer.model_card import INT8_FILE, ONNX_FILE, WeightsMismatchError, verified_file
@@ -48,6 +49,10 @@ class KvFaceDetector:
         self.card: DetectorCard = load_detector_card(folder)
         self.longest_side = self.card.live_side if live else self.card.photo_side
         self._run = onnx_runner(network_file(folder, self.card), thread_count)
+        self._verifier: FaceVerifier | None = None
+        if self.card.verification is not None:
+            path = verified_file(folder, self.card, VERIFIER_FILE)
+            self._verifier = FaceVerifier(path, self.card.verification, self.card.framing, thread_count)
 
     @property
     def framing(self) -> Framing:
@@ -60,7 +65,12 @@ class KvFaceDetector:
         Args:
             image: RGB ``uint8`` of shape (H, W, 3).
         """
-        return find_faces(self._run, image, longest_side=self.longest_side, least_score=self.card.least_score)
+        least_score = self.card.least_score
+        if self._verifier is None:
+            return find_faces(self._run, image, longest_side=self.longest_side, least_score=least_score)
+        asked = self._verifier.verification.candidate_score
+        places = find_faces(self._run, image, longest_side=self.longest_side, least_score=asked)
+        return [face for face in self._verifier.verify(image, places) if face.score >= least_score]
 
 
 def network_file(folder: Path, card: DetectorCard) -> Path:

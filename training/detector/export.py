@@ -20,6 +20,7 @@ from fer.cropping import Framing
 from fer.detection.card import DetectorCard, load_detector_card
 from fer.detection.decoding import STRIDES
 from fer.detection.kv_face import onnx_runner
+from fer.detection.verifier import VERIFIER_FILE, FaceVerifier, Verification
 from fer.model_card import (
     GOLDEN_FILE,
     INT8_FILE,
@@ -33,6 +34,8 @@ from training.detector.integers import LEAST_SHARE, quantise_detector, share_ali
 from training.detector.model_text import detector_card_text
 from training.detector.network import ExportedDetector, KvFaceNetwork
 from training.detector.scenes import read_photos
+from training.detector.verifier import VerifierNetwork
+from training.detector.verifier_files import golden_crops, load_verifier, write_verifier
 from training.onnx_files import forget_origin
 from training.run_files import BEFORE_FOLDER
 from training.runs import (
@@ -50,6 +53,9 @@ log = logging.getLogger(__name__)
 
 _COMPARED_COUNT: Final = 300
 
+VERIFIER_FOLDER: Final = "verifier"
+"""In a detector's run folder: settings and history of the verifier's training."""
+
 GOLDEN_TOLERANCE: Final = 1e-3
 """How far ONNX Runtime's values may lie from PyTorch's, in cells; a hundredth of a pixel at most."""
 
@@ -60,9 +66,13 @@ class DetectorExport:
 
     Attributes:
         run: The run directory.
+        verifier: Run directory of training.detector.train_verifier; empty for a detector without a verifier.
+        candidate_score: From which the verifier looks at a place.
+        trust: What the detector's own score counts for beside the verifier's, in log-odds; see
+            benchmarks/detector_scores.py.
         tag: What stands behind ``kv_face.`` in the name.
         weights: The folder that gets ``kv_face.<tag>``.
-        least_score: Less certain boxes are left out.
+        least_score: Less certain boxes are left out; by the joint score where there is a verifier.
         photo_side: Longer photos are shrunk to this for the search.
         live_side: The same for frames of a stream.
         scale: Side of the reference square as a share of the mean box side; see benchmarks/framing.py.
@@ -74,6 +84,9 @@ class DetectorExport:
     """
 
     run: Path
+    verifier: str = ""
+    candidate_score: float = 0.25
+    trust: float = 1.0
     tag: str = "web"
     weights: Path = Path("weights")
     least_score: float = 0.5
@@ -98,6 +111,7 @@ def export_run(options: DetectorExport) -> Path:
         raise ValueError(f"{options.run} cannot be exported: {run.problem or 'it has no weights yet'}")
     network = KvFaceNetwork()
     network.load_state_dict(load_file(options.run / BEST_FILE))
+    verifier = load_verifier(Path(options.verifier)) if options.verifier else None
     figures = json.loads(Path(options.figures).read_text(encoding="utf-8")) if options.figures else {}
     data = run.environment.get("data", {})
     card = DetectorCard(
@@ -107,6 +121,7 @@ def export_run(options: DetectorExport) -> Path:
         photo_side=options.photo_side,
         live_side=options.live_side,
         framing=Framing(options.scale, 0.0, options.shift_y),
+        verification=Verification(options.candidate_score, options.trust) if verifier else None,
         description=options.description,
         data_sets=tuple({"name": str(name), "sha256": str(digest)} for name, digest in data.items()),
         metrics=figures,
@@ -115,9 +130,10 @@ def export_run(options: DetectorExport) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as temporary:
         draft = Path(temporary) / folder.name
-        (draft / "run").mkdir(parents=True)
-        _write_network(network.eval(), draft)
-        hashes = {name: file_hash(draft / name) for name in (WEIGHTS_FILE, ONNX_FILE, GOLDEN_FILE)}
+        draft.mkdir()
+        _write_networks(network.eval(), verifier, draft)
+        names = [WEIGHTS_FILE, ONNX_FILE, GOLDEN_FILE, *([VERIFIER_FILE] if verifier else [])]
+        hashes = {name: file_hash(draft / name) for name in names}
         card = replace(card, files=hashes)
         card.save(draft)
         for name in hashes:
@@ -128,8 +144,9 @@ def export_run(options: DetectorExport) -> Path:
             card.save(draft)
         _write_history(run, draft / "run")
         if (options.run / BEFORE_FOLDER).is_dir():
-            (draft / "run" / BEFORE_FOLDER).mkdir()
             _write_history(read_run(options.run / BEFORE_FOLDER), draft / "run" / BEFORE_FOLDER)
+        if options.verifier:
+            _write_history(read_run(Path(options.verifier)), draft / "run" / VERIFIER_FOLDER)
         text = detector_card_text(card, run.config, len(run.epochs))
         (draft / "README.md").write_text(text, encoding="utf-8")
         if folder.exists():
@@ -177,22 +194,30 @@ def check_golden(folder: Path) -> None:
     golden = load_arrays(verified_file(folder, card, GOLDEN_FILE))
     found = onnx_runner(verified_file(folder, card, ONNX_FILE))(golden["images"])
     distance = float(np.abs(found - golden["cells"]).max())
+    if card.verification is not None:
+        verifier = FaceVerifier(verified_file(folder, card, VERIFIER_FILE), card.verification, card.framing)
+        logits = verifier.logits(golden["crops"].transpose(0, 2, 3, 1))
+        distance = max(distance, float(np.abs(logits - golden["logits"]).max()))
     if not distance <= GOLDEN_TOLERANCE:
         raise WeightsMismatchError(
-            f"{folder / ONNX_FILE} differs from the trained network by {distance:.2g}; "
+            f"what is exported to {folder} differs from what was trained by {distance:.2g}; "
             f"expected at most {GOLDEN_TOLERANCE:.0e}"
         )
 
 
-def _write_network(network: KvFaceNetwork, folder: Path) -> None:
+def _write_networks(network: KvFaceNetwork, verifier: VerifierNetwork | None, folder: Path) -> None:
     save_file(
         {name: tensor.contiguous() for name, tensor in network.state_dict().items()}, folder / WEIGHTS_FILE
     )
     exported = ExportedDetector(network).eval()
     images = torch.from_numpy(golden_image())
     with torch.inference_mode():
-        cells = exported(images)
-    save_file({"images": images, "cells": cells.contiguous()}, folder / GOLDEN_FILE)
+        golden = {"images": images, "cells": exported(images).contiguous()}
+        if verifier is not None:
+            crops = torch.from_numpy(golden_crops())
+            golden |= {"crops": crops, "logits": verifier(crops)}
+            write_verifier(verifier, folder)
+    save_file(golden, folder / GOLDEN_FILE)
     step = STRIDES[-1]
     rows, columns = (torch.export.Dim(name, min=2, max=256) for name in ("rows", "columns"))
     program = torch.onnx.export(
@@ -210,6 +235,7 @@ def _write_network(network: KvFaceNetwork, folder: Path) -> None:
 
 
 def _write_history(run: Run, folder: Path) -> None:
+    folder.mkdir(parents=True)
     write_json(folder / CONFIG_FILE, _portable(run.config))
     write_json(folder / ENVIRONMENT_FILE, run.environment)
     if run.report is not None:

@@ -62,12 +62,12 @@ def find_false_places(
     for number, scene in enumerate(scenes):
         for found in find_faces(run, scene.image, longest_side=_SEARCHED_SIDE, least_score=EAGER_SCORE):
             side = (found.box.width + found.box.height) / 2
-            for factor in _ENLARGEMENTS:
-                if _is_clear(scene, found.box.centre, factor * side):
-                    place = FalsePlace(number, found.box.centre, side, factor * side)
-                    if second_look is None or not second_look.sees_face(scene, place):
-                        places.append(place)
-                    break
+            reach = clear_reach(scene, found.box.centre, side)
+            if reach is None:
+                continue
+            place = FalsePlace(number, found.box.centre, side, reach)
+            if second_look is None or not second_look.sees_face(scene, place):
+                places.append(place)
     return places
 
 
@@ -104,6 +104,12 @@ class SecondLook:
             if any(face.score >= _LOOK_SCORE for face in found):
                 return True
         return False
+
+
+def clear_reach(scene: Scene, centre: tuple[float, float], side: float) -> float | None:
+    """Side of the largest square around a place that touches no known face; None where each one does."""
+    sides = (factor * side for factor in _ENLARGEMENTS)
+    return next((reach for reach in sides if _is_clear(scene, centre, reach)), None)
 
 
 def _is_clear(scene: Scene, centre: tuple[float, float], side: float) -> bool:

@@ -24,7 +24,7 @@ def detector_card_text(card: DetectorCard, config: Mapping[str, Any], epoch_coun
 - Input: RGB `uint8` of any size; photos are searched with the long side at {card.photo_side}, streams at {card.live_side}
 - Used in {"eight-bit integers (`model.int8.onnx`)" if INT8_FILE in card.files else "single precision (`model.onnx`)"}
 - Output: box, five landmarks (the subject's right eye, left eye, nose, right and left mouth corner), score
-- Shown from a score of {card.least_score:g}
+{_verification(card)}- Shown from a score of {card.least_score:g}
 - Licence: code and weights MIT; the pictures it learned from are for research use
 
 ## What it is for
@@ -40,7 +40,7 @@ Boxes and landmarks were written by a teacher, YuNet (OpenCV Zoo, MIT licence), 
 under 0.7 were left aside. Views were turned by up to 110°, mirrored, scaled, darkened, blurred, compressed and joined;
 single faces, and as many parts without a face, were pasted into photos. Photos that stand among those for choosing, and frames of the same clips, were
 left out. {epoch_count} epochs, seed {config.get("seed", "?")}, settings in `run/config.json`, history in `run/epochs.jsonl`;
-where the training went on from an earlier one, that one's lie in `run/before/`.
+where the training went on from an earlier one, that one's lie in `run/before/`.{_verifier_data(card)}
 
 ## Figures
 
@@ -62,10 +62,47 @@ shift of {card.framing.shift_y:g} (`benchmarks/framing.py`).
 
 ```
 python -m training.detector.train --photos … --faces … --boxed-photos … --web-photos … --epochs {config.get("epochs", epoch_count)}
-python -m training.detector.export --run runs/… --photos … --least-score {card.least_score:g} --photo-side {card.photo_side} --live-side {card.live_side} --scale {card.framing.scale:g} --shift-y={card.framing.shift_y:g}
+{_verifier_command(card)}python -m training.detector.export --run runs/…{_verifier_options(card)} --photos … --least-score {card.least_score:g} --photo-side {card.photo_side} --live-side {card.live_side} --scale {card.framing.scale:g} --shift-y={card.framing.shift_y:g}
 python -m benchmarks.detectors
 ```
 """
+
+
+def _verification(card: DetectorCard) -> str:
+    if card.verification is None:
+        return ""
+    return (
+        f"- Places scored from {card.verification.candidate_score:g} are looked at again by a verifier "
+        "(`verifier.onnx`, see `training/detector/verifier.py`): 40×40 pixels, upright, with some surroundings. "
+        f"The score is the sum of its log-odds and {card.verification.trust:g} times the detector's\n"
+    )
+
+
+def _verifier_data(card: DetectorCard) -> str:
+    if card.verification is None:
+        return ""
+    return """
+
+The verifier learned afterwards, from what the detector takes for faces in the same photos when it is asked eagerly, as
+they are and turned: places on the teacher's sure faces against parts of faces and places where neither the lists nor
+a second question to the teacher know a face. Its settings and history lie in `run/verifier/`."""
+
+
+def _verifier_command(card: DetectorCard) -> str:
+    if card.verification is None:
+        return ""
+    return (
+        "python -m training.detector.export --run runs/… --photos …\n"
+        "python -m training.detector.train_verifier --detector weights/… --photos … --boxed-photos … "
+        "--web-photos …\n"
+    )
+
+
+def _verifier_options(card: DetectorCard) -> str:
+    verification = card.verification
+    if verification is None:
+        return ""
+    return f" --verifier runs/… --candidate-score {verification.candidate_score:g} --trust {verification.trust:g}"
 
 
 def _figures(metrics: Mapping[str, Any]) -> str:

@@ -1,0 +1,316 @@
+"""The verifier: what it learns from, what it sees, how its answer counts, the files it comes from."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from fer.cropping import Framing
+from fer.detection.card import load_detector_card
+from fer.detection.kv_face import KvFaceDetector
+from fer.detection.verifier import (
+    VERIFIED_SIDE,
+    VERIFIER_FILE,
+    FaceVerifier,
+    Verification,
+    verified_crop,
+)
+from fer.faces import Box, Detection
+from fer.model_card import ONNX_FILE, WeightsMismatchError
+from training.detector import train_verifier as training
+from training.detector.candidates import STORED_SIDE, Candidates, find_candidates
+from training.detector.export import DetectorExport, check_golden, export_run
+from training.detector.false_places import SecondLook
+from training.detector.network import KvFaceNetwork
+from training.detector.scenes import make_scene
+from training.detector.train_verifier import VerifierConfig, main, train_verifier
+from training.detector.verifier import VerifierNetwork, plain_views, random_views
+from training.detector.verifier_files import golden_crops, load_verifier, write_verifier
+from training.runs import BEST_FILE, RunState, RunWriter, read_run
+
+FRAMING = Framing(1.0, 0.0, 0.0)
+FACE = (165.0, 50.0, 290.0, 200.0)  # of the astronaut
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+class Teacher:
+    """Sees what it is told to see."""
+
+    name, framing = "teacher", None
+
+    def __init__(self, *faces: Detection) -> None:
+        self.faces = list(faces)
+
+    def detect(self, image):
+        return self.faces
+
+
+def place(*corners: float, score: float = 0.5, roll: float = 0.0) -> Detection:
+    return Detection(Box(*corners), score, roll=roll)
+
+
+def scene(image, *boxes, scores=(0.9,)):
+    corners = np.array(boxes, np.float32).reshape(-1, 4)
+    return make_scene(image, corners, np.zeros((len(corners), 5, 2)), np.array(scores[: len(corners)]))
+
+
+class TestCandidates:
+    @pytest.mark.parametrize(
+        ("corners", "truths"),
+        [
+            pytest.param((170, 60, 290, 200), [True], id="a face"),
+            pytest.param((200, 80, 240, 120), [False], id="part of a face"),
+            pytest.param((165, 50, 290, 100), [], id="a third of it: neither"),
+            pytest.param((10, 300, 90, 380), [False], id="far from it"),
+            pytest.param((285, 100, 385, 200), [], id="beside it, touching"),
+            pytest.param((600, 600, 700, 700), [], id="outside the photo"),
+        ],
+    )
+    def test_truth(self, astronaut, corners, truths):
+        found = self.find(astronaut, corners)
+        assert found.is_face.tolist() == truths
+        assert found.crops.shape == (len(truths), STORED_SIDE, STORED_SIDE, 3)
+
+    def test_doubtful_faces_are_neither(self, astronaut):
+        for corners in (FACE, (200, 80, 240, 120)):
+            assert len(self.find(astronaut, corners, sure=0.3).is_face) == 0
+
+    def test_a_face_that_nobody_listed_is_left_out(self, astronaut):
+        seen = place(30, 30, 90, 90, score=0.95)
+        assert len(self.find(astronaut, (10, 300, 90, 380), teacher=Teacher(seen)).is_face) == 0
+
+    def test_turned_photos_are_searched_at_the_first_size_alone(self, astronaut):
+        asked = []
+
+        def detect(name, image):
+            asked.append(name)
+            return []
+
+        looks = [lambda image: detect("first", image), lambda image: detect("second", image)]
+        photo = scene(astronaut, FACE)
+        found = find_candidates(looks, FRAMING, [photo], SecondLook(Teacher()), seed=0)
+        assert asked == ["first", "second", "first", "first", "first"]
+        assert len(found.is_face) == 0
+
+    def find(self, image, corners, *, sure=0.9, teacher=None) -> Candidates:
+        """What becomes of one place in the photo as it is."""
+        photo = scene(image, FACE, scores=(sure,))
+
+        def detect(view):
+            return [place(*corners)] if view is image else []
+
+        return find_candidates([detect], FRAMING, [photo], SecondLook(teacher or Teacher()), seed=0)
+
+
+class TestViews:
+    def test_plain_views_are_what_is_seen_in_use(self, astronaut):
+        stored = self.stored(astronaut)
+        [view] = plain_views(stored[None]).permute(0, 2, 3, 1).numpy()
+        used = verified_crop(astronaut, place(*FACE), FRAMING)
+        # Two ways of scaling the same square: edges differ, the picture does not.
+        assert np.abs(view - used.astype(float)).mean() < 6
+        assert np.corrcoef(view.ravel(), used.ravel())[0, 1] > 0.98
+
+    def test_random_views_vary_with_the_seed_alone(self, astronaut):
+        crops = np.stack([self.stored(astronaut)] * 12)
+        first, again, other = (random_views(crops, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+        assert torch.equal(first, again)
+        assert not torch.equal(first, other)
+        assert first.shape == (12, 3, VERIFIED_SIDE, VERIFIED_SIDE)
+        assert 0 <= float(first.min()) < float(first.max()) <= 255
+        assert float(first.std(0).mean()) > 10  # no two alike
+
+    def stored(self, astronaut):
+        return verified_crop(astronaut, place(*FACE), FRAMING, margin=0.55, side=STORED_SIDE)
+
+
+def test_the_network_fits_beside_the_detector():
+    count = sum(p.numel() for net in (VerifierNetwork(), KvFaceNetwork()) for p in net.parameters())
+    assert count <= 600_000
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("verifier")
+    write_verifier(VerifierNetwork().eval(), folder)
+    return folder / VERIFIER_FILE
+
+
+class TestJointScore:
+    def test_trust_moves_between_both_looks(self, path, astronaut):
+        places = [place(*FACE, score=score) for score in (0.3, 0.9)]
+        alone = FaceVerifier(path, Verification(0.2, 0.0), FRAMING).verify(astronaut, places)
+        assert alone[0].score == pytest.approx(alone[1].score)
+        joint = FaceVerifier(path, Verification(0.2, 1.0), FRAMING).verify(astronaut, places)
+        odds = [face.score / (1 - face.score) for face in (*alone[:1], *joint)]
+        assert odds[1] / odds[0] == pytest.approx(0.3 / 0.7, rel=1e-3)
+        assert odds[2] / odds[0] == pytest.approx(0.9 / 0.1, rel=1e-3)
+
+    def test_a_place_outside_the_image_is_left_out(self, path, astronaut):
+        verifier = FaceVerifier(path, Verification(0.2, 1.0), FRAMING)
+        places = [place(900, 900, 950, 950), place(*FACE), place(-60, -60, 8, 8, roll=40)]
+        assert [face.box for face in verifier.verify(astronaut, places)] == [p.box for p in places[1:]]
+        assert verifier.verify(astronaut, places[:1]) == []
+
+    def test_certainty_stays_finite(self, path, astronaut):
+        verifier = FaceVerifier(path, Verification(0.2, 3.0), FRAMING)
+        scores = [
+            face.score for face in verifier.verify(astronaut, [place(*FACE, score=s) for s in (0.0, 1.0)])
+        ]
+        assert 0 <= scores[0] < scores[1] <= 1
+
+    def test_any_number_of_crops(self, path):
+        verifier = FaceVerifier(path, Verification(0.2, 1.0), FRAMING)
+        crops = golden_crops().transpose(0, 2, 3, 1)
+        np.testing.assert_allclose(verifier.logits(crops)[:1], verifier.logits(crops[:1]), atol=1e-4)
+
+    @pytest.mark.parametrize(
+        "wrong", [{"candidate_score": 0}, {"candidate_score": 1}, {"trust": -1}], ids=str
+    )
+    def test_wrong_numbers_are_refused(self, wrong):
+        with pytest.raises(ValueError, match="expected"):
+            Verification(**{"candidate_score": 0.2, "trust": 1.0} | wrong)
+
+
+class TestTraining:
+    @pytest.fixture
+    def config(self, astronaut, tmp_path, monkeypatch) -> VerifierConfig:
+        """Faces and false places are told by colour: reddish skin against a dark blue."""
+        rng = np.random.default_rng(0)
+        crops = rng.integers(0, 60, (60, STORED_SIDE, STORED_SIDE, 3), dtype=np.uint8)
+        crops[::2, :, :, 0] += 150
+        is_face = np.arange(60) % 2 == 0
+        found = Candidates(crops, is_face, np.full(60, 0.5, np.float32), np.arange(60) // 4)
+        monkeypatch.setattr(training, "gather_candidates", lambda config: found)
+        for name in ("photos", "boxed", "web"):
+            (tmp_path / f"{name}.parquet").write_bytes(b"")
+        return VerifierConfig(
+            detector=tmp_path,
+            photos=tmp_path / "photos.parquet",
+            boxed_photos=tmp_path / "boxed.parquet",
+            web_photos=tmp_path / "web.parquet",
+            epochs=3,
+            steps=20,
+            batch_size=16,
+            learning_rate=5e-3,
+            val_share=0.3,
+            runs=tmp_path / "runs",
+            name="first",
+        )
+
+    def test_it_learns_and_reports(self, config):
+        folder = train_verifier(config)
+        run = read_run(folder)
+        assert run.state is RunState.FINISHED
+        assert [row["epoch"] for row in run.epochs] == [1, 2, 3]
+        assert run.epochs[-1]["train_loss"] < run.epochs[0]["train_loss"]
+        assert run.report["val_accuracy"] > 0.9
+        assert load_verifier(folder)(torch.from_numpy(golden_crops())).shape == (3,)
+
+    def test_a_killed_training_goes_on(self, config, monkeypatch):
+        whole = load_verifier(train_verifier(config)).state_dict()
+        run_epoch = training._Training._run_epoch
+
+        def die_in_second(self, epoch):
+            if epoch == 2:
+                raise RuntimeError("killed")
+            run_epoch(self, epoch)
+
+        from dataclasses import replace  # noqa: PLC0415
+
+        config = replace(config, name="second")
+        monkeypatch.setattr(training._Training, "_run_epoch", die_in_second)
+        with pytest.raises(RuntimeError):
+            train_verifier(config)
+        monkeypatch.setattr(training._Training, "_run_epoch", run_epoch)
+        for name, value in load_verifier(train_verifier(config)).state_dict().items():
+            torch.testing.assert_close(value, whole[name])
+
+    def test_nothing_to_learn_from_is_told(self, config, monkeypatch, capsys):
+        found = training.gather_candidates(config)
+        monkeypatch.setattr(training, "gather_candidates", lambda config: found.take(found.is_face))
+        words = [
+            "--detector",
+            str(config.detector),
+            "--photos",
+            str(config.photos),
+            "--runs",
+            str(config.runs),
+        ]
+        words += ["--boxed-photos", str(config.boxed_photos), "--web-photos", str(config.web_photos)]
+        assert main(words) == 1
+        assert "expected faces and false places" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        "wrong", [{"epochs": 0}, {"batch_size": 2}, {"learning_rate": 2}, {"val_share": 0}], ids=str
+    )
+    def test_wrong_settings_are_refused(self, wrong, tmp_path):
+        paths = dict.fromkeys(("detector", "photos", "boxed_photos", "web_photos"), tmp_path)
+        with pytest.raises(ValueError, match="expected"):
+            VerifierConfig(**paths, **wrong)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Networks as they begin: the detector finds next to nothing, the verifier believes half of it."""
+    torch.manual_seed(0)
+    root = tmp_path_factory.mktemp("export")
+    for name, network in (("detector", KvFaceNetwork()), ("verifier", VerifierNetwork())):
+        with RunWriter(root / name, {"photos": "/far/photos.parquet"}, {}, 1) as run:
+            state = {key: value.contiguous() for key, value in network.state_dict().items()}
+            save_file(state, run.folder / BEST_FILE)
+            run.add_epoch({"epoch": 1, "train_loss": 2.0})
+    options = DetectorExport(
+        run=root / "detector", verifier=str(root / "verifier"), trust=0.7, weights=root / "weights"
+    )
+    return export_run(options)
+
+
+@pytest.mark.slow
+class TestExport:
+    def test_the_folder_is_whole(self, exported):
+        card = load_detector_card(exported)
+        assert card.verification == Verification(0.25, 0.7)
+        assert VERIFIER_FILE in card.files
+        assert {path.name for path in (exported / "run" / "verifier").iterdir()} == {
+            "config.json", "environment.json", "epochs.jsonl",
+        }  # fmt: skip
+        assert "0.7 times the detector's" in (exported / "README.md").read_text()
+        assert (
+            json.loads((exported / "run" / "verifier" / "config.json").read_text())["photos"]
+            == "photos.parquet"
+        )
+        assert b"training/detector" not in (exported / VERIFIER_FILE).read_bytes()
+        check_golden(exported)
+
+    def test_it_is_used(self, exported, astronaut):
+        assert isinstance(KvFaceDetector(exported).detect(astronaut), list)
+
+    def test_another_verifier_is_refused(self, exported):
+        path = exported / VERIFIER_FILE
+        content = path.read_bytes()
+        try:
+            path.write_bytes(content + b" ")
+            with pytest.raises(WeightsMismatchError, match="does not belong to the card"):
+                KvFaceDetector(exported)
+        finally:
+            path.write_bytes(content)
+
+    def test_a_detector_is_no_verifier(self, exported):
+        with pytest.raises(WeightsMismatchError, match="is no verifier"):
+            FaceVerifier(exported / ONNX_FILE, Verification(0.2, 1.0), FRAMING)
+
+    def test_a_run_without_weights_is_told(self, tmp_path):
+        with RunWriter(tmp_path / "run", {}, {}, 1):
+            pass
+        with pytest.raises(ValueError, match="no weights yet"):
+            load_verifier(tmp_path / "run")

@@ -1,0 +1,103 @@
+"""The network of the closer look, and the views it is trained on."""
+
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fer.detection.verifier import VERIFIED_MARGIN, VERIFIED_SIDE
+from training.detector.candidates import STORED_MARGIN
+
+_CHANNELS: Final = (16, 32, 48)
+_DROPOUT: Final = 0.2
+_SHOWN: Final = (1 + 2 * VERIFIED_MARGIN) / (1 + 2 * STORED_MARGIN)
+"""How much of a stored crop the network sees."""
+
+_ZOOM: Final = 0.16
+_TURN: Final = 0.26  # radians
+_SHIFT: Final = 0.12  # of half the side
+_BLURRED_SIDES: Final = (14, 32)
+_COVERED_SIDES: Final = (6, 18)
+
+
+class VerifierNetwork(nn.Module):
+    """Face or not: three pairs of 3×3 convolutions, each pair at half the size of the one before.
+
+    Takes ``uint8`` RGB of shape (N, 3, ``VERIFIED_SIDE``, ``VERIFIED_SIDE``); gives log-odds of shape (N,).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        before = 3
+        for channels in _CHANNELS:
+            layers += [*_convolution(before, channels, 2), *_convolution(channels, channels, 1)]
+            before = channels
+        self.trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(_DROPOUT))
+        self.head = nn.Linear(before, 1)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Log-odds of "face"."""
+        logits: Tensor = self.head(self.trunk(crops.float() / 63.75 - 2.0))
+        return logits[:, 0]
+
+
+def plain_views(crops: NDArray[np.uint8]) -> Tensor:
+    """Stored crops as the network sees them in use: ``float32`` of shape (N, 3, side, side) in [0, 255]."""
+    count = len(crops)
+    return _sample(crops, torch.full((count,), _SHOWN), torch.zeros(count), torch.zeros(count, 2))
+
+
+def random_views(crops: NDArray[np.uint8], generator: torch.Generator) -> Tensor:
+    """The same moved, mirrored, and spoilt in light, colour and detail."""
+    count = len(crops)
+
+    def draw(*shape: int, low: float = -1.0, high: float = 1.0) -> Tensor:
+        return torch.rand(count, *shape, generator=generator) * (high - low) + low
+
+    zoom = _SHOWN * torch.exp(_ZOOM * draw())
+    views = _sample(crops, zoom, _TURN * draw(), _SHIFT * draw(2))
+    views = torch.where(draw(1, 1, 1) < 0, views.flip(3), views)
+    mean = views.mean((1, 2, 3), keepdim=True)
+    views = (views - mean) * draw(1, 1, 1, low=0.6, high=1.4) + mean
+    views = views + 50 * draw(1, 1, 1) + 20 * draw(3, 1, 1)
+    views = torch.where(draw(1, 1, 1) < -0.6, views.mean(1, keepdim=True).expand_as(views), views)
+    views = _blur_some(views, generator)
+    views = views + 15 * draw(1, 1, 1, low=0.0) * torch.randn(views.shape, generator=generator)
+    return _cover_some(views, generator).clamp(0, 255)
+
+
+def _sample(crops: NDArray[np.uint8], zoom: Tensor, turn: Tensor, shift: Tensor) -> Tensor:
+    cos, sin = torch.cos(turn) * zoom, torch.sin(turn) * zoom
+    rows = torch.stack([torch.stack([cos, -sin, shift[:, 0]], 1), torch.stack([sin, cos, shift[:, 1]], 1)], 1)
+    images = torch.from_numpy(crops).permute(0, 3, 1, 2).float()
+    size = [len(crops), 3, VERIFIED_SIDE, VERIFIED_SIDE]
+    grid = functional.affine_grid(rows, size, align_corners=False)
+    return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def _blur_some(views: Tensor, generator: torch.Generator) -> Tensor:
+    """A third of them, all by the same amount."""
+    blurred = len(views) // 3
+    side = int(torch.randint(*_BLURRED_SIDES, (1,), generator=generator))
+    small = functional.interpolate(views[:blurred], size=(side, side), mode="area")
+    back = functional.interpolate(small, size=views.shape[2:], mode="bilinear", align_corners=False)
+    return torch.cat([back, views[blurred:]])
+
+
+def _cover_some(views: Tensor, generator: torch.Generator) -> Tensor:
+    """A quarter of them, by a rectangle of one colour: a hand, a cup, another head."""
+    for row in torch.nonzero(torch.rand(len(views), generator=generator) < 0.25).flatten().tolist():
+        width, height = torch.randint(*_COVERED_SIDES, (2,), generator=generator).tolist()
+        left = int(torch.randint(VERIFIED_SIDE - width + 1, (1,), generator=generator))
+        top = int(torch.randint(VERIFIED_SIDE - height + 1, (1,), generator=generator))
+        colour = 255 * torch.rand(3, 1, 1, generator=generator)
+        views[row, :, top : top + height, left : left + width] = colour
+    return views
+
+
+def _convolution(before: int, after: int, stride: int) -> list[nn.Module]:
+    return [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
