@@ -13,7 +13,6 @@ from typing import Any, Final
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
@@ -30,6 +29,7 @@ from training.detector.scenes import read_photos
 from training.detector.verifier import VerifierNetwork, plain_views, random_views
 from training.loop import learning_rate_factor
 from training.runs import BEST_FILE, LAST_FILE, RunWriter, new_run_folder
+from training.setup import average_of
 
 EAGER_SCORE: Final = 0.15
 """Well below the score from which candidates are looked at in use."""
@@ -38,7 +38,6 @@ _SIDES: Final = (352, 220)
 _WARMUP: Final = 0.02
 _WEIGHT_DECAY: Final = 0.02
 _EMA_DECAY: Final = 0.998
-_EMA_START: Final = 50  # steps after which the decay is a half
 _JUDGED_AT_ONCE: Final = 512
 
 log = logging.getLogger(__name__)
@@ -135,7 +134,7 @@ class _Training:
         self.network = VerifierNetwork().to(memory_format=torch.channels_last)
         self.averaged = AveragedModel(
             self.network,
-            avg_fn=_average,
+            avg_fn=average_of(_EMA_DECAY),
             use_buffers=True,
         )
         self.optimizer = torch.optim.AdamW(
@@ -227,13 +226,6 @@ class _Training:
         torch.save(checkpoint, last)
         best.replace(self.folder / BEST_FILE)
         last.replace(self.folder / LAST_FILE)
-
-
-def _average(averaged: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
-    """The running average after one more step, shorter at the start."""
-    share = max(1 - _EMA_DECAY, _EMA_START / (int(count) + _EMA_START))
-    moved: Tensor = averaged + share * (new - averaged)
-    return moved
 
 
 def gather_candidates(config: VerifierConfig) -> Candidates:
