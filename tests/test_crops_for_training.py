@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -7,13 +8,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
+from toy_faces import write_folder
 
 from fer.emotions import Emotion
 from fer.images import RgbImage
+from fer.model_card import Preprocessing
+from fer.networks import ExpressionNetwork
 from training import crop_faces, crop_others
+from training.config import TrainConfig
 from training.crop_faces import LabelledCrop, write_crops
-from training.datasets import read_table
+from training.datasets import DecodedFaces, decode, read_table
+from training.loop import predict
+from training.other_output import fit_other
 from training.targets import head_targets
 
 
@@ -70,3 +78,66 @@ def test_what_is_no_list_of_photos_is_told(tmp_path: Path, capsys) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / "a.parquet")
     assert crop_others.main(["--photos", str(tmp_path / "a.parquet"), "--output", str(tmp_path / "b")]) == 1
     assert "expected image and faces or boxes" in capsys.readouterr().err
+
+
+class TestOtherOutput:
+    """Faces have bars, places are noise; the expressions stay as they were, ``other`` learns the noise."""
+
+    @pytest.fixture
+    def places(self, tmp_path: Path) -> Path:
+        rng = np.random.default_rng(0)
+        noise = [rng.integers(0, 256, (48, 48, 3), dtype=np.uint8) for _ in range(40)]
+        path = tmp_path / "others_train.parquet"
+        write_crops(path, [LabelledCrop(crop, None, is_face=False) for crop in noise])
+        return path
+
+    @pytest.fixture
+    def faces(self, tmp_path: Path) -> DecodedFaces:
+        return decode(read_table(write_folder(tmp_path / "faces", count=6)).split("train"), Preprocessing())
+
+    @pytest.mark.parametrize("mirror_average", [False, True])
+    def test_it_is_told_from_every_expression_alike(self, places, faces, mirror_average):
+        torch.manual_seed(0)
+        network = ExpressionNetwork(
+            "kv_fast", {"crowd": 7, "fer2013": 7}, mirror_average=mirror_average
+        ).eval()
+        noise = decode(read_table(places), Preprocessing()).crops
+        before = [predict(network, torch.from_numpy(crops)) for crops in (faces.crops, noise)]
+        fitted = fit_other(network, faces, [places], Preprocessing())
+        after = [predict(network, torch.from_numpy(crops)) for crops in (faces.crops, noise)]
+        assert fitted["place_count"] == 40
+        assert fitted["face_count"] == len(faces.crops)
+        assert fitted["loss_after"] < fitted["loss_before"]
+        for first, second in zip(before, after, strict=True):
+            torch.testing.assert_close(first["fer2013"], second["fer2013"])
+            torch.testing.assert_close(first["crowd"][:, :-1], second["crowd"][:, :-1])
+        shares = [torch.softmax(logits["crowd"], 1)[:, -1] for logits in after]
+        assert float(shares[0].mean()) < 0.2 < 0.8 < float(shares[1].mean())
+        again = fit_other(network, faces, [places], Preprocessing())
+        assert again["loss_before"] == pytest.approx(fitted["loss_after"], abs=1e-3)
+        assert again["loss_after"] == pytest.approx(fitted["loss_after"], abs=1e-3)
+
+    def test_a_network_without_it_is_refused(self, places, faces):
+        network = ExpressionNetwork("kv_fast", {"fer2013": 7})
+        with pytest.raises(ValueError, match="expected a network with the head 'crowd'"):
+            fit_other(network, faces, [places], Preprocessing())
+
+
+def test_the_setting_asks_for_the_head_that_has_the_output(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="other_places"):
+        TrainConfig(data=(tmp_path,), heads=("fer2013",), other_places=(tmp_path,))
+    config = TrainConfig(data=(tmp_path,), other_places=(tmp_path / "a.parquet",))
+    assert TrainConfig.from_dict(config.to_dict()) == config
+    earlier = {name: value for name, value in config.to_dict().items() if name != "other_places"}
+    assert TrainConfig.from_dict(earlier).other_places == ()
+
+
+def test_copies_of_photos_for_choosing_are_left_out(astronaut: RgbImage, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(astronaut).save(buffer, "PNG")
+    images = pa.array([{"bytes": buffer.getvalue(), "path": None}])
+    path = tmp_path / "photos.parquet"
+    pq.write_table(pa.table({"image": images, "faces": pa.array(["[]"])}), path)
+    options = crop_others.CropOthersOptions(photos=path, output=tmp_path / "others_train.parquet")
+    assert crop_others.crop_others(options) > 0
+    assert crop_others.crop_others(replace(options, choosing=(path,))) == 0

@@ -24,6 +24,8 @@ class TrainConfig:
         teachers: Weights folders whose answers the network learns besides the labels.
         teacher_share: Their weight in the loss, in [0, 1].
         teacher_temperature: Softens teachers and student alike.
+        other_places: Parquet files of crops without a face, from ``training.crop_others``: after the last
+            epoch the output ``other`` alone is fitted to them.
         epochs: Passes over the training split at most.
         batch_size: Pictures a step.
         optimizer: ``sgd`` has Nesterov momentum 0.9.
@@ -66,6 +68,7 @@ class TrainConfig:
     teachers: tuple[str, ...] = ()
     teacher_share: float = 0.8
     teacher_temperature: float = 2.0
+    other_places: tuple[Path, ...] = ()
     epochs: int = 60
     batch_size: int = 128
     optimizer: Optimizer = "sgd"
@@ -105,6 +108,12 @@ class TrainConfig:
             "teacher_temperature",
             self.teacher_temperature,
             "a value in (0, 20]",
+        )
+        _require(
+            not self.other_places or "crowd" in self.heads,
+            "other_places",
+            self.other_places,
+            "empty without the head crowd, which alone has the output 'other'",
         )
         _require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         _require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2")
@@ -146,7 +155,8 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as stored in a run directory."""
         data = asdict(self)
-        data["data"] = [str(path) for path in self.data]
+        for name in ("data", "other_places"):
+            data[name] = [str(path) for path in data[name]]
         data["heads"], data["teachers"] = list(self.heads), list(self.teachers)
         data["runs"] = str(self.runs)
         return data
@@ -159,7 +169,8 @@ class TrainConfig:
         if unknown:
             raise ValueError(f"expected settings of TrainConfig, got unknown {', '.join(unknown)}")
         values = dict(data)
-        values["data"] = tuple(Path(path) for path in values["data"])
+        for name in ("data", "other_places"):
+            values[name] = tuple(Path(path) for path in values.get(name, ()))
         for name in ("heads", "teachers"):
             if name in values:
                 values[name] = tuple(values[name])

@@ -7,46 +7,63 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fer.cropping import Framing, crop_face, reference_square
+from fer.cropping import Framing
 from fer.detection.haar import PHOTO, HaarDetector
 from fer.detection.kv_face import KvFaceDetector, find_faces, kv_face_folder, network_file, onnx_runner
+from fer.detection.yunet import YuNetDetector
 from fer.faces import Box, Detection
 from fer.images import RgbImage, UnreadableImageError, read_image
+from fer.model_card import UnknownModelError, WeightsMismatchError
 from training.crop_faces import LabelledCrop, write_crops
 from training.datasets import DatasetError
+from training.detector.candidates import find_candidates
+from training.detector.copies import find_copies
+from training.detector.false_places import SecondLook
+from training.detector.scenes import make_scene
 
 EAGER: Final = replace(PHOTO, neighbour_count=1, tilts=())
 """Settings that err far more often than those in use."""
 
-EAGER_SCORE: Final = 0.25
+EAGER_SCORE: Final = 0.15
 """The same for the project's own detector."""
 
-_FAR_FROM_FACES: Final = 0.1
-"""A box that shares less than this with every known face shows none."""
+_SIDE: Final = 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CropOthersOptions:
-    """Cut out what an eager detector finds beside the known faces of photos.
+    """Cut out what an eager detector finds beside the known faces of photos, and parts of faces.
 
     Attributes:
         photos: Parquet with ``image`` and a JSON list of all boxes in ``faces`` or ``boxes``.
         output: The parquet file to write.
-        most: Crops of one photo at most.
+        most: Crops of one photo at most, those first that the detector was surest of.
         detector: Whose mistakes.
+        turned: How often each photo is searched turned and zoomed, besides.
+        teacher: YuNet's file, which is asked again about each place, for faces that nobody listed; empty
+            trusts the lists.
+        choosing: Parquet files with photos that figures are measured on; their copies are left out.
     """
 
     photos: Path
     output: Path
     most: int = 4
     detector: Literal["haar", "kv_face"] = "haar"
+    turned: int = 0
+    teacher: str = ""
+    choosing: tuple[Path, ...] = ()
 
 
-def known_photos(path: Path) -> Iterator[tuple[RgbImage, list[Box]]]:
-    """Photos with the boxes of all their faces; photos whose list is not exhaustive are left out.
+def known_photos(path: Path, *, incomplete: bool = False) -> Iterator[tuple[RgbImage, list[Box]]]:
+    """Photos with the boxes of all their faces.
+
+    Args:
+        path: The file.
+        incomplete: Give photos whose list is not exhaustive, too.
 
     Raises:
         DatasetError: The file has no photos with boxes.
@@ -61,7 +78,7 @@ def known_photos(path: Path) -> Iterator[tuple[RgbImage, list[Box]]]:
         raise DatasetError(f"{path} has the columns {names}; expected image and faces or boxes")
     for batch in parquet.iter_batches(64):
         for row in batch.to_pylist():
-            if not row.get("exhaustive", True):
+            if not (incomplete or row.get("exhaustive", True)):
                 continue
             try:
                 image = read_image(row["image"]["bytes"])
@@ -98,19 +115,27 @@ def crop_others(options: CropOthersOptions) -> int:
 
     Raises:
         DatasetError: The file has no photos with boxes.
+        UnknownModelError: The teacher's file is missing.
     """
     detect, framing = _eager_detector(options.detector)
+    look = SecondLook(YuNetDetector(Path(options.teacher), longest_side=320)) if options.teacher else None
+    photos = list(known_photos(options.photos))
+    kept_apart = [image for path in options.choosing for image, _ in known_photos(path, incomplete=True)]
+    is_copy = find_copies([image for image, _ in photos], kept_apart)
     crops = []
-    for image, known in known_photos(options.photos):
-        wrong = [
-            detection
-            for detection in detect(image)
-            if all(detection.box.iou(box) < _FAR_FROM_FACES for box in known)
-        ]
-        crops += [
-            LabelledCrop(crop_face(image, reference_square(detection, framing)), None, is_face=False)
-            for detection in wrong[: options.most]
-        ]
+    for number, (image, known) in enumerate(photos):
+        if is_copy[number]:
+            continue
+        boxes = np.array([[box.left, box.top, box.right, box.bottom] for box in known], np.float32)
+        scene = make_scene(
+            image, boxes, np.zeros((len(known), 5, 2), np.float32), np.ones(len(known), np.float32)
+        )
+        found = find_candidates(
+            [detect], framing, [scene], look, seed=number, turned_count=options.turned, margin=0.0, side=_SIDE
+        )
+        wrong = np.flatnonzero(~found.is_face)
+        surest = wrong[np.argsort(-found.scores[wrong], kind="stable")[: options.most]]
+        crops += [LabelledCrop(found.crops[row], None, is_face=False) for row in surest]
     write_crops(options.output, crops)
     return len(crops)
 
@@ -122,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = tyro.cli(CropOthersOptions, args=arguments, prog="python -m training.crop_others")
     try:
         count = crop_others(options)
-    except (DatasetError, OSError) as error:
+    except (DatasetError, UnknownModelError, WeightsMismatchError, OSError) as error:
         print(f"cropping stopped: {error}", file=sys.stderr)
         return 1
     print(f"wrote {count} crops without a face to {options.output}")

@@ -56,7 +56,7 @@ def load_splits(config: TrainConfig, preprocessing: Preprocessing) -> Splits:
     _check(train, "train")
     _check(val, "val")
     summary = {
-        "files": {str(path): data_hash(path) for path in config.data},
+        "files": {str(path): data_hash(path) for path in (*config.data, *config.other_places)},
         "train": _counts(train.table.labels),
         "val": _counts(val.table.labels),
         "duplicates": duplicates,

@@ -29,6 +29,7 @@ from training.hardware import Workers, autocast_for, choose_device, describe_env
 from training.loop import SplitTensors, learning_rate_factor, mix, predict, train_epoch
 from training.metrics import other_limit, report_head
 from training.mistakes import save_mistakes
+from training.other_output import fit_other
 from training.pace import memory_advice
 from training.quantisation import SAMPLE_FILE, save_sample
 from training.run_files import state_of
@@ -271,12 +272,28 @@ class _Training:
         if config.schedule == "plateau" and progress.plateau_epochs > config.plateau_patience:
             progress.plateau_factor, progress.plateau_epochs = progress.plateau_factor / 10, 0
 
+    def _fit_other(self, network: ExpressionNetwork) -> None:
+        """Fit the output ``other`` to places without a face, where there are any, and keep the result.
+
+        All else in the network stays, so that a report made again finds the same.
+        """
+        if not self.config.other_places:
+            return
+        network.to(self.device)
+        fitted = fit_other(network, self.splits.train, self.config.other_places, Preprocessing())
+        log.info(
+            "other: loss %.4f before, %.4f after the fit to %d places and %d faces",
+            fitted["loss_before"], fitted["loss_after"], fitted["place_count"], fitted["face_count"],
+        )  # fmt: skip
+        save_weights(network, self.folder / BEST_FILE)
+
     def _report(self, writer: RunWriter) -> None:
         """Judge the best epoch on the validation split, after fitting the temperatures there."""
         from safetensors.torch import load_file  # noqa: PLC0415 - only the first process reports
 
         network = initial_network(self.config)
         network.load_state_dict(load_file(self.folder / BEST_FILE))
+        self._fit_other(network)
         logits = predict(network.to(self.device), self.val_crops)
         heads: dict[str, Any] = {}
         save_sample(self.folder / SAMPLE_FILE, self.splits.train.crops, self.splits.val.crops, self.val_truth)

@@ -240,7 +240,7 @@ def gather_candidates(config: VerifierConfig) -> Candidates:
     scenes = [scene for scene, copied in zip(scenes, is_copy, strict=True) if not copied]
     teacher = YuNetDetector(Path(config.teacher) if config.teacher else None, longest_side=320)
     detects = [partial(find_faces, run, longest_side=side, least_score=EAGER_SCORE) for side in _SIDES]
-    return find_candidates(detects, card.framing, scenes, SecondLook(teacher), config.seed)
+    return find_candidates(detects, card.framing, scenes, SecondLook(teacher), seed=config.seed)
 
 
 def _environment(config: VerifierConfig) -> dict[str, Any]:

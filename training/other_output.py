@@ -1,0 +1,100 @@
+"""Fits the output ``other`` alone to what detectors take for faces wrongly; all else stays as it is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fer.emotions import OTHER
+from fer.model_card import Preprocessing
+from fer.networks import ExpressionNetwork
+from training.datasets import DecodedFaces, decode, read_tables
+from training.targets import HEAD_LABELS, head_targets
+
+_HEAD: Final = "crowd"
+_BATCH_SIZE: Final = 256
+_STEPS: Final = 200
+_DECAY: Final = 1e-5
+"""L2 strength. With it there is one best solution, wherever the search starts."""
+
+
+def fit_other(
+    network: ExpressionNetwork, faces: DecodedFaces, places: Sequence[Path], preprocessing: Preprocessing
+) -> dict[str, float]:
+    """Fit one row of the crowd head's last layer by logistic regression.
+
+    The log-odds of ``other`` against everything else are linear in the features, so the ratios between the
+    expressions do not change.
+
+    Args:
+        network: Trained; changed in place.
+        faces: What it was trained on; what annotators called no face stays so, in part where they disagreed.
+        places: Parquet files of crops without a face, written by ``training.crop_others``.
+        preprocessing: How crops are prepared.
+
+    Returns:
+        ``face_count``, ``place_count``, and the mean loss before and after.
+
+    Raises:
+        DatasetError: The files cannot be used.
+        ValueError: The network has no such output.
+    """
+    if OTHER not in HEAD_LABELS.get(_HEAD, ()) or _HEAD not in network.heads:
+        raise ValueError(f"expected a network with the head {_HEAD!r}, got {sorted(network.heads)}")
+    row = HEAD_LABELS[_HEAD].index(OTHER)
+    found = decode(read_tables(places), preprocessing)
+    shares, weights = head_targets(_HEAD, list(faces.table.labels), faces.table.votes)
+    counted = weights > 0
+    features = torch.cat([_features(network, crops) for crops in (faces.crops[counted], found.crops)])
+    target = torch.cat([torch.from_numpy(shares[counted, row]).float(), torch.ones(len(found.crops))])
+    layer = cast(nn.Linear, network.heads[_HEAD])
+    rest = [index for index in range(layer.out_features) if index != row]
+    with torch.inference_mode():
+        logits = functional.linear(features, layer.weight.cpu(), layer.bias.cpu())
+        against = torch.logsumexp(logits[:, rest], dim=1)
+    features, against = features.clone(), against.clone()  # free of inference mode
+    weight, bias = (
+        values.detach().cpu()[row].clone().requires_grad_() for values in (layer.weight, layer.bias)
+    )
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=_STEPS, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        return functional.binary_cross_entropy_with_logits(features @ weight + bias - against, target)
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        total = loss() + _DECAY * weight.square().sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        return float(total.detach())
+
+    before = float(loss().detach())
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        layer.weight[row] = weight.to(layer.weight)
+        layer.bias[row] = bias.to(layer.bias)
+    return {
+        "face_count": float(counted.sum()),
+        "place_count": float(len(found.crops)),
+        "loss_before": before,
+        "loss_after": float(loss()),
+    }
+
+
+@torch.inference_mode()
+def _features(network: ExpressionNetwork, crops: NDArray[np.uint8]) -> Tensor:
+    """What the heads see, averaged over both mirror images where answers are."""
+    network.eval()
+    device = next(network.parameters()).device
+    parts = []
+    for start in range(0, len(crops), _BATCH_SIZE):
+        batch = torch.from_numpy(crops[start : start + _BATCH_SIZE]).to(device)
+        features = network.trunk(network.standardise(batch))
+        if network.mirror_average:
+            features = (features + network.trunk(network.standardise(batch.flip(3)))) / 2
+        parts.append(features.float().cpu())
+    return torch.cat(parts) if parts else torch.zeros(0)
