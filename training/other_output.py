@@ -81,7 +81,7 @@ def fit_other(
         "face_count": float(counted.sum()),
         "place_count": float(len(found.crops)),
         "loss_before": before,
-        "loss_after": float(loss()),
+        "loss_after": float(loss().detach()),
     }
 
 
