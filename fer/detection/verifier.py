@@ -88,9 +88,9 @@ class FaceVerifier:
         if not inside:
             return []
         scores = np.array([place.score for place in inside])
-        logits = self.verification.trust * log_odds(scores) + self.logits(
-            np.stack([verified_crop(image, place, self._framing) for place in inside])
-        )
+        crops = np.stack([verified_crop(image, place, self._framing) for place in inside])
+        both = self.logits(np.concatenate([crops, crops[:, :, ::-1]]))  # and their mirror images
+        logits = self.verification.trust * log_odds(scores) + both.reshape(2, -1).mean(axis=0)
         joint = 1 / (1 + np.exp(-logits))
         return [replace(place, score=score) for place, score in zip(inside, joint.tolist(), strict=True)]
 

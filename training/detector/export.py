@@ -52,6 +52,7 @@ from training.runs import (
 log = logging.getLogger(__name__)
 
 _COMPARED_COUNT: Final = 300
+_COMPARED_SCORE: Final = 0.5
 
 VERIFIER_FOLDER: Final = "verifier"
 """In a detector's run folder: settings and history of the verifier's training."""
@@ -164,7 +165,7 @@ def _add_integers(draft: Path, card: DetectorCard, photos: Path) -> DetectorCard
         draft / INT8_FILE,
         images[1::2][:_COMPARED_COUNT],
         longest_side=card.photo_side,
-        least_score=card.least_score,
+        least_score=_COMPARED_SCORE,
     )
     log.info("in eight-bit integers %.1f %% of the boxes are the same", 100 * alike)
     if alike < LEAST_SHARE:
