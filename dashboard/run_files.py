@@ -10,7 +10,7 @@ import streamlit as st
 from dashboard.programs import ProgramError, export_run
 from dashboard.report_charts import class_table, confusion_table
 from dashboard.run_report import export_tag, exported_name
-from dashboard.shown_runs import ShownRun, setting_differences
+from dashboard.shown_runs import VERIFIER, ShownRun, setting_differences
 from dashboard.wording import size_text
 from fer.model_card import CARD_FILE
 from fer.model_shelf import user_shelf
@@ -110,9 +110,10 @@ def show_downloads(shown: ShownRun, open_models: Callable[[], None]) -> None:
     if shown.is_shipped or not run.report or not path.is_file():
         return
     if shown.is_detector:
-        st.caption(
-            f"A detector is exported from the shell: `python -m training.detector.export --run {run.folder}`."
-        )
+        words = f"--run {run.folder}"
+        if run.config.get("architecture") == VERIFIER:
+            words = f"--run RUN --verifier {run.folder}"
+        st.caption(f"A detector is exported from the shell: `python -m training.detector.export {words}`.")
     else:
         _show_export(shown, open_models)
 

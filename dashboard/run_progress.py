@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard.shown_runs import ShownRun, epoch_count, seconds_left, step_share
+from dashboard.shown_runs import DETECTOR_MODULES, ShownRun, epoch_count, seconds_left, step_share
 from dashboard.wording import duration_text
 from training import jobs
 from training.runs import Run, RunState
@@ -52,7 +52,8 @@ def show_controls(shown: ShownRun) -> None:
                 _try(shown, "resume")
     if shown.is_detector and not run.is_active:
         st.caption(
-            "A detector's training goes on from the shell: start `python -m training.detector.train` "
+            "A detector's training goes on from the shell: start "
+            f"`python -m training.detector.{DETECTOR_MODULES[str(run.config['architecture'])]}` "
             f"as before, with `--name {shown.name}`."
         )
     if run.state is RunState.FAILED:

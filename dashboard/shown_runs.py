@@ -11,7 +11,11 @@ from fer.model_shelf import list_shipped_weights, weights_shelf
 from training.runs import Run, RunState, RunStore, read_run
 
 DETECTOR: Final = "kv_face"
-"""The architecture of the project's own face detector; all others name expressions."""
+VERIFIER: Final = "kv_face_verifier"
+"""The architectures of the project's own face detector; all others name expressions."""
+
+DETECTOR_MODULES: Final = {DETECTOR: "train", VERIFIER: "train_verifier"}
+"""Which module of ``training.detector`` trains them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def shipped_detectors() -> list[Path]:
 
 def is_detector(run: Run) -> bool:
     """Whether a run trains a face detector: other figures, nothing to name, nothing to resume from here."""
-    return run.config.get("architecture") == DETECTOR
+    return run.config.get("architecture") in DETECTOR_MODULES
 
 
 def all_runs(store: RunStore) -> list[ShownRun]:

@@ -9,7 +9,7 @@ from dashboard_pages import button, open_page, texts, went
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 from toy_faces import encode_png, toy_face, write_folder
-from toy_runs import write_toy_detector, write_toy_detector_run, write_toy_run
+from toy_runs import write_toy_detector, write_toy_detector_run, write_toy_run, write_toy_verifier_run
 
 from dashboard.setting_form import ELSEWHERE, MAIN_SETTINGS
 from fer import model_shelf
@@ -440,6 +440,7 @@ def detectors(one):
     """Beside a training of expressions: one of the detector, one that failed, one that came along."""
     write_toy_detector_run(one / "runs" / "20260102-000000_kv_face")
     write_toy_detector_run(one / "runs" / "20260103-000000_kv_face", 8, state="failed")
+    write_toy_verifier_run(one / "runs" / "20260104-000000_kv_face_verifier")
     write_toy_detector(one / "shipped" / "kv_face.web")
     return one
 
@@ -486,6 +487,19 @@ def test_a_detectors_run_shows_what_it_measured_and_offers_nothing_more(detector
     for title in ("Loss", "Boxed faces found", "Web faces found", "False boxes a photo"):
         assert f'"{title}"' in titles
     assert "Accuracy" not in titles
+
+
+def test_a_verifiers_run_shows_how_often_it_was_right(detectors):
+    page = open_page("run", detectors, run="20260104-000000_kv_face_verifier")
+    said = fine(page) + "\n".join(metric.label for metric in page.metric)
+    for words in (
+        "Places judged right",
+        "94.0 %",
+        "photos that were not learned from",
+        "--run RUN --verifier",
+    ):
+        assert words in said
+    assert "Boxed faces found" not in said
 
 
 def test_a_detector_is_no_model_of_expressions(detectors):

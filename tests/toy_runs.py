@@ -185,6 +185,17 @@ def write_toy_detector_run(folder: Path, epochs: int = 12, *, state: str = "fini
     return folder
 
 
+def write_toy_verifier_run(folder: Path) -> Path:
+    """A run of the detector's verifier."""
+    with RunWriter(folder, {"architecture": "kv_face_verifier", "epochs": 2}, {}, 2) as writer:
+        for epoch in (1, 2):
+            row = {"epoch": epoch, "learning_rate": 0.002, "train_loss": 0.5 / epoch, "seconds": 15.0}
+            writer.add_epoch(row | {"val_loss": 0.4 / epoch, "val_accuracy": 0.9})
+        (folder / BEST_FILE).touch()
+        writer.add_report({"split": "held-out photos", "val_loss": 0.2, "val_accuracy": 0.94})
+    return folder
+
+
 def write_toy_detector(folder: Path) -> Path:
     """A detector's weights folder without a network, with the history of its training."""
     write_toy_detector_run(folder / "run")

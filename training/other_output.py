@@ -19,6 +19,9 @@ from training.targets import HEAD_LABELS, head_targets
 _HEAD: Final = "crowd"
 _BATCH_SIZE: Final = 256
 _STEPS: Final = 200
+_PLACE_WEIGHT: Final = 0.2
+"""What a place counts for beside a face: most of what a detector gives is one."""
+
 _DECAY: Final = 1e-5
 """L2 strength. With it there is one best solution, wherever the search starts."""
 
@@ -52,6 +55,8 @@ def fit_other(
     counted = weights > 0
     features = torch.cat([_features(network, crops) for crops in (faces.crops[counted], found.crops)])
     target = torch.cat([torch.from_numpy(shares[counted, row]).float(), torch.ones(len(found.crops))])
+    counts = torch.ones(len(target))
+    counts[-len(found.crops) :] = _PLACE_WEIGHT
     layer = cast(nn.Linear, network.heads[_HEAD])
     rest = [index for index in range(layer.out_features) if index != row]
     with torch.inference_mode():
@@ -64,7 +69,7 @@ def fit_other(
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=_STEPS, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
-        return functional.binary_cross_entropy_with_logits(features @ weight + bias - against, target)
+        return functional.binary_cross_entropy_with_logits(features @ weight + bias - against, target, counts)
 
     def closure() -> float:
         optimizer.zero_grad()
