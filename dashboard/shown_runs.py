@@ -107,6 +107,8 @@ def best_row(run: Run) -> Mapping[str, Any] | None:
     for row in run.epochs:
         if told and row.get("epoch") == told:
             return row
+    if run.config.get("architecture") == VERIFIER:
+        return run.epochs[-1] if run.epochs else None  # what is kept is the running average of the last one
     if is_detector(run):
         return _best_detector_row(run)
     by = str(run.config.get("select_by", "accuracy"))
