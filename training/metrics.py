@@ -166,7 +166,7 @@ def coverage_risk(shares: NDArray[np.float64], target: NDArray[np.int64]) -> lis
     return rows
 
 
-def other_limit(other: NDArray[np.floating], lost: float = 0.005) -> float:
+def other_limit(other: NDArray[np.floating], lost: float = 0.0025) -> float:
     """The share of ``other`` that this part of true faces exceeds at most, in [0.5, 1].
 
     Args:
