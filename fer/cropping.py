@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from fer.faces import Detection
-from fer.images import RgbImage
+from fer.images import RgbImage, shrink_blocks
 
 MAX_CROP_SIDE = 256
 """Crops of larger faces are shrunk to this side: no network here looks closer."""
@@ -48,28 +48,28 @@ def reference_square(detection: Detection, framing: Framing) -> Square:
     return Square(x + cos * dx - sin * dy, y + sin * dx + cos * dy, framing.scale * mean_side, detection.roll)
 
 
-def crop_face(image: RgbImage, square: Square, margin: float = 0.0) -> RgbImage:
+def crop_face(image: RgbImage, square: Square, margin: float = 0.0, largest: int = MAX_CROP_SIDE) -> RgbImage:
     """Cut a square out of an image and turn it upright; edge pixels repeat beyond the border.
 
     Args:
         image: RGB ``uint8`` of shape (H, W, 3).
         square: What to cut; an upright one that lies inside is cut at whole pixels.
         margin: What to add on each side, as a share of the side.
+        largest: Larger crops are shrunk to this side.
 
     Returns:
-        RGB ``uint8`` of shape (S, S, 3), S at most ``MAX_CROP_SIDE``.
+        RGB ``uint8`` of shape (S, S, 3), S at most ``largest``.
 
     Raises:
         ValueError: The square does not touch the image.
     """
     height, width = image.shape[:2]
     side = max(square.side * (1 + 2 * margin), 1.0)
-    if square.roll == 0.0:
-        whole = max(round(side), 1)
+    whole = max(round(side), 1)
+    if square.roll == 0.0 and whole <= largest:
         left, top = round(square.centre_x - whole / 2), round(square.centre_y - whole / 2)
         if left >= 0 and top >= 0 and left + whole <= width and top + whole <= height:
-            crop = image[top : top + whole, left : left + whole]
-            return _shrink(crop, MAX_CROP_SIDE / whole) if whole > MAX_CROP_SIDE else crop.copy()
+            return image[top : top + whole, left : left + whole].copy()
 
     # Only the part around the square is worked on: photos are large, faces small.
     angle = np.radians(square.roll)
@@ -80,9 +80,9 @@ def crop_face(image: RgbImage, square: Square, margin: float = 0.0) -> RgbImage:
     part = image[top:bottom, left:right]
     if part.size == 0:
         raise ValueError(f"expected a square that touches the image of {width}×{height} pixels, got {square}")
-    size = max(min(round(side), MAX_CROP_SIDE), 1)
-    part = _shrink(part, min(size / side, 1.0))
-    scale_x, scale_y = part.shape[1] / (right - left), part.shape[0] / (bottom - top)
+    size = min(whole, largest)
+    times = max(int(side / size), 1)
+    part, scale = shrink_blocks(part, times), 1 / times
 
     # From pixel (u, v) of the crop to a point of the frame, then to a pixel of the part; pixels have their
     # centres at half coordinates.
@@ -91,18 +91,10 @@ def crop_face(image: RgbImage, square: Square, margin: float = 0.0) -> RgbImage:
     origin_y = square.centre_y - (sin + cos) * step * middle - top
     to_part = np.array(
         [
-            [cos * step * scale_x, -sin * step * scale_x, origin_x * scale_x - 0.5],
-            [sin * step * scale_y, cos * step * scale_y, origin_y * scale_y - 0.5],
+            [cos * step * scale, -sin * step * scale, origin_x * scale - 0.5],
+            [sin * step * scale, cos * step * scale, origin_y * scale - 0.5],
         ]
     )
     method = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     turned = cv2.warpAffine(part, to_part, (size, size), flags=method, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(turned, dtype=np.uint8)
-
-
-def _shrink(image: RgbImage, share: float) -> RgbImage:
-    """Average areas, so that no pixel is skipped; the image itself where the share is 1."""
-    if share >= 1.0:
-        return image
-    size_wh = (max(round(image.shape[1] * share), 1), max(round(image.shape[0] * share), 1))
-    return np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -168,3 +169,21 @@ def find_images(folder: Path, *, recursive: bool = False) -> list[Path]:
         for path in found
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
+
+
+def shrink_blocks(image: RgbImage, times: int) -> RgbImage:
+    """Average blocks of ``times`` × ``times`` pixels: several times faster than any factor that is not whole.
+
+    Args:
+        image: ``uint8`` of shape (H, W, 3).
+        times: At least 1; blocks that reach over the edge repeat its pixels.
+
+    Returns:
+        Shape (ceil(H / times), ceil(W / times), 3); the image itself where ``times`` is 1.
+    """
+    if times == 1:
+        return image
+    height, width = (-(-side // times) for side in image.shape[:2])
+    below, beside = height * times - image.shape[0], width * times - image.shape[1]
+    blocks = cv2.copyMakeBorder(image, 0, below, 0, beside, cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.resize(blocks, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)

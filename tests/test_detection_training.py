@@ -260,6 +260,18 @@ class TestDecoding:
         assert batch[0, 0, :40, :40].min() == 255
         assert batch[0, 1:].max() == 0
 
+    @pytest.mark.parametrize("shape", [(480, 640), (481, 639), (1999, 1501)], ids=str)
+    def test_places_stay_where_they_are_when_pictures_are_shrunk(self, shape):
+        """A slope of light is as steep in the small picture as it was, from edge to edge."""
+        rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]]
+        slope = (rows + 0.5) / shape[0] * 100 + (columns + 0.5) / shape[1] * 100
+        image = np.repeat(slope.astype(np.uint8)[..., None], 3, axis=2)
+        batch, enlarge = prepare_image(image, 352)
+        height, width = (round(side / enlarge) for side in shape)
+        rows, columns = np.mgrid[2 : height - 2, 2 : width - 2]  # the outermost pixels repeat
+        expected = (rows + 0.5) * enlarge / shape[0] * 100 + (columns + 0.5) * enlarge / shape[1] * 100
+        assert np.abs(batch[0, 0, 2 : height - 2, 2 : width - 2] - (expected - 0.5)).max() < 1.2
+
     def test_of_overlapping_boxes_the_surer_stays(self):
         boxes = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [20, 0, 30, 10], [0, 0, 9, 10]], np.float32)
         assert suppress(boxes, 0.4).tolist() == [0, 2]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer.images import MAX_PIXELS, UnreadableImageError, as_rgb, find_images, read_image
+from fer.images import MAX_PIXELS, UnreadableImageError, as_rgb, find_images, read_image, shrink_blocks
 
 RED = (220, 30, 20)
 
@@ -254,3 +254,16 @@ def test_damaged_bytes_never_end_in_another_error(format_):
         except UnreadableImageError:
             refused += 1
     assert refused > 0
+
+
+@pytest.mark.parametrize(("shape", "times"), [((6, 9), 3), ((7, 8), 3), ((1, 5), 4), ((5, 5), 1)], ids=str)
+def test_blocks_are_averaged_and_edges_repeated(shape, times):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    small = shrink_blocks(image, times)
+    height, width = (-(-side // times) for side in shape)
+    assert small.shape == (height, width, 3)
+    padded = np.pad(
+        image, ((0, height * times - shape[0]), (0, width * times - shape[1]), (0, 0)), mode="edge"
+    )
+    expected = padded.reshape(height, times, width, times, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(small, expected, atol=1)  # rounded

@@ -119,7 +119,7 @@ def verified_crop(
     Raises:
         ValueError: The place does not touch the image.
     """
-    crop = crop_face(image, reference_square(place, framing), margin)
+    crop = crop_face(image, reference_square(place, framing), margin, largest=2 * side)
     method = cv2.INTER_AREA if crop.shape[0] > side else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(crop, (side, side), interpolation=method), dtype=np.uint8)
 
