@@ -21,6 +21,7 @@ lint: $(VENV)/.ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy fer training
+	$(VENV)/bin/oxlint webapp/assets
 
 format: $(VENV)/.ready
 	$(VENV)/bin/ruff check --fix .

@@ -87,7 +87,6 @@ class VideoTab {
   async checkBeforehand(file) {
     const { bytes, length_s } = this.limits;
     if (file.size > bytes) {
-      const megabytes = (count) => `${Math.ceil(count / 2 ** 20)} MB`;
       throw new ServiceError(`This video has ${megabytes(file.size)}; at most ${megabytes(bytes)} are read here.`);
     }
     const length = await lengthOf(file);
@@ -250,4 +249,8 @@ function timeLeft({ share, left_s }) {
   if (left_s === null) return "";
   const left = left_s < 60 ? `${Math.ceil(left_s)} s` : `${Math.ceil(left_s / 60)} min`;
   return `${Math.round(share * 100)} %, about ${left} left`;
+}
+
+function megabytes(count) {
+  return `${Math.ceil(count / 2 ** 20)} MB`;
 }
