@@ -1,9 +1,11 @@
 """Uploaded data sets: unpacked with suspicion, or refused with a sentence."""
 
+import lzma
 import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
@@ -20,6 +22,16 @@ MAX_TOTAL_BYTES: Final = 4_000_000_000
 TABLE_SUFFIXES: Final = frozenset({".csv", ".parquet"})
 
 _CHUNK_BYTES: Final = 1 << 20
+_UNREADABLE: Final = (
+    zipfile.BadZipFile,
+    NotImplementedError,  # a compression that zipfile does not know
+    EOFError,
+    ValueError,  # offsets before the start of the file
+    zlib.error,
+    lzma.LZMAError,
+)
+"""What ``zipfile`` raises, besides OSError, where a file is no zip, or damaged."""
+
 _NESTED_SUFFIXES: Final = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"})
 
 
@@ -102,7 +114,9 @@ def _unzip(file: IO[bytes], folder: Path, limit_bytes: int) -> tuple[int, list[s
                 out.parent.mkdir(parents=True, exist_ok=True)
                 budget -= _copy(archive.open(entry), out, min(budget, MAX_FILE_BYTES), entry.filename)
             return len(kept), left_out
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except ArchiveError:
+        raise
+    except _UNREADABLE as error:
         raise ArchiveError(
             f"this is no zip file that can be unpacked ({error}); zip the folder again"
         ) from error
@@ -186,7 +200,7 @@ def _copy(source: IO[bytes], out: Path, limit: int, name: str) -> int:
     """Copy up to a limit, whatever the archive claims about the size."""
     written = 0
     with source, out.open("wb") as file:
-        while chunk := source.read(_CHUNK_BYTES):
+        while chunk := _read(source):
             written += len(chunk)
             if written > limit:
                 raise ArchiveError(
@@ -194,6 +208,14 @@ def _copy(source: IO[bytes], out: Path, limit: int, name: str) -> int:
                 )
             file.write(chunk)
     return written
+
+
+def _read(source: IO[bytes]) -> bytes:
+    """The next piece; damaged bzip2 data is an OSError, which must not pass for a full disk."""
+    try:
+        return source.read(_CHUNK_BYTES)
+    except OSError as error:
+        raise zipfile.BadZipFile(str(error)) from error
 
 
 def _is_emotion(word: str) -> bool:

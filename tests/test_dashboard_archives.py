@@ -1,6 +1,7 @@
 import io
 import stat
 import zipfile
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -98,6 +99,26 @@ def test_what_cannot_be_trusted_is_refused_whole(tmp_path, files, words):
     assert words in str(caught.value)
     assert list((tmp_path / "data").iterdir()) == []
     assert not list(tmp_path.rglob("evil*"))
+
+
+@pytest.mark.parametrize(
+    "compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_a_damaged_zip_is_a_sentence(tmp_path, compression):
+    """A byte is changed, now here, now there: in names, offsets, sizes and packed data."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 8, 1500, dtype=np.uint8).tobytes()
+    whole = zipped({"happy/a.png": noise, "sad/b.png": noise}, compression).getvalue()
+    refused = 0
+    for number in range(300):
+        damaged = bytearray(whole)
+        damaged[rng.integers(len(damaged))] ^= int(rng.integers(1, 256))
+        with suppress(ArchiveError):
+            keep_upload(io.BytesIO(bytes(damaged)), "a.zip", tmp_path, f"mine{number}")
+            continue
+        refused += 1
+        assert not (tmp_path / f"mine{number}").exists()
+    assert refused > 150
 
 
 def test_links_are_refused(tmp_path):
