@@ -5,7 +5,7 @@ neither a person nor YuNet marked a face; most of them are false. Crops are part
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -93,9 +93,8 @@ def joint_scores(
         write_verifier(load_verifier(options.verifier), options.verifier)
     if not path.is_file():
         return
-    verifier = FaceVerifier(path, Verification(options.candidate_score, 0.0), card.framing)
     for trust in options.trusts:
-        verifier.verification = replace(verifier.verification, trust=trust)
+        verifier = FaceVerifier(path, Verification(options.candidate_score, trust), card.framing)
         yield f"trust {trust:g}", [verifier.verify(*pair) for pair in zip(images, places, strict=True)]
 
 

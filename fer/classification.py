@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from fer.model_card import (
     load_card,
     verified_file,
 )
+from fer.onnx_session import open_session
 from fer.preprocessing import prepare_crops
 
 Engine = Literal["onnx", "onnx-float32", "torch"]
@@ -110,13 +111,7 @@ def _check_outputs(card: ModelCard, counts: dict[str, int], path: Path) -> None:
 
 
 def _onnx_runner(path: Path, card: ModelCard, thread_count: int) -> _Runner:
-    import onnxruntime  # noqa: PLC0415 - costs a tenth of a second; only use pays it
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = thread_count
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session: Any = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = open_session(path, thread_count)
     _check_outputs(card, {output.name: output.shape[-1] for output in session.get_outputs()}, path)
     input_name = session.get_inputs()[0].name
 

@@ -15,6 +15,7 @@ from fer.faces import Box, Detection, Landmarks
 from fer.images import RgbImage
 from fer.model_card import INT8_FILE, ONNX_FILE, WeightsMismatchError, verified_file
 from fer.model_shelf import weights_shelf
+from fer.onnx_session import open_session
 
 KV_FACE_WEIGHTS: Final = "kv_face.web"
 
@@ -110,13 +111,7 @@ def onnx_runner(path: Path, thread_count: int = 1) -> Runner:
     Raises:
         WeightsMismatchError: The file is no detector's network.
     """
-    import onnxruntime  # noqa: PLC0415 - costs a tenth of a second; only use pays it
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = thread_count
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session: Any = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = open_session(path, thread_count)
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if [item.name for item in inputs] != ["images"] or [item.name for item in outputs] != ["cells"]:
         raise WeightsMismatchError(

@@ -13,6 +13,7 @@ from fer.cropping import Framing, crop_face, reference_square
 from fer.faces import Detection
 from fer.images import RgbImage
 from fer.model_card import WeightsMismatchError
+from fer.onnx_session import open_session
 
 VERIFIER_FILE: Final = "verifier.onnx"
 
@@ -60,15 +61,9 @@ class FaceVerifier:
     def __init__(
         self, path: Path, verification: Verification, framing: Framing, thread_count: int = 1
     ) -> None:
-        import onnxruntime  # noqa: PLC0415 - costs a tenth of a second; only use pays it
-
         self.verification = verification
         self._framing = framing
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = thread_count
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session: Any = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._session = open_session(path, thread_count)
         names = [item.name for item in (*self._session.get_inputs(), *self._session.get_outputs())]
         if names != ["crops", "logits"]:
             raise WeightsMismatchError(
