@@ -20,8 +20,6 @@ from training.evaluate import classify_all
 from training.export import ExportOptions, export_run
 from training.train import train
 
-log = logging.getLogger(__name__)
-
 _HEAD = "fer2013"
 
 
@@ -149,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import tyro  # noqa: PLC0415 - the entry point alone needs it
 
     logging.basicConfig(format="%(message)s")
-    log.setLevel(logging.INFO)
+    logging.getLogger("training").setLevel(logging.INFO)  # PyTorch's exporter has much to say, too
     try:
         options = tyro.cli(CleanOptions, args=arguments, prog="python -m training.clean_labels")
         doubted = clean_labels(options)

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from fer.cropping import Framing
 from fer.detection.haar import PHOTO, HaarDetector
 from fer.detection.kv_face import KvFaceDetector, find_faces, kv_face_folder, network_file, onnx_runner
-from fer.detection.yunet import YuNetDetector
 from fer.faces import Box, Detection
 from fer.images import RgbImage, UnreadableImageError, read_image
 from fer.model_card import UnknownModelError, WeightsMismatchError
@@ -23,6 +22,7 @@ from training.datasets import DatasetError
 from training.detector.candidates import find_candidates
 from training.detector.copies import find_copies
 from training.detector.false_places import SecondLook
+from training.detector.inputs import open_teacher
 from training.detector.scenes import make_scene
 
 EAGER: Final = replace(PHOTO, neighbour_count=1, tilts=())
@@ -118,7 +118,7 @@ def crop_others(options: CropOthersOptions) -> int:
         UnknownModelError: The teacher's file is missing.
     """
     detect, framing = _eager_detector(options.detector)
-    look = SecondLook(YuNetDetector(Path(options.teacher), longest_side=320)) if options.teacher else None
+    look = SecondLook(open_teacher(options.teacher)) if options.teacher else None
     photos = list(known_photos(options.photos))
     kept_apart = [image for path in options.choosing for image, _ in known_photos(path, incomplete=True)]
     is_copy = find_copies([image for image, _ in photos], kept_apart)

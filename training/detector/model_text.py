@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fer.detection.card import DetectorCard
+from fer.detection.verifier import VERIFIED_SIDE
 from fer.model_card import INT8_FILE
 
 
@@ -73,7 +74,7 @@ def _verification(card: DetectorCard) -> str:
         return ""
     return (
         f"- Places scored from {card.verification.candidate_score:g} are looked at again by a verifier "
-        "(`verifier.onnx`, see `training/detector/verifier.py`): 40×40 pixels, upright, with some surroundings. "
+        f"(`verifier.onnx`, see `training/detector/verifier.py`): {VERIFIED_SIDE}×{VERIFIED_SIDE} pixels, upright, with some surroundings. "
         f"The score is the sum of its log-odds and {card.verification.trust:g} times the detector's\n"
     )
 

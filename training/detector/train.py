@@ -2,7 +2,6 @@
 
 import logging
 import math
-import platform
 import shutil
 import sys
 import time
@@ -19,18 +18,15 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fer.detection.decoding import cell_grid
 from fer.detection.kv_face import find_faces
-from fer.detection.yunet import YuNetDetector
-from fer.model_card import file_hash
-from fer.version import VERSION
 from training.detector.assignment import make_batch
 from training.detector.augmentation import SceneAugmentation
 from training.detector.config import DetectorConfig
-from training.detector.copies import find_copies
 from training.detector.evaluation import BOXED_IOU, WEB_IOU, measure_recall, read_boxed_photos
 from training.detector.false_places import FalsePlace, SecondLook, find_false_places
+from training.detector.inputs import describe_environment, open_teacher, read_other_photos
 from training.detector.loss import detector_loss
 from training.detector.network import ExportedDetector, KvFaceNetwork
-from training.detector.scenes import Scene, read_face_crops, read_photos
+from training.detector.scenes import Scene, read_face_crops
 from training.loop import learning_rate_factor
 from training.run_files import BEFORE_FOLDER, CONFIG_FILE, ENVIRONMENT_FILE, EPOCHS_FILE
 from training.runs import BEST_FILE, LAST_FILE, RunWriter, new_run_folder
@@ -63,18 +59,14 @@ class _Training:
         self.config, self.folder, self.writer = config, folder, writer
         self.boxed = read_boxed_photos(config.boxed_photos)
         self.web = read_boxed_photos(config.web_photos)
-        photos = read_photos(config.photos)
-        is_copy = find_copies(
-            [scene.image for scene in photos], [photo.image for photo in (*self.boxed, *self.web)]
-        )
-        photos = [scene for scene, copied in zip(photos, is_copy, strict=True) if not copied]
+        photos, copy_count = read_other_photos(config.photos, (*self.boxed, *self.web))
         is_val = np.random.default_rng(config.seed).random(len(photos)) < config.val_share
         self.train_scenes = [scene for scene, held in zip(photos, is_val, strict=True) if not held]
         self.val_scenes = [scene for scene, held in zip(photos, is_val, strict=True) if held]
         self.faces = _read_faces(config)
         log.info(
             "%d photos, %d held out, %d left out as copies, %d single faces",
-            len(self.train_scenes), len(self.val_scenes), is_copy.sum(), len(self.faces),
+            len(self.train_scenes), len(self.val_scenes), copy_count, len(self.faces),
         )  # fmt: skip
         self.network = KvFaceNetwork()
         if config.initial_run:
@@ -91,7 +83,7 @@ class _Training:
         )
         self.grid = torch.from_numpy(cell_grid(config.view_size, config.view_size).copy())
         self.step_count = math.ceil(len(self.train_scenes) / config.batch_size)
-        self.second_look = SecondLook(_teacher(config)) if config.search_every else None
+        self.second_look = SecondLook(open_teacher(config.teacher)) if config.search_every else None
         self.places: list[FalsePlace] = []
         self.epoch, self.best_figure = 0, -math.inf
 
@@ -233,11 +225,7 @@ def _read_faces(config: DetectorConfig) -> list[Scene]:
 
     table = pd.read_parquet(config.web_photos, columns=["image"])
     held_out = frozenset(str(image["path"]) for image in table["image"])
-    return list(read_face_crops(Path(config.faces), _teacher(config), left_out=held_out))
-
-
-def _teacher(config: DetectorConfig) -> YuNetDetector:
-    return YuNetDetector(Path(config.teacher) if config.teacher else None, longest_side=320)
+    return list(read_face_crops(Path(config.faces), open_teacher(config.teacher), left_out=held_out))
 
 
 def _keep_history(run: Path, before: Path) -> None:
@@ -250,14 +238,7 @@ def _keep_history(run: Path, before: Path) -> None:
 def _environment(config: DetectorConfig) -> dict[str, Any]:
     files = [config.photos, config.boxed_photos, config.web_photos]
     files += [Path(config.faces)] if config.faces else []
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "version": VERSION,
-        "device": "cpu",
-        "threads": config.thread_count,
-        "data": {path.name: file_hash(path) for path in files},
-    }
+    return describe_environment(files, config.thread_count)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

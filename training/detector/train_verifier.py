@@ -1,7 +1,6 @@
 """Entry point: trains the verifier on what the detector takes for faces, rightly or wrongly."""
 
 import logging
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -18,14 +17,10 @@ from torch.optim.swa_utils import AveragedModel
 
 from fer.detection.card import load_detector_card
 from fer.detection.kv_face import find_faces, network_file, onnx_runner
-from fer.detection.yunet import YuNetDetector
-from fer.model_card import file_hash
-from fer.version import VERSION
 from training.detector.candidates import Candidates, find_candidates
-from training.detector.copies import find_copies
 from training.detector.evaluation import read_boxed_photos
 from training.detector.false_places import SecondLook
-from training.detector.scenes import read_photos
+from training.detector.inputs import describe_environment, open_teacher, read_other_photos
 from training.detector.verifier import VerifierNetwork, plain_views, random_views
 from training.loop import learning_rate_factor
 from training.runs import BEST_FILE, LAST_FILE, RunWriter, new_run_folder
@@ -107,7 +102,10 @@ def train_verifier(config: VerifierConfig) -> Path:
     torch.set_num_threads(config.thread_count)
     torch.manual_seed(config.seed)
     folder = config.runs / config.name if config.name else new_run_folder(config.runs, "kv_face_verifier")
-    with RunWriter(folder, config.to_dict(), _environment(config), config.epochs) as writer:
+    environment = describe_environment(
+        (config.photos, config.boxed_photos, config.web_photos), config.thread_count
+    )
+    with RunWriter(folder, config.to_dict(), environment, config.epochs) as writer:
         _Training(config, folder, writer).fit()
     return folder
 
@@ -232,27 +230,11 @@ def gather_candidates(config: VerifierConfig) -> Candidates:
     """What the detector takes for faces in the photos, but for copies of those used for choosing."""
     card = load_detector_card(config.detector)
     run = onnx_runner(network_file(config.detector, card))
-    scenes = read_photos(config.photos)
-    choosing = [
-        photo.image for path in (config.boxed_photos, config.web_photos) for photo in read_boxed_photos(path)
-    ]
-    is_copy = find_copies([scene.image for scene in scenes], choosing)
-    scenes = [scene for scene, copied in zip(scenes, is_copy, strict=True) if not copied]
-    teacher = YuNetDetector(Path(config.teacher) if config.teacher else None, longest_side=320)
+    choosing = [*read_boxed_photos(config.boxed_photos), *read_boxed_photos(config.web_photos)]
+    scenes, _ = read_other_photos(config.photos, choosing)
+    look = SecondLook(open_teacher(config.teacher))
     detects = [partial(find_faces, run, longest_side=side, least_score=EAGER_SCORE) for side in _SIDES]
-    return find_candidates(detects, card.framing, scenes, SecondLook(teacher), seed=config.seed)
-
-
-def _environment(config: VerifierConfig) -> dict[str, Any]:
-    files = (config.photos, config.boxed_photos, config.web_photos)
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "version": VERSION,
-        "device": "cpu",
-        "threads": config.thread_count,
-        "data": {path.name: file_hash(path) for path in files},
-    }
+    return find_candidates(detects, card.framing, scenes, look, seed=config.seed)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
