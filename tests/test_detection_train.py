@@ -84,7 +84,7 @@ def test_a_killed_training_goes_on_with_the_places_it_had(config: DetectorConfig
         def detect(self, image):
             return [Detection(Box(0, 0, 9, 9), 0.1)]
 
-    monkeypatch.setattr(training, "_teacher", lambda config: Teacher())
+    monkeypatch.setattr(training, "open_teacher", lambda path: Teacher())
     found = [training.FalsePlace(0, (60.0, 400.0), 30.0, 40.0)]
     searches: list[int] = []
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import numpy as np
 import torch
@@ -17,27 +17,22 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-from fer.emotions import OTHER
 from fer.model_card import Preprocessing, UnknownModelError
 from fer.networks import ExpressionNetwork
-from training.calibration import fit_temperature, prior_shift
 from training.checkpoints import Checkpoint, Progress, save_weights
 from training.config import TrainConfig
 from training.datasets import DatasetError
 from training.distillation import load_teachers
+from training.final_report import judge_best
 from training.hardware import Workers, autocast_for, choose_device, describe_environment, join_workers
 from training.loop import SplitTensors, learning_rate_factor, mix, predict, train_epoch
-from training.metrics import other_limit, report_head
-from training.mistakes import save_mistakes
-from training.other_output import fit_other
+from training.metrics import report_head
 from training.pace import memory_advice
-from training.quantisation import SAMPLE_FILE, save_sample
 from training.run_files import state_of
 from training.runs import (
     BEST_FILE,
     CONFIG_FILE,
     LAST_FILE,
-    MISTAKES_FILE,
     RunInUseError,
     RunState,
     RunWriter,
@@ -272,46 +267,8 @@ class _Training:
         if config.schedule == "plateau" and progress.plateau_epochs > config.plateau_patience:
             progress.plateau_factor, progress.plateau_epochs = progress.plateau_factor / 10, 0
 
-    def _fit_other(self, network: ExpressionNetwork) -> None:
-        """Fit the output ``other`` to places without a face, where there are any, and keep the result.
-
-        All else in the network stays, so that a report made again finds the same.
-        """
-        if not self.config.other_places:
-            return
-        network.to(self.device)
-        fitted = fit_other(network, self.splits.train, self.config.other_places, Preprocessing())
-        log.info(
-            "other: loss %.4f before, %.4f after the fit to %d places and %d faces",
-            fitted["loss_before"], fitted["loss_after"], fitted["place_count"], fitted["face_count"],
-        )  # fmt: skip
-        save_weights(network, self.folder / BEST_FILE)
-
     def _report(self, writer: RunWriter) -> None:
-        """Judge the best epoch on the validation split, after fitting the temperatures there."""
-        from safetensors.torch import load_file  # noqa: PLC0415 - only the first process reports
-
-        network = initial_network(self.config)
-        network.load_state_dict(load_file(self.folder / BEST_FILE))
-        self._fit_other(network)
-        logits = predict(network.to(self.device), self.val_crops)
-        heads: dict[str, Any] = {}
-        save_sample(self.folder / SAMPLE_FILE, self.splits.train.crops, self.splits.val.crops, self.val_truth)
-        for head, scores in logits.items():
-            truth, labels = self.val_truth[head], HEAD_LABELS[head]
-            # The first head is shown to people, who expect rare expressions to be named too.
-            strength = self.config.prior_shift if head == self.config.heads[0] else 0.0
-            shift = prior_shift(scores.numpy(), labels, strength)
-            shifted = scores + torch.from_numpy(shift).float()
-            temperature = fit_temperature(shifted.numpy(), labels, truth)
-            shares = torch.softmax(shifted / temperature, dim=1).numpy()
-            heads[head] = report_head(shares, labels, truth)
-            heads[head] |= {"temperature": temperature, "logit_shift": shift.tolist()}
-            if OTHER in labels:
-                is_face = [label in labels for label in truth]
-                heads[head]["other_above"] = other_limit(shares[is_face, labels.index(OTHER)])
-            if head == self.config.heads[0]:
-                save_mistakes(self.folder / MISTAKES_FILE, shares, head, self.splits.val, truth)
+        heads = judge_best(self.config, self.folder, self.splits, self.val_crops, self.val_truth)
         writer.add_report(
             {
                 "split": "val",
