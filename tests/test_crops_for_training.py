@@ -16,7 +16,7 @@ from fer.emotions import Emotion
 from fer.images import RgbImage
 from fer.model_card import Preprocessing
 from fer.networks import ExpressionNetwork
-from training import crop_faces, crop_others
+from training import crop_faces, crop_others, train
 from training.config import TrainConfig
 from training.crop_faces import LabelledCrop, write_crops
 from training.datasets import DecodedFaces, decode, read_table
@@ -130,6 +130,18 @@ def test_the_setting_asks_for_the_head_that_has_the_output(tmp_path: Path) -> No
     assert TrainConfig.from_dict(config.to_dict()) == config
     earlier = {name: value for name, value in config.to_dict().items() if name != "other_places"}
     assert TrainConfig.from_dict(earlier).other_places == ()
+
+
+@pytest.mark.parametrize("content", [None, b"no parquet"], ids=["missing", "damaged"])
+def test_places_that_cannot_be_read_are_told_before_the_first_epoch(content, tmp_path: Path, capsys) -> None:
+    places = tmp_path / "others_train.parquet"
+    if content is not None:
+        places.write_bytes(content)
+    words = ["--data", str(write_folder(tmp_path / "faces")), "--other-places", str(places)]
+    words += ["--epochs", "1", "--warmup-epochs", "0"]
+    assert train.main([*words, "--runs", str(tmp_path / "runs"), "--name", "first"]) == 1
+    assert str(places) in capsys.readouterr().err
+    assert not list(tmp_path.rglob("epochs.jsonl"))
 
 
 def test_copies_of_photos_for_choosing_are_left_out(astronaut: RgbImage, tmp_path: Path) -> None:

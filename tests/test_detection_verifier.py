@@ -314,3 +314,12 @@ class TestExport:
             pass
         with pytest.raises(ValueError, match="no weights yet"):
             load_verifier(tmp_path / "run")
+
+    def test_runs_that_are_exchanged_are_told(self, tmp_path):
+        for name, architecture in (("detector", "kv_face"), ("verifier", "kv_face_verifier")):
+            with RunWriter(tmp_path / name, {"architecture": architecture}, {}, 1) as run:
+                (run.folder / BEST_FILE).touch()
+        with pytest.raises(ValueError, match="trained kv_face; expected"):
+            load_verifier(tmp_path / "detector")
+        with pytest.raises(ValueError, match="trained a verifier"):
+            export_run(DetectorExport(run=tmp_path / "verifier", weights=tmp_path / "weights"))

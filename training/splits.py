@@ -38,6 +38,10 @@ def load_splits(config: TrainConfig, preprocessing: Preprocessing) -> Splits:
     Raises:
         DatasetError: Unreadable data, fewer than two classes, or an empty split.
     """
+    if config.other_places:
+        read_tables(
+            config.other_places
+        )  # needed after the last epoch; what is wrong is said before the first
     table = read_tables(config.data)
     table = table.with_split(
         _draw_val(table, config.val_share, config.seed) if "val" not in table.splits else table.splits

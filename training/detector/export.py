@@ -34,7 +34,7 @@ from training.detector.integers import LEAST_SHARE, quantise_detector, share_ali
 from training.detector.model_text import detector_card_text
 from training.detector.network import ExportedDetector, KvFaceNetwork
 from training.detector.scenes import read_photos
-from training.detector.verifier import VerifierNetwork
+from training.detector.verifier import VERIFIER_ARCHITECTURE, VerifierNetwork
 from training.detector.verifier_files import golden_crops, load_verifier, write_verifier
 from training.onnx_files import forget_origin
 from training.run_files import BEFORE_FOLDER
@@ -110,6 +110,8 @@ def export_run(options: DetectorExport) -> Path:
     run = read_run(options.run)
     if run.problem or not (options.run / BEST_FILE).is_file():
         raise ValueError(f"{options.run} cannot be exported: {run.problem or 'it has no weights yet'}")
+    if run.config.get("architecture") == VERIFIER_ARCHITECTURE:
+        raise ValueError(f"{options.run} trained a verifier; name it by --verifier, and a detector by --run")
     network = KvFaceNetwork()
     network.load_state_dict(load_file(options.run / BEST_FILE))
     verifier = load_verifier(Path(options.verifier)) if options.verifier else None

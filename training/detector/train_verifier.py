@@ -21,7 +21,7 @@ from training.detector.candidates import Candidates, find_candidates
 from training.detector.evaluation import read_boxed_photos
 from training.detector.false_places import SecondLook
 from training.detector.inputs import describe_environment, open_teacher, read_other_photos
-from training.detector.verifier import VerifierNetwork, plain_views, random_views
+from training.detector.verifier import VERIFIER_ARCHITECTURE, VerifierNetwork, plain_views, random_views
 from training.loop import learning_rate_factor
 from training.runs import BEST_FILE, LAST_FILE, RunWriter, new_run_folder
 from training.setup import average_of
@@ -90,7 +90,7 @@ class VerifierConfig:
         """Plain values, as stored in a run directory."""
         values = asdict(self).items()
         data = {name: str(value) if isinstance(value, Path) else value for name, value in values}
-        return {"architecture": "kv_face_verifier", **data}
+        return {"architecture": VERIFIER_ARCHITECTURE, **data}
 
 
 def train_verifier(config: VerifierConfig) -> Path:
@@ -101,7 +101,7 @@ def train_verifier(config: VerifierConfig) -> Path:
     """
     torch.set_num_threads(config.thread_count)
     torch.manual_seed(config.seed)
-    folder = config.runs / config.name if config.name else new_run_folder(config.runs, "kv_face_verifier")
+    folder = config.runs / config.name if config.name else new_run_folder(config.runs, VERIFIER_ARCHITECTURE)
     environment = describe_environment(
         (config.photos, config.boxed_photos, config.web_photos), config.thread_count
     )

@@ -11,6 +11,9 @@ from torch.nn import functional
 from fer.detection.verifier import VERIFIED_MARGIN, VERIFIED_SIDE
 from training.detector.candidates import STORED_MARGIN
 
+VERIFIER_ARCHITECTURE: Final = "kv_face_verifier"
+"""What a run directory calls it."""
+
 _CHANNELS: Final = (16, 32, 48)
 _DROPOUT: Final = 0.2
 _SHOWN: Final = (1 + 2 * VERIFIED_MARGIN) / (1 + 2 * STORED_MARGIN)

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from fer.detection.verifier import VERIFIED_SIDE, VERIFIER_FILE
-from training.detector.verifier import VerifierNetwork
+from training.detector.verifier import VERIFIER_ARCHITECTURE, VerifierNetwork
 from training.onnx_files import forget_origin
-from training.runs import BEST_FILE
+from training.runs import BEST_FILE, read_run
 
 _GOLDEN_COUNT: Final = 3
 
@@ -20,8 +20,11 @@ def load_verifier(run: Path) -> VerifierNetwork:
     """The trained network, in evaluation mode.
 
     Raises:
-        ValueError: The run has no weights yet.
+        ValueError: The run has no weights yet, or trained something else.
     """
+    found = read_run(run).config.get("architecture")
+    if found not in (None, VERIFIER_ARCHITECTURE):
+        raise ValueError(f"{run} trained {found}; expected a run of training.detector.train_verifier")
     if not (run / BEST_FILE).is_file():
         raise ValueError(f"{run} has no weights yet; expected a run of training.detector.train_verifier")
     network = VerifierNetwork()
