@@ -1,7 +1,9 @@
 """Small videos made by code, for the tests of everything that moves."""
 
+import threading
 from collections.abc import Sequence
 from fractions import Fraction
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
@@ -65,3 +67,50 @@ def write_sound_only(path: Path) -> Path:
     with av.open(str(path), "w") as container:
         write_tone(container, container.add_stream("aac", rate=48_000, layout="stereo"), 0.5)
     return path
+
+
+class Sender:
+    """An HTTP address that sends a clip over and over at its own speed, and can be killed and started again."""
+
+    def __init__(self, clip: Path):
+        self.content = clip.read_bytes()
+        self.port = 0
+        self.server = None
+
+    def start(self) -> None:
+        content, alive = self.content, threading.Event()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("Content-Type", "video/mp2t")
+                self.end_headers()
+                try:
+                    while not alive.is_set():
+                        for start in range(0, len(content), 188 * 20):
+                            self.wfile.write(content[start : start + 188 * 20])
+                            if alive.wait(0.02):
+                                return
+                except OSError:
+                    return
+
+            def log_message(self, *words):
+                pass
+
+        ThreadingHTTPServer.allow_reuse_address = True
+        ThreadingHTTPServer.daemon_threads = True
+        self.alive = alive
+        self.server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        self.port = self.server.server_address[1]
+        threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
+
+    def kill(self) -> None:
+        self.alive.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}/live.ts"

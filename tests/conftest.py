@@ -4,8 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from toy_faces import write_folder
+from toy_runs import EPOCHS, write_toy_run
 
+from fer import model_shelf
 from fer.images import RgbImage
+from training.config import TrainConfig
 
 CHROMIUM = next(
     (path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(path).exists()), None
@@ -51,3 +55,71 @@ def playwright_session(chromium):
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as session:
         yield session
+
+
+@pytest.fixture
+def shelves(tmp_path, monkeypatch):
+    """A user without models of their own, and nothing that came along."""
+    monkeypatch.setattr(model_shelf, "user_folder", lambda: tmp_path / "user")
+    monkeypatch.setattr(model_shelf, "weights_shelf", lambda: tmp_path / "shipped")
+    monkeypatch.setattr("dashboard.shown_runs.weights_shelf", lambda: tmp_path / "shipped")
+    return tmp_path
+
+
+@pytest.fixture
+def one(tmp_path):
+    """A folder for the dashboard with one run."""
+    write_toy_run(tmp_path / "runs" / "20260101-000000_kv_fast", 8)
+    return tmp_path
+
+
+@pytest.fixture
+def faces(tmp_path):
+    """A folder of made-up faces."""
+    return write_folder(tmp_path / "faces", 6)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made-up faces for a real training."""
+    return write_folder(tmp_path_factory.mktemp("data") / "faces", count=12)
+
+
+@pytest.fixture(scope="session")
+def config(data: Path) -> TrainConfig:
+    """The settings of ``run``."""
+    return TrainConfig(
+        data=(data,), epochs=EPOCHS, batch_size=16, learning_rate=0.05, warmup_epochs=1,
+        device="cpu", precision="float32", thread_count=1, keep_duplicates=True, prior_shift=0.3,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def run(config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished training, read by several tests and changed by none."""
+    from training import train  # noqa: PLC0415 - imports torch
+
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    train.train(config, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def weights(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``run`` exported; who spoils it copies it first."""
+    from training import export  # noqa: PLC0415 - imports torch
+
+    return export.export_run(
+        export.ExportOptions(run=run, tag="toy", weights=tmp_path_factory.mktemp("weights"))
+    )
+
+
+@pytest.fixture
+def sender(tmp_path):
+    """An address that sends a short clip over and over."""
+    from clips import Sender, moving_face, write_clip  # noqa: PLC0415 - imports PyAV
+
+    sender = Sender(write_clip(tmp_path / "live.ts", moving_face(100)))
+    sender.start()
+    yield sender
+    sender.kill()

@@ -68,3 +68,9 @@ def texts(page: AppTest) -> str:
 def button(page: AppTest, label: str) -> Any:
     """The button whose label begins so."""
     return next(element for element in page.button if element.label.startswith(label))
+
+
+def fine(page: AppTest) -> str:
+    """Everything that the page says, which stands without an error."""
+    assert not page.exception, page.exception[0].value
+    return texts(page)

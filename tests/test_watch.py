@@ -7,12 +7,10 @@ import subprocess
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import moving_face, write_clip
 from fakes import fake_analyzer, red_face
 
 from fer.__main__ import main
@@ -21,8 +19,7 @@ from fer.alerts import Alert, AlertWatch, parse_alert
 from fer.emotions import SIX_EMOTIONS, Emotion
 from fer.faces import Box, Detection, Face, Prediction
 from fer.picture_records import AnalyzerRecipe
-from fer.video import Frame, LiveStream
-from fer.video.streams import LagMeter, hide_password
+from fer.video import Frame
 from fer.watch_log import LogError, WatchLog
 from fer.watching import StreamNeverStartedError, Watch
 
@@ -222,18 +219,6 @@ def test_a_program_that_cannot_run_does_not_stop_the_watch(command):
 
 
 @pytest.mark.parametrize(
-    ("address", "shown"),
-    [
-        ("rtsp://user:secret@door:554/live", "rtsp://***@door:554/live"),
-        ("http://door/live", "http://door/live"),
-        ("0", "0"),
-    ],
-)
-def test_passwords_are_not_shown(address, shown):
-    assert hide_password(address) == shown
-
-
-@pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (["clip.mp4", "--log", "a.sqlite"], "expected a camera's number"),
@@ -255,81 +240,6 @@ def test_bad_words_end_in_one_sentence(words, sentence, tmp_path, monkeypatch, c
     assert "secret" not in errors[0]
 
 
-class Sender:
-    """An HTTP address that sends a clip over and over at its own speed, and can be killed and started again."""
-
-    def __init__(self, clip: Path):
-        self.content = clip.read_bytes()
-        self.port = 0
-        self.server = None
-
-    def start(self) -> None:
-        content, alive = self.content, threading.Event()
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                self.send_response(200)
-                self.send_header("Content-Type", "video/mp2t")
-                self.end_headers()
-                try:
-                    while not alive.is_set():
-                        for start in range(0, len(content), 188 * 20):
-                            self.wfile.write(content[start : start + 188 * 20])
-                            if alive.wait(0.02):
-                                return
-                except OSError:
-                    return
-
-            def log_message(self, *words):
-                pass
-
-        ThreadingHTTPServer.allow_reuse_address = True
-        ThreadingHTTPServer.daemon_threads = True
-        self.alive = alive
-        self.server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        self.port = self.server.server_address[1]
-        threading.Thread(
-            target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        ).start()
-
-    def kill(self) -> None:
-        self.alive.set()
-        self.server.shutdown()
-        self.server.server_close()
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}/live.ts"
-
-
-@pytest.fixture
-def sender(tmp_path):
-    sender = Sender(write_clip(tmp_path / "live.ts", moving_face(100)))
-    sender.start()
-    yield sender
-    sender.kill()
-
-
-def test_a_stream_gives_the_newest_frame_and_comes_back(sender):
-    with LiveStream(sender.address) as stream:
-        first = stream.next_frame(10)
-        assert first.image.shape == (120, 160, 3)
-        time.sleep(0.3)
-        second = stream.next_frame(10)
-        assert second.timestamp_s - first.timestamp_s > 0.25  # those in between were left out
-        sender.kill()
-        until = time.monotonic() + 10
-        while stream.problem is None and time.monotonic() < until:
-            stream.next_frame(0.1)
-        assert stream.problem
-        sender.start()
-        until = time.monotonic() + 10
-        while stream.problem is not None and time.monotonic() < until:
-            stream.next_frame(0.1)
-        assert stream.next_frame(10) is not None
-        assert stream.problem is None
-
-
 @pytest.mark.golden
 @pytest.mark.slow
 def test_the_command_records_until_it_is_told_to_stop(sender, tmp_path):
@@ -346,46 +256,3 @@ def test_the_command_records_until_it_is_told_to_stop(sender, tmp_path):
     ((looks, length_s),) = rows(log, "SELECT look_count, end_s - start_s FROM runs")
     assert looks > 3
     assert length_s > 1
-
-
-def lags(media: list[float | None], clock: list[float]) -> list[float]:
-    meter = LagMeter()
-    return [meter.update(m, c, waited_s=0.0) for m, c in zip(media, clock, strict=True)]
-
-
-@pytest.mark.parametrize(
-    ("media", "clock", "expected"),
-    [
-        pytest.param([0, 1, 2, 3], [10, 11, 12, 13], 0, id="in step"),
-        pytest.param([0, 1, 2, 3], [10, 12, 14, 16], 3, id="half as fast"),
-        pytest.param([0, 1, 2, 3], [10, 10, 10, 13], 2, id="a burst at the start is no lag to begin with"),
-        pytest.param([0, 1, 2, 6], [10, 12, 14, 17], 1, id="caught up in part"),
-        pytest.param([5, 6, 0, 1], [10, 11, 12, 13], 0, id="a jump back"),
-        pytest.param([0, None, 2, None], [10, 11, 12, 12], 0, id="packets without a time"),
-    ],
-)
-def test_lag_is_told_from_both_clocks(media, clock, expected):
-    assert lags(media, clock)[-1] == pytest.approx(expected, abs=0.02)  # a thousandth is forgotten a second
-
-
-def test_clocks_that_run_apart_are_no_lag():
-    """A camera whose clock loses a second a day, watched for a week."""
-    meter = LagMeter()
-    day_s = 86_400.0
-    assert max(meter.update(t * (1 - 1 / day_s), t, 0.0) for t in range(0, int(7 * day_s), 4)) < 0.1
-
-
-@pytest.mark.parametrize("waited_s", [0.0, 0.5])
-def test_a_sender_slower_than_its_times_is_no_lag_of_ours(waited_s):
-    """A second of pictures takes the sender two; a reader that waits has nothing to leave out."""
-    meter = LagMeter()
-    lag_s = [meter.update(t, 2 * t, waited_s) for t in range(20)]
-    assert max(lag_s) == (0 if waited_s else pytest.approx(19, abs=0.1))
-
-
-def test_a_pause_of_the_sender_is_no_lag_of_ours():
-    meter = LagMeter()
-    for frame in range(60):
-        meter.update(frame / 30, frame / 30, 0.02)
-    meter.update(2.0, 7.0, 5.02)
-    assert max(meter.update(2 + frame / 30, 7 + frame / 30, 0.02) for frame in range(1, 60)) < 0.1

@@ -13,6 +13,8 @@ from fer.emotions import FER2013_CODES, SIX_EMOTIONS
 from training.config import TrainConfig
 from training.runs import BEST_FILE, LAST_FILE, MISTAKES_FILE, RunWriter, StopRequestedError
 
+EPOCHS = 8  # of the real training behind the fixture `run`
+
 
 def toy_rows(count: int, best: float = 0.7, seed: int = 0) -> list[dict[str, Any]]:
     """A history that rises to ``best`` and falls a little in its last tenth."""
