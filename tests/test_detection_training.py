@@ -277,6 +277,17 @@ class TestDecoding:
         assert suppress(boxes, 0.4).tolist() == [0, 2]
         assert suppress(boxes[:0], 0.4).tolist() == []
 
+    @pytest.mark.parametrize(
+        ("boxes", "kept"),
+        [
+            pytest.param([[0, 0, 50, 60], [54, 0, 104, 60], [27, 0, 77, 60]], [0, 1], id="between two"),
+            pytest.param([[0, 0, 50, 60], [40, 0, 90, 60], [80, 0, 130, 60]], [0, 1, 2], id="a row of heads"),
+            pytest.param([[0, 0, 50, 60], [27, 0, 77, 60]], [0, 1], id="half behind one"),
+        ],
+    )
+    def test_what_two_faces_cover_together_is_no_third_one(self, boxes, kept):
+        assert suppress(np.array(boxes, np.float32), 0.4).tolist() == kept
+
     def test_the_grid_is_shared_read_only(self):
         with pytest.raises(ValueError, match="read-only"):
             cell_grid(64, 64)[0, 0] = 1
