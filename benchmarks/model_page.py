@@ -12,6 +12,7 @@ from dashboard.report_charts import class_table, confusion_chart, reliability_ch
 from fer.emotions import Emotion
 from fer.model_card import ModelCard, load_card
 from fer.model_shelf import find_weights, list_weights
+from training.model_text import describe_views
 from training.run_files import BEFORE_FOLDER, read_epochs, read_object
 
 INTRODUCTION = """# The models
@@ -55,8 +56,7 @@ def main(options: Options) -> None:
 
 def summary(card: ModelCard) -> str:
     data = ", ".join(f"`{each['name']}`" for each in card.data_sets)
-    mirrored = " Every answer is the mean over the face and its mirror image." if card.mirror_average else ""
-    return f"Learned from {data}.{mirrored} Uses, limits and licences: its `README.md` beside the weights.\n"
+    return f"Learned from {data}. {describe_views(card)} Uses, limits and licences: its `README.md` beside the weights.\n"
 
 
 def history(run: Path, images: Path, name: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from training.config import TrainConfig
-from training.hardware import Workers, choose_device
+from training.hardware import Workers, choose_device, set_up_processor
 from training.pace import measure_pace
 
 ARCHITECTURES = ("kv_fast", "kv_accurate", "kv_cnn")
@@ -23,8 +23,7 @@ def measure(
         thread_count=threads,
     )  # fmt: skip
     chosen = choose_device(config, Workers())
-    if threads:
-        torch.set_num_threads(threads)
+    set_up_processor(threads)
     steps = 16 if chosen.type == "cuda" else 2
     return measure_pace(config, chosen, seconds=seconds, steps=steps).images_per_second
 

@@ -105,6 +105,8 @@ class ModelCard:
         metrics: Measured figures by data set and head, copied from the stored report.
         mirror_average: Whether the answer is the mean of the logits for a crop and for its mirror image; the
             exported files contain it.
+        inner_view: Side of the crop's middle that is looked at besides, as a share of the crop's side, 1 is
+            none; the exported files contain it.
     """
 
     name: str
@@ -118,6 +120,7 @@ class ModelCard:
     data_sets: tuple[Mapping[str, str], ...] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
     mirror_average: bool = False
+    inner_view: float = 1.0
 
     def __post_init__(self) -> None:
         names = [head.name for head in self.heads]

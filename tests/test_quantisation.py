@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from fer.classification import EmotionClassifier
 from fer.model_card import INT8_FILE, Head, ModelCard, Preprocessing, load_card
@@ -21,14 +21,21 @@ def toy_crops(count: int) -> np.ndarray:
     return np.stack([toy_face(WORDS[i % len(WORDS)], i)[None] for i in range(count)])
 
 
-def make_network(*, mirror: bool) -> ExpressionNetwork:
+def make_network(*, mirror: bool, inner: float = 1.0) -> ExpressionNetwork:
     torch.manual_seed(0)
-    return ExpressionNetwork("kv_fast", {"crowd": 7}, mirror_average=mirror).eval()
+    return ExpressionNetwork("kv_fast", {"crowd": 7}, mirror_average=mirror, inner_view=inner).eval()
 
 
-def make_card(*, mirror: bool) -> ModelCard:
-    head = Head("crowd", HEAD_LABELS["crowd"])
-    return ModelCard("kv_fast.toy", "kv_fast", Preprocessing(), (head,), "crowd", mirror_average=mirror)
+def make_card(*, mirror: bool, inner: float = 1.0) -> ModelCard:
+    return ModelCard(
+        "kv_fast.toy",
+        "kv_fast",
+        Preprocessing(),
+        (Head("crowd", HEAD_LABELS["crowd"]),),
+        "crowd",
+        mirror_average=mirror,
+        inner_view=inner,
+    )
 
 
 @pytest.fixture
@@ -41,8 +48,8 @@ def sample(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def exported(tmp_path: Path, sample: Path) -> Path:
-    card = make_card(mirror=True)
-    export.write_weights(tmp_path / card.name, make_network(mirror=True), export.Export(card, sample=sample))
+    card, network = make_card(mirror=True, inner=0.83), make_network(mirror=True, inner=0.83)
+    export.write_weights(tmp_path / card.name, network, export.Export(card, sample=sample))
     return tmp_path / card.name
 
 
@@ -55,6 +62,25 @@ def test_a_mirror_image_gets_the_same_answer_where_both_are_averaged() -> None:
         assert (plain.probabilities(crops)["crowd"] - here).abs().max() > 1e-4
         both = (plain(crops)["crowd"] + plain(crops.flip(-1))["crowd"]) / 2
         torch.testing.assert_close(averaged.judged_logits(crops)["crowd"], both, atol=1e-4, rtol=0)
+
+
+def test_the_middle_of_a_crop_is_looked_at_besides() -> None:
+    crops = torch.from_numpy(toy_crops(6))
+    plain, closer = make_network(mirror=False), make_network(mirror=False, inner=40 / 48)
+    whole, inner = closer.views(crops)
+    assert whole.shape == inner.shape == crops.shape
+    # A corner of the middle is a corner of the view: both are the same face, the second one nearer.
+    torch.testing.assert_close(inner[0, 0, 0, 0], crops[0, 0, 4, 4].float(), atol=2.0, rtol=0)
+    with torch.inference_mode():
+        both = (plain(whole)["crowd"] + plain(inner)["crowd"]) / 2
+        torch.testing.assert_close(closer.judged_logits(crops)["crowd"], both, atol=1e-4, rtol=0)
+        assert (plain(crops)["crowd"] - both).abs().max() > 1e-4
+
+
+def test_all_views_of_a_face_are_mirrored() -> None:
+    views = make_network(mirror=True, inner=0.75).views(torch.from_numpy(toy_crops(2)))
+    assert len(views) == 4
+    assert all(torch.equal(views[i].flip(-1), views[i + 2]) for i in range(2))
 
 
 @pytest.mark.parametrize("engine", ["onnx", "onnx-float32", "torch"])
@@ -74,6 +100,22 @@ def test_integers_ship_with_their_figures_where_they_cost_nothing(exported: Path
     single = EmotionClassifier(exported, engine="onnx-float32").probabilities(crops)
     integers = EmotionClassifier(exported).probabilities(crops)
     np.testing.assert_allclose(integers, single, atol=0.1)  # an untrained network, eight bits
+
+
+def test_traces_of_weight_decay_are_zero_in_exported_weights(tmp_path: Path) -> None:
+    card, network = make_card(mirror=False), make_network(mirror=False)
+    crops = torch.from_numpy(toy_crops(3))
+    with torch.inference_mode():
+        network.trunk[0].weight[0] = 1e-39
+        network.heads["crowd"].weight[2, 5] = -1e-25
+        network.heads["crowd"].weight[2, 6] = -1e-6
+        before = network.probabilities(crops)["crowd"].clone()
+    export.write_weights(tmp_path / card.name, network, export.Export(card))
+    stored = load_file(tmp_path / card.name / "model.safetensors")
+    assert stored["heads.crowd.weight"][2, 5:7].tolist() == [0.0, pytest.approx(-1e-6)]
+    assert not stored["trunk.0.weight"][0].any()
+    after = EmotionClassifier(tmp_path / card.name, engine="onnx-float32").probabilities(crops.numpy())
+    np.testing.assert_allclose(after, before.numpy(), atol=1e-5)
 
 
 def test_integers_that_cost_accuracy_stay_behind(tmp_path: Path, sample: Path, monkeypatch) -> None:

@@ -42,6 +42,8 @@ class TrainConfig:
             in [0, 1].
         mirror_average: Answer with the mean over a crop and its mirror image when the network is judged
             and used: better, at twice the time.
+        inner_view: Look at the middle of each crop besides when the network is judged and used; its side as a
+            share of the crop's, 1 is none. At twice the time, less depends on how closely a face is framed.
         mixup: Beta parameter of mixup; 0 is off; off for the last 15 % of epochs.
         augment: Random transforms of the training split.
         augment_strength: How often light, damage and covering happen, in [0, 1]; small networks and short
@@ -82,6 +84,7 @@ class TrainConfig:
     class_balance: float = 0.0
     prior_shift: float = 0.0
     mirror_average: bool = True
+    inner_view: float = 1.0
     mixup: float = 0.0
     augment: bool = True
     augment_strength: float = 0.5
@@ -130,6 +133,7 @@ class TrainConfig:
         _require(0 <= self.crowd_share <= 1, "crowd_share", self.crowd_share, "a value in [0, 1]")
         _require(0 <= self.class_balance <= 1, "class_balance", self.class_balance, "a value in [0, 1]")
         _require(0 <= self.prior_shift <= 1, "prior_shift", self.prior_shift, "a value in [0, 1]")
+        _require(0.5 <= self.inner_view <= 1, "inner_view", self.inner_view, "a value in [0.5, 1]")
         _require(0 <= self.mixup <= 2, "mixup", self.mixup, "a value in [0, 2]")
         _require(
             0 <= self.augment_strength <= 1, "augment_strength", self.augment_strength, "a value in [0, 1]"

@@ -9,7 +9,7 @@ import torch
 
 from fer.model_card import UnknownModelError
 from training.config import TrainConfig
-from training.hardware import Workers, choose_device
+from training.hardware import Workers, choose_device, set_up_processor
 from training.pace import measure_pace, memory_advice
 
 
@@ -20,8 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = tyro.cli(TrainConfig, args=arguments, prog="python -m training.estimate")
     try:
         device = choose_device(config, Workers())
-        if config.thread_count:
-            torch.set_num_threads(config.thread_count)
+        set_up_processor(config.thread_count)
         try:
             pace = measure_pace(config, device)
         except torch.OutOfMemoryError:

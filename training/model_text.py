@@ -32,6 +32,18 @@ def describe_data(name: str) -> str:
     return "pictures of the person who trained this model"
 
 
+def describe_views(card: ModelCard) -> str:
+    """How often a network looks at each face, as a sentence."""
+    views = ["the face"]
+    if card.inner_view < 1:
+        views.append(f"the middle {card.inner_view:.0%} of it")
+    if card.mirror_average:
+        views.append("the mirror images of both" if len(views) > 1 else "its mirror image")
+    if len(views) == 1:
+        return "Each face is looked at once."
+    return f"Every answer is the mean over {', '.join(views[:-1])} and {views[-1]}."
+
+
 def model_card_text(card: ModelCard, report: Mapping[str, Any]) -> str:
     """Markdown: use, data, results, calibration, limits, how to train it again."""
     head = card.head()
@@ -44,6 +56,7 @@ def model_card_text(card: ModelCard, report: Mapping[str, Any]) -> str:
         f"{card.preprocessing.colour}, see `fer/networks.py`\n"
         f"- Heads: {heads}; "
         f"shown to people: `{card.default_head}`\n"
+        f"- {describe_views(card)}\n"
         f"- Licence: code and weights {card.licence}; the pictures they learned from are for research use, see below",
         "## What it is for",
         "Displays of mood, studies of recorded video, games, art, teaching: places where a wrong answer does no "

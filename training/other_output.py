@@ -92,14 +92,12 @@ def fit_other(
 
 @torch.inference_mode()
 def _features(network: ExpressionNetwork, crops: NDArray[np.uint8]) -> Tensor:
-    """What the heads see, averaged over both mirror images where answers are."""
+    """What the heads see, averaged over all views as answers are."""
     network.eval()
     device = next(network.parameters()).device
     parts = []
     for start in range(0, len(crops), _BATCH_SIZE):
         batch = torch.from_numpy(crops[start : start + _BATCH_SIZE]).to(device)
-        features = network.trunk(network.standardise(batch))
-        if network.mirror_average:
-            features = (features + network.trunk(network.standardise(batch.flip(3)))) / 2
-        parts.append(features.float().cpu())
+        views = [network.trunk(network.standardise(view)).float() for view in network.views(batch)]
+        parts.append((sum(views, start=torch.zeros_like(views[0])) / len(views)).cpu())
     return torch.cat(parts) if parts else torch.zeros(0)

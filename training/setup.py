@@ -30,7 +30,11 @@ def initial_network(config: TrainConfig) -> ExpressionNetwork:
     """
     output_counts = {head: len(HEAD_LABELS[head]) for head in config.heads}
     network = ExpressionNetwork(
-        config.architecture, output_counts, dropout=config.dropout, mirror_average=config.mirror_average
+        config.architecture,
+        output_counts,
+        dropout=config.dropout,
+        mirror_average=config.mirror_average,
+        inner_view=config.inner_view,
     )
     if config.initial_weights:
         folder = find_weights(config.initial_weights)

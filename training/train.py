@@ -24,7 +24,14 @@ from training.config import TrainConfig
 from training.datasets import DatasetError
 from training.distillation import load_teachers
 from training.final_report import judge_best
-from training.hardware import Workers, autocast_for, choose_device, describe_environment, join_workers
+from training.hardware import (
+    Workers,
+    autocast_for,
+    choose_device,
+    describe_environment,
+    join_workers,
+    set_up_processor,
+)
 from training.loop import SplitTensors, learning_rate_factor, mix, predict, train_epoch
 from training.metrics import report_head
 from training.pace import memory_advice
@@ -70,8 +77,7 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> None:
     """
     workers = join_workers(config)
     device = choose_device(config, workers)
-    if config.thread_count:
-        torch.set_num_threads(config.thread_count)
+    set_up_processor(config.thread_count)
     preprocessing = Preprocessing()
     splits = load_splits(config, preprocessing)
     environment = describe_environment(device, workers, splits.summary)

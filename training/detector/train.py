@@ -27,6 +27,7 @@ from training.detector.inputs import describe_environment, open_teacher, read_ot
 from training.detector.loss import detector_loss
 from training.detector.network import ExportedDetector, KvFaceNetwork
 from training.detector.scenes import Scene, read_face_crops
+from training.hardware import set_up_processor
 from training.loop import learning_rate_factor
 from training.run_files import BEFORE_FOLDER, CONFIG_FILE, ENVIRONMENT_FILE, EPOCHS_FILE
 from training.runs import BEST_FILE, LAST_FILE, RunWriter, new_run_folder
@@ -44,7 +45,7 @@ log = logging.getLogger(__name__)
 
 def train(config: DetectorConfig) -> Path:
     """Train, or go on where a killed training stood; returns the run directory."""
-    torch.set_num_threads(config.thread_count)
+    set_up_processor(config.thread_count)
     torch.manual_seed(config.seed)
     folder = config.runs / config.name if config.name else new_run_folder(config.runs, "kv_face")
     with RunWriter(folder, config.to_dict(), _environment(config), config.epochs) as writer:

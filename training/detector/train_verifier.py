@@ -22,6 +22,7 @@ from training.detector.evaluation import read_boxed_photos
 from training.detector.false_places import SecondLook
 from training.detector.inputs import describe_environment, open_teacher, read_other_photos
 from training.detector.verifier import VERIFIER_ARCHITECTURE, VerifierNetwork, plain_views, random_views
+from training.hardware import set_up_processor
 from training.loop import learning_rate_factor
 from training.runs import BEST_FILE, LAST_FILE, RunWriter, new_run_folder
 from training.setup import average_of
@@ -99,7 +100,7 @@ def train_verifier(config: VerifierConfig) -> Path:
     Raises:
         ValueError: The detector finds no face or no false place in the photos.
     """
-    torch.set_num_threads(config.thread_count)
+    set_up_processor(config.thread_count)
     torch.manual_seed(config.seed)
     folder = config.runs / config.name if config.name else new_run_folder(config.runs, VERIFIER_ARCHITECTURE)
     environment = describe_environment(
