@@ -59,12 +59,12 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
 def write_parquet(
     path: Path, faces: list[bytes], labels: list[int], votes: dict[str, list[int | None]] | None = None
 ) -> Path:
-    """Hugging Face's layout with the seven words as ClassLabel names."""
+    """Hugging Face's layout with the seven words, and contempt, as ClassLabel names."""
     images = pa.array([{"bytes": face, "path": None} for face in faces])
     columns = {"image": images, "label": pa.array(labels, pa.int64())}
     for word, counts in (votes or {}).items():
         columns[f"votes_{word}"] = pa.array(counts, pa.int8())
-    names = ", ".join(f'"{word}"' for word in WORDS)
+    names = ", ".join(f'"{word}"' for word in (*WORDS, "contempt"))
     info = f'{{"info": {{"features": {{"label": {{"_type": "ClassLabel", "names": [{names}]}}}}}}}}'
     pq.write_table(pa.table(columns).replace_schema_metadata({"huggingface": info}), path)
     return path

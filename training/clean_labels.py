@@ -133,7 +133,7 @@ def _doubted(
 ) -> pd.DataFrame:
     found = []
     for row, label, answer in zip(numbers, labels, shares, strict=True):
-        if label is None:
+        if label not in emotions:  # none, or one that the network does not know, such as contempt
             continue
         best = int(answer.argmax())
         given = float(answer[emotions.index(label)])
