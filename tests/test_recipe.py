@@ -18,6 +18,8 @@ def test_the_recipe_goes_from_data_to_both_networks_and_does_nothing_twice(tmp_p
     fast, accurate = follow(options)
     assert (fast.name, accurate.name) == ("kv_fast.toy", "kv_accurate.toy")
     assert EmotionClassifier(accurate).card.architecture == "kv_accurate"
+    views = [EmotionClassifier(folder).card.inner_view for folder in (fast, accurate)]
+    assert views == [pytest.approx(40 / 48), 1.0], "as they ship"
     config = read_run(tmp_path / "runs" / "toy_kv_fast").config
     assert [Path(name).name for name in config["teachers"]] == [
         "kv_fast.toy_teacher_0",
