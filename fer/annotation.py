@@ -1,5 +1,6 @@
 """Draws faces with their expressions on a copy of an image."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from fer.faces import Detection, Face
+from fer.faces import Box, Detection, Face
 from fer.images import RgbImage, as_rgb
 from fer.palette import Rgb, emotion_colour, person_colour, text_colour
 
@@ -22,13 +23,14 @@ class FaceAnnotator:
 
     Attributes:
         scale: Makes lines and letters larger or smaller than what fits the image by itself.
-        turned_above: In-plane turn in degrees from which a box is drawn turned.
+        turned_above: In-plane turn in degrees from which a box is drawn as turned as the head; below a third
+            of it boxes stand upright, between the two they turn gradually, so that none flips to and fro.
         with_confidence: Whether the percentage is written after the expression.
         numbered: Whether a number goes before it: the person's in a stream, else the place in the list.
     """
 
     scale: float = 1.0
-    turned_above: float = 8.0
+    turned_above: float = 12.0
     with_confidence: bool = True
     numbered: bool = False
 
@@ -47,8 +49,14 @@ class FaceAnnotator:
             outline = _rounded_outline(face.detection, self.turned_above)
             cv2.polylines(canvas, [outline], True, _OUTLINE, thickness + 2, cv2.LINE_AA, shift=4)
             cv2.polylines(canvas, [outline], True, line, thickness, cv2.LINE_AA, shift=4)
-        for index, face in reversed(list(enumerate(faces))):
-            self._write_label(canvas, face, self.text(face, index + 1))
+        labels = [self._label(face, index + 1, side) for index, face in enumerate(faces)]
+        places = place_labels(
+            [(label.shape[1], label.shape[0]) for label in labels],
+            [face.detection.box for face in faces],
+            (width, height),
+        )
+        for label, (left, top) in reversed(list(zip(labels, places, strict=True))):
+            _lay(canvas, label, round(left), round(top))
         return canvas
 
     def text(self, face: Face, number: int = 1) -> str:
@@ -61,16 +69,59 @@ class FaceAnnotator:
             word = f"{number if face.track_id is None else face.track_id} · {word}"
         return f"{word} {100 * prediction.confidence:.0f} %" if self.with_confidence else word
 
-    def _write_label(self, canvas: RgbImage, face: Face, text: str) -> None:
-        height, width = canvas.shape[:2]
-        size = round(self.scale * float(np.clip((height * width) ** 0.5 / 30, 11, 160)))
-        box = face.detection.box
+    def _label(self, face: Face, number: int, side: float) -> NDArray[np.uint8]:
+        size = round(self.scale * float(np.clip(side / 30, 11, 160)))
         colour = emotion_colour(face.prediction.emotion)
-        label = _label(text, size, colour, face.prediction.is_unsure)
-        top = box.top - label.shape[0] - size * 0.35
-        if top < 0:  # no room above: inside the box, below the box where that would cover the face
-            top = box.top + size * 0.35 if box.height > 4 * label.shape[0] else box.bottom + size * 0.35
-        _lay(canvas, label, round(box.left), round(top))
+        return _label(self.text(face, number), size, colour, face.prediction.is_unsure)
+
+
+def place_labels(
+    sizes_wh: Sequence[tuple[float, float]], boxes: Sequence[Box], image_wh: tuple[float, float]
+) -> list[tuple[float, float]]:
+    """Where labels go: above their face, or where they cover less of other faces and labels.
+
+    Args:
+        sizes_wh: Width and height of each label, in pixels.
+        boxes: Of the faces, in the same order; the first ones choose first.
+        image_wh: Width and height of the image; no label leaves it unless it is larger.
+
+    Returns:
+        Left and top of each label.
+    """
+    taken: list[Box] = []
+    for number, ((width, height), box) in enumerate(zip(sizes_wh, boxes, strict=True)):
+        obstacles = [*boxes[:number], *boxes[number + 1 :], *taken]
+        gap = height / 5
+        above, below = box.top - height - gap, box.bottom + gap
+        options = [  # how little it is liked, left, top, what covering the own face costs
+            (0.0, box.left, above, 0.5),
+            (0.05, box.right - width, above, 0.5),
+            (0.15, box.left, below, 0.5),
+            (0.2, box.right - width, below, 0.5),
+            (0.25, box.right + gap, box.top, 0.5),
+            (0.3, box.left - width - gap, box.top, 0.5),
+        ]
+        if box.height > 4 * height:
+            options.append((0.12, box.left, box.top + gap, 0.0))  # over the forehead
+        best, least = box, math.inf
+        for dislike, wanted_left, wanted_top, own in options:
+            left = max(min(wanted_left, image_wh[0] - width), 0.0)
+            top = max(min(wanted_top, image_wh[1] - height), 0.0)
+            place = Box(left, top, left + width, top + height)
+            cost = dislike + own * _covered(place, box) + 2 * sum(_covered(place, each) for each in obstacles)
+            if cost < least:
+                best, least = place, cost
+        taken.append(best)
+    return [(place.left, place.top) for place in taken]
+
+
+def _covered(one: Box, other: Box) -> float:
+    """The share of either box that the other one covers, whichever is larger."""
+    width = min(one.right, other.right) - max(one.left, other.left)
+    height = min(one.bottom, other.bottom) - max(one.top, other.top)
+    if width <= 0 or height <= 0:
+        return 0.0
+    return width * height / max(min(one.width * one.height, other.width * other.height), 1.0)
 
 
 def _rounded_outline(detection: Detection, turned_above: float) -> NDArray[np.int32]:
@@ -84,11 +135,18 @@ def _rounded_outline(detection: Detection, turned_above: float) -> NDArray[np.in
     for sign_x, sign_y, order in ((1, 1, 1), (-1, 1, -1), (-1, -1, 1), (1, -1, -1)):
         corners.append(((inner + arc) * (sign_x, sign_y))[::order])
     points = np.concatenate(corners)
-    if abs(detection.roll) >= turned_above:
-        angle = np.radians(detection.roll)
+    turn = _shown_turn(detection.roll, turned_above)
+    if turn:
+        angle = np.radians(turn)
         cos, sin = np.cos(angle), np.sin(angle)
         points = points @ np.array([[cos, sin], [-sin, cos]])
     return np.round((points + box.centre) * 16).astype(np.int32)
+
+
+def _shown_turn(roll: float, turned_above: float) -> float:
+    upright_below = turned_above / 3
+    share = (abs(roll) - upright_below) / max(turned_above - upright_below, 1e-6)
+    return roll * float(np.clip(share, 0, 1))
 
 
 @lru_cache(maxsize=256)

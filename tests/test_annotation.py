@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fer.annotation import FaceAnnotator
+from fer.annotation import FaceAnnotator, place_labels
 from fer.emotions import SIX_EMOTIONS, Emotion
 from fer.faces import Box, Detection, Face, Prediction
 from fer.palette import emotion_colour, person_colour
@@ -98,3 +98,56 @@ def test_label_is_as_large_as_the_picture_asks_for():
         heights.append((above != 128).any(axis=1).sum() / side)
     assert min(heights) > 0.025  # readable: a fortieth of the picture and more
     assert heights[0] == pytest.approx(heights[1], rel=0.5)
+
+
+LABEL = (60, 16)
+IMAGE = (400, 300)
+
+
+def covers(place, box):
+    left, top = place
+    return left < box.right and box.left < left + LABEL[0] and top < box.bottom and box.top < top + LABEL[1]
+
+
+def test_a_label_stands_above_its_face_where_there_is_room():
+    assert place_labels([LABEL], [Box(100, 100, 180, 180)], IMAGE) == [(100, pytest.approx(100 - 16 - 3.2))]
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        pytest.param([Box(100, 100, 140, 150), Box(105, 60, 135, 95)], id="a face above"),
+        pytest.param(
+            [Box(100, 100, 140, 150), Box(110, 155, 150, 200), Box(100, 55, 140, 97)], id="a column"
+        ),
+        pytest.param([Box(100, 100, 140, 150), Box(142, 105, 180, 150), Box(190, 98, 230, 150)], id="a row"),
+        pytest.param([Box(2, 1, 42, 41), Box(50, 2, 90, 42)], id="at the edge"),
+        pytest.param([Box(360, 255, 398, 299), Box(330, 200, 362, 245)], id="in the corner"),
+    ],
+)
+def test_labels_cover_neither_faces_nor_each_other(boxes):
+    places = place_labels([LABEL] * len(boxes), boxes, IMAGE)
+    for place in places:
+        assert 0 <= place[0] <= IMAGE[0] - LABEL[0]
+        assert 0 <= place[1] <= IMAGE[1] - LABEL[1]
+        assert not any(covers(place, box) for box in boxes)
+    for index, (left, top) in enumerate(places):
+        others = places[:index] + places[index + 1 :]
+        assert not any(covers(place, Box(left, top, left + LABEL[0], top + LABEL[1])) for place in others)
+
+
+def test_a_large_face_at_the_upper_edge_bears_its_label():
+    assert place_labels([LABEL], [Box(50, 2, 350, 298)], IMAGE) == [(50, pytest.approx(2 + 3.2))]
+
+
+def test_a_label_larger_than_the_picture_begins_at_its_edge():
+    assert place_labels([(500, 400)], [Box(10, 10, 50, 50)], IMAGE) == [(0, 0)]
+
+
+@pytest.mark.parametrize(("roll", "expected"), [(3.0, 0.0), (-8.0, -4.0), (12.0, 12.0), (40.0, 40.0)])
+def test_boxes_turn_gradually_with_the_head(roll, expected):
+    upright, turned = (
+        FaceAnnotator(turned_above=limit).annotate(grey(200, 200), [face_at(60, 80, 140, 160, roll=angle)])
+        for limit, angle in ((12.0, roll), (0.0, expected))
+    )
+    assert (upright == turned).all()
