@@ -6,9 +6,12 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import webapp
+from fer.annotation import place_labels
+from fer.faces import Box
 
 pytestmark = pytest.mark.browser
 
@@ -198,6 +201,48 @@ REJECTS = '{ getUserMedia: () => Promise.reject(new DOMException("words", "%s"))
 )  # fmt: skip
 def test_parts_of_the_scripts(page, code, expected):
     assert page.evaluate(f"async () => {{ {code} }}") == expected
+
+
+PLACE = """async ([boxes, size, image]) => {
+    const { placeLabels } = await import("./label_places.js");
+    const [width, height] = size;
+    const corners = ([left, top, right, bottom]) => ({ left, top, right, bottom });
+    const labels = boxes.map((box, id) => ({ id, width, height, box: corners(box) }));
+    const sides = new Map();
+    const places = placeLabels(labels, ...image, sides);
+    return [places.map(({ x, y }) => [x, y]), placeLabels(labels, ...image, sides).map(({ x, y }) => [x, y])];
+}"""
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_labels_go_where_the_annotated_picture_has_them(page, seed):
+    draw = np.random.default_rng(seed)
+    middles, sides = draw.uniform(20, 380, (7, 2)), draw.uniform(15, 110, 7)
+    boxes = [
+        [x - side / 2, y - side / 2, x + side / 2, y + side / 2]
+        for (x, y), side in zip(middles, sides, strict=True)
+    ]
+    size, image = [90, 20], [400, 400]
+    expected = place_labels([(90, 20)] * len(boxes), [Box(*box) for box in boxes], (400, 400))
+    places, again = page.evaluate(PLACE, [boxes, size, image])
+    np.testing.assert_allclose(places, expected)
+    assert again == places, "a picture that rests has resting labels"
+
+
+def test_a_label_stays_on_its_side_until_another_is_far_better(page):
+    sides_of = """async (boxes) => {
+        const { placeLabels } = await import("./label_places.js");
+        const sides = new Map();
+        return boxes.map((tops) => {
+            const labels = tops.map((top, id) => {
+                return { id, width: 60, height: 16, box: { left: 100, top, right: 140, bottom: top + 40 } };
+            });
+            return placeLabels(labels, 400, 400, sides)[0].y > tops[0];
+        });
+    }"""
+    # The second face comes nearer from above until the label has to go below, then leaves again.
+    below = page.evaluate(sides_of, [[200, 130], [200, 138], [200, 150], [200, 142], [200, 100]])
+    assert below == [False, False, True, True, False]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 /** Draws boxes and names on a canvas that lies over the video. */
 
 import { percent } from "./elements.js";
+import { placeLabels } from "./label_places.js";
 
 const UPRIGHT_BELOW = 4; // degrees: boxes of nearly upright heads stand straight
 const TURNED_ABOVE = 12; // between the two they turn gradually, so that no box flips to and fro
@@ -12,6 +13,7 @@ export class Overlay {
     this.canvas = canvas;
     this.people = people;
     this.emotions = new Map(emotions.map((emotion) => [emotion.id, emotion]));
+    this.sides = new Map(); // of the labels, by person
   }
 
   personColour(id) {
@@ -41,20 +43,29 @@ export class Overlay {
   paint(context, answer, width, isMirrored = false) {
     const scale = width / answer.width;
     const size = Math.max(13 * Math.min(devicePixelRatio, 2), width / 44);
-    const isCrowd = answer.faces.length > 1;
-    for (const face of [...answer.faces].reverse()) {
-      const [left, top, right, bottom] = face.box.map((value) => value * scale);
-      const middle = (left + right) / 2;
-      const x = isMirrored ? width - middle : middle;
-      const roll = isMirrored ? -face.roll : face.roll;
-      this.frame(context, x, (top + bottom) / 2, right - left, bottom - top, roll, face, size);
-      this.name(context, x - (right - left) / 2, top, bottom, face, isCrowd, size);
-    }
+    context.font = `600 ${size}px ui-sans-serif, system-ui, sans-serif`;
+    const labels = answer.faces.map((face) => this.label(context, face, scale, size, answer.faces.length > 1));
+    if (isMirrored) for (const { box } of labels) [box.left, box.right] = [width - box.right, width - box.left];
+    const places = placeLabels(labels, width, answer.height * scale, this.sides);
+    labels.forEach((label, index) => Object.assign(label, places[index]));
+    labels.reverse(); // largest first in the answer: it shall lie on top
+    for (const { face, box } of labels) this.frame(context, box, isMirrored ? -face.roll : face.roll, face, size);
+    for (const label of labels) this.name(context, label, size);
   }
 
-  frame(context, x, y, width, height, roll, face, size) {
+  label(context, face, scale, size, isNumbered) {
+    const { name, colour } = this.emotions.get(face.emotion) ?? { name: face.emotion, colour: DARK };
+    const word = face.unsure ? `Unsure: ${name.toLowerCase()}` : name;
+    const text = `${isNumbered ? `${face.track_id} · ` : ""}${word} ${percent(face.confidence)}`;
+    const [left, top, right, bottom] = face.box.map((value) => value * scale);
+    const width = context.measureText(text).width + size;
+    return { id: face.track_id, face, text, colour, width, height: size * 1.6, box: { left, top, right, bottom } };
+  }
+
+  frame(context, { left, top, right, bottom }, roll, face, size) {
+    const [width, height] = [right - left, bottom - top];
     context.save();
-    context.translate(x, y);
+    context.translate((left + right) / 2, (top + bottom) / 2);
     context.rotate((shownTurn(roll) * Math.PI) / 180);
     context.beginPath();
     context.roundRect(-width / 2, -height / 2, width, height, 0.12 * Math.min(width, height));
@@ -66,17 +77,7 @@ export class Overlay {
     context.restore();
   }
 
-  name(context, left, top, bottom, face, isNumbered, size) {
-    const { name, colour } = this.emotions.get(face.emotion) ?? { name: face.emotion, colour: DARK };
-    const word = face.unsure ? `Unsure: ${name.toLowerCase()}` : name;
-    const text = `${isNumbered ? `${face.track_id} · ` : ""}${word} ${percent(face.confidence)}`;
-    context.font = `600 ${size}px ui-sans-serif, system-ui, sans-serif`;
-    const width = context.measureText(text).width + size;
-    const height = size * 1.6;
-    const { canvas } = context;
-    const x = Math.min(Math.max(left, 0), canvas.width - width);
-    let y = top - height - size * 0.3;
-    if (y < 0) y = bottom - top > 4 * height ? top + size * 0.3 : Math.min(bottom + size * 0.3, canvas.height - height);
+  name(context, { face, text, colour, x, y, width, height }, size) {
     context.beginPath();
     context.roundRect(x, y, width, height, height * 0.32);
     context.fillStyle = face.unsure ? DARK : colour;
