@@ -24,7 +24,7 @@ TABLE_SUFFIXES: Final = frozenset({".csv", ".parquet"})
 _CHUNK_BYTES: Final = 1 << 20
 _UNREADABLE: Final = (
     zipfile.BadZipFile,
-    NotImplementedError,  # a compression that zipfile does not know
+    RuntimeError,  # a compression or a version of the format that zipfile does not know
     EOFError,
     ValueError,  # offsets before the start of the file
     zlib.error,

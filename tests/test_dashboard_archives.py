@@ -121,6 +121,16 @@ def test_a_damaged_zip_is_a_sentence(tmp_path, compression):
     assert refused > 150
 
 
+def test_an_unknown_compression_is_a_sentence(tmp_path):
+    content = bytearray(zipped({"happy/a.png": b"abc"}, zipfile.ZIP_STORED).getvalue())
+    for signature, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):  # local and central header
+        at = content.index(signature) + offset
+        content[at : at + 2] = (99).to_bytes(2, "little")
+    with pytest.raises(ArchiveError, match=r"can be unpacked \(That compression method"):
+        keep_upload(io.BytesIO(bytes(content)), "a.zip", tmp_path, "mine")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_links_are_refused(tmp_path):
     content = zipped(GOOD)
     with zipfile.ZipFile(content, "a") as archive:
