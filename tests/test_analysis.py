@@ -13,7 +13,7 @@ from fer import Emotion, FaceAnalyzer, load_analyzer
 from fer.images import RgbImage, UnreadableImageError
 from fer.model_shelf import list_shipped_weights, weights_shelf
 from training.evaluate import EvaluateOptions, evaluate
-from training.export import check_golden
+from training.weights_folder import check_golden
 
 pytestmark = pytest.mark.golden
 

@@ -11,7 +11,7 @@ from fer.classification import EmotionClassifier
 from fer.model_card import INT8_FILE, Head, ModelCard, Preprocessing, load_card
 from fer.networks import ExpressionNetwork
 from tests.toy_faces import WORDS, toy_face
-from training import export
+from training import weights_folder
 from training.metrics import other_limit
 from training.quantisation import SAMPLE_FILE, accuracies, save_sample
 from training.targets import HEAD_LABELS
@@ -49,7 +49,7 @@ def sample(tmp_path: Path) -> Path:
 @pytest.fixture
 def exported(tmp_path: Path, sample: Path) -> Path:
     card, network = make_card(mirror=True, inner=0.83), make_network(mirror=True, inner=0.83)
-    export.write_weights(tmp_path / card.name, network, export.Export(card, sample=sample))
+    weights_folder.write_weights(tmp_path / card.name, network, weights_folder.Export(card, sample=sample))
     return tmp_path / card.name
 
 
@@ -110,7 +110,7 @@ def test_traces_of_weight_decay_are_zero_in_exported_weights(tmp_path: Path) -> 
         network.heads["crowd"].weight[2, 5] = -1e-25
         network.heads["crowd"].weight[2, 6] = -1e-6
         before = network.probabilities(crops)["crowd"].clone()
-    export.write_weights(tmp_path / card.name, network, export.Export(card))
+    weights_folder.write_weights(tmp_path / card.name, network, weights_folder.Export(card))
     stored = load_file(tmp_path / card.name / "model.safetensors")
     assert stored["heads.crowd.weight"][2, 5:7].tolist() == [0.0, pytest.approx(-1e-6)]
     assert not stored["trunk.0.weight"][0].any()
@@ -119,12 +119,14 @@ def test_traces_of_weight_decay_are_zero_in_exported_weights(tmp_path: Path) -> 
 
 
 def test_integers_that_cost_accuracy_stay_behind(tmp_path: Path, sample: Path, monkeypatch) -> None:
-    monkeypatch.setattr(export, "LARGEST_LOSS", -1.0)
+    monkeypatch.setattr(weights_folder, "LARGEST_LOSS", -1.0)
     card = make_card(mirror=False)
-    export.write_weights(tmp_path / card.name, make_network(mirror=False), export.Export(card, sample=sample))
+    weights_folder.write_weights(
+        tmp_path / card.name, make_network(mirror=False), weights_folder.Export(card, sample=sample)
+    )
     assert not (tmp_path / card.name / INT8_FILE).exists()
     assert INT8_FILE not in load_card(tmp_path / card.name).files
-    export.check_golden(tmp_path / card.name)
+    weights_folder.check_golden(tmp_path / card.name)
 
 
 def test_golden_check_looks_at_the_integers(exported: Path) -> None:
@@ -134,13 +136,13 @@ def test_golden_check_looks_at_the_integers(exported: Path) -> None:
     other = make_network(mirror=True)
     with torch.no_grad():
         other.heads["crowd"].bias += torch.tensor([5.0, 0, 0, 0, 0, 0, 0])
-    crop = torch.from_numpy(export.golden_crop(card.preprocessing))
+    crop = torch.from_numpy(weights_folder.golden_crop(card.preprocessing))
     with torch.inference_mode():
         golden = {"crop": crop, "probabilities.crowd": other.probabilities(crop)["crowd"]}
     save_file(golden, exported / "golden.safetensors")
     replace(card, files={k: v for k, v in card.files.items() if "golden" not in k}).save(exported)
     with pytest.raises(ValueError, match="differs from the trained network"):
-        export.check_golden(exported)
+        weights_folder.check_golden(exported)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from fer.model_card import (
     load_card,
 )
 from fer.networks import ExpressionNetwork
-from training import evaluate, export, train
+from training import evaluate, export, train, weights_folder
 from training.config import TrainConfig
 from training.distillation import load_teachers
 from training.runs import RunState, read_epochs, read_run
@@ -192,6 +192,6 @@ def test_a_teacher_without_the_students_heads_is_refused(config: TrainConfig, tm
     card = ModelCard(
         "kv_fast.one", "kv_fast", Preprocessing(), (Head("crowd", HEAD_LABELS["crowd"]),), "crowd"
     )
-    export.write_weights(tmp_path / "kv_fast.one", network, export.Export(card))
+    weights_folder.write_weights(tmp_path / "kv_fast.one", network, weights_folder.Export(card))
     with pytest.raises(UnknownModelError, match="lacks fer2013"):
         train.train(replace(config, teachers=(str(tmp_path / "kv_fast.one"),)), tmp_path / "run")

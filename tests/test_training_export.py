@@ -21,12 +21,12 @@ from fer.model_card import (
 )
 from fer.networks import ExpressionNetwork
 from fer.preprocessing import prepare_crops
-from training import adopt, evaluate, export
+from training import adopt, evaluate, export, weights_folder
 from training.runs import RunState, read_run
 
 
 def test_exported_weights_answer_like_the_trained_network(weights: Path, data: Path) -> None:
-    export.check_golden(weights)
+    weights_folder.check_golden(weights)
     face = np.repeat(toy_face("happy", 5)[:, :, None], 3, axis=2)
     by_onnx = EmotionClassifier(weights, engine="onnx-float32").classify([face])[0]
     by_torch = EmotionClassifier(weights, engine="torch").classify([face])[0]
@@ -157,7 +157,7 @@ def test_golden_check_notices_another_network(weights: Path, tmp_path: Path) -> 
     golden["probabilities.crowd"] = golden["probabilities.crowd"].roll(1, dims=1)
     save_file(golden, folder / "golden.safetensors")
     with pytest.raises(WeightsMismatchError, match="differs from the trained network"):
-        export.check_golden(folder)
+        weights_folder.check_golden(folder)
 
 
 def test_the_exported_head_has_shift_and_temperature_inside(run: Path, weights: Path, data: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fer.emotions import UnknownEmotionError, emotion_from_name
 from fer.model_card import Head, ModelCard, Preprocessing
 from fer.networks import ExpressionNetwork, Standardise
-from training.export import Export, write_weights
+from training.weights_folder import Export, write_weights
 
 ARCHITECTURE: Final = "kv_cnn"
 HEAD: Final = "adopted"

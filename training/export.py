@@ -1,58 +1,23 @@
 """Entry point: from a finished run to weights with a card."""
 
-import json
-import shutil
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from fer.classification import EmotionClassifier, Engine
 from fer.emotions import OTHER
-from fer.model_card import (
-    GOLDEN_FILE,
-    INT8_FILE,
-    ONNX_FILE,
-    WEIGHTS_FILE,
-    Head,
-    ModelCard,
-    Preprocessing,
-    WeightsMismatchError,
-    file_hash,
-    load_card,
-)
+from fer.model_card import Head, ModelCard, Preprocessing
 from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
-from training.model_text import model_card_text
-from training.onnx_files import forget_origin
-from training.quantisation import LARGEST_LOSS, SAMPLE_FILE, accuracies, quantise
+from training.quantisation import SAMPLE_FILE
 from training.run_files import BEFORE_FOLDER
-from training.runs import (
-    BEST_FILE,
-    CONFIG_FILE,
-    ENVIRONMENT_FILE,
-    EPOCHS_FILE,
-    REPORT_FILE,
-    read_run,
-    write_json,
-)
+from training.runs import BEST_FILE, read_run
 from training.targets import HEAD_LABELS
-
-_TRACE: Final = 1e-20
-"""Weights below this are noise of weight decay: they change no answer."""
-
-GOLDEN_TOLERANCE: Final = 1e-4
-"""How far ONNX Runtime's probabilities may lie from PyTorch's."""
-
-INT8_TOLERANCE: Final = 0.1
-"""The same in eight-bit integers, on a picture that is no photograph."""
+from training.weights_folder import Export, write_weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,40 +35,6 @@ class ExportOptions:
     tag: str
     weights: Path = Path("weights")
     description: str = ""
-
-
-class _Calibrated(nn.Module):
-    """The network as it is exported: probabilities of every head."""
-
-    def __init__(self, network: ExpressionNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.network.probabilities(crops).values())
-
-
-@dataclass(frozen=True, slots=True)
-class Export:
-    """Everything that goes into a weights folder besides the network.
-
-    Attributes:
-        card: Without file hashes.
-        config: Settings to keep beside the weights.
-        environment: What the training ran on.
-        epochs: The history's lines.
-        report: The stored metrics.
-        before: The ``run`` folder of the weights that the training started from.
-        sample: Crops to quantise with; None leaves the network in single precision.
-    """
-
-    card: ModelCard
-    config: Mapping[str, Any] = field(default_factory=dict)
-    environment: Mapping[str, Any] = field(default_factory=dict)
-    epochs: Sequence[Mapping[str, Any]] = ()
-    report: Mapping[str, Any] = field(default_factory=dict)
-    before: Path | None = None
-    sample: Path | None = None
 
 
 def export_run(options: ExportOptions) -> Path:
@@ -164,143 +95,6 @@ def export_run(options: ExportOptions) -> Path:
         ),
     )
     return folder
-
-
-def write_weights(folder: Path, network: ExpressionNetwork, export: Export) -> ModelCard:
-    """Write network, card, golden sample, model card text and history into a weights folder.
-
-    Everything is written beside the folder first and checked there.
-
-    Args:
-        folder: ``weights/<architecture>.<tag>``.
-        network: With weights and temperatures.
-        export: What travels along.
-
-    Returns:
-        The card as written, with the hashes of its files.
-    """
-    from safetensors.torch import save_file  # noqa: PLC0415
-
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as temporary:
-        draft = Path(temporary) / folder.name
-        (draft / "run").mkdir(parents=True)
-        network = network.cpu().eval()
-        _drop_traces(network)
-        save_file({k: v.contiguous() for k, v in network.state_dict().items()}, draft / WEIGHTS_FILE)
-        _write_onnx(network, export.card, draft / ONNX_FILE)
-        _write_golden(network, export.card, draft / GOLDEN_FILE)
-        hashes = {name: file_hash(draft / name) for name in (WEIGHTS_FILE, ONNX_FILE, GOLDEN_FILE)}
-        card = replace(export.card, files=hashes)
-        card.save(draft)
-        report = dict(export.report)
-        if export.sample is not None:
-            card, report["int8"] = _add_integers(draft, card, export.sample)
-            card.save(draft)
-            hashes = dict(card.files)
-        for name in hashes:
-            (draft / name).chmod(0o644)  # safetensors writes files for the owner alone
-        check_golden(draft)
-        (draft / "README.md").write_text(model_card_text(card, report), encoding="utf-8")
-        for name, data in ((CONFIG_FILE, export.config), (ENVIRONMENT_FILE, export.environment)):
-            write_json(draft / "run" / name, data)
-        write_json(draft / "run" / REPORT_FILE, report)
-        lines = "".join(json.dumps(row) + "\n" for row in export.epochs)
-        (draft / "run" / EPOCHS_FILE).write_text(lines, encoding="utf-8")
-        if export.before is not None:
-            shutil.copytree(export.before, draft / "run" / "before")
-        if folder.exists():
-            shutil.rmtree(folder)
-        shutil.move(draft, folder)
-    return card
-
-
-@torch.no_grad()
-def _drop_traces(network: nn.Module) -> None:
-    """Make zero of what weight decay left next to it: a product like 1e-40 takes twenty times as long."""
-    for values in network.parameters():
-        values[values.abs() < _TRACE] = 0.0
-
-
-def golden_crop(preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """A made-up crop of shape (1, C, size, size): a face-like blot, the same on every machine."""
-    size = preprocessing.size
-    rows, columns = np.mgrid[0:size, 0:size] / size
-    face = 200 - 260 * ((columns - 0.5) ** 2 + 0.7 * (rows - 0.5) ** 2)
-    for x, y, spread in ((0.33, 0.38, 0.006), (0.67, 0.38, 0.006), (0.5, 0.75, 0.012)):
-        face -= 110 * np.exp(-((columns - x) ** 2 + 3 * (rows - y) ** 2) / spread)
-    plane = face.clip(0, 255).astype(np.uint8)
-    return np.repeat(plane[None, None], preprocessing.channel_count, axis=1)
-
-
-def check_golden(folder: Path) -> None:
-    """Run the exported network on the golden crop.
-
-    Raises:
-        WeightsMismatchError: It answers otherwise than what was stored at the export.
-    """
-    from safetensors.numpy import load_file  # noqa: PLC0415
-
-    golden = load_file(folder / GOLDEN_FILE)
-    card = load_card(folder)
-    checks: list[tuple[str, Engine, float]] = [(ONNX_FILE, "onnx-float32", GOLDEN_TOLERANCE)]
-    if INT8_FILE in card.files:
-        checks.append((INT8_FILE, "onnx", INT8_TOLERANCE))
-    for head in card.heads:
-        for name, engine, tolerance in checks:
-            classifier = EmotionClassifier(folder, head=head.name, engine=engine)
-            found = classifier.probabilities(golden["crop"])
-            distance = float(np.abs(found - golden[f"probabilities.{head.name}"]).max())
-            if not distance <= tolerance:
-                raise WeightsMismatchError(
-                    f"{folder / name} differs from the trained network by {distance:.2g} "
-                    f"in head {head.name!r}; expected at most {tolerance:g}"
-                )
-
-
-def _add_integers(draft: Path, card: ModelCard, sample: Path) -> tuple[ModelCard, dict[str, Any]]:
-    """Quantise a draft's network; gives the card, with the file if that is good enough, and the figures."""
-    with np.load(sample) as data:
-        quantise(draft / ONNX_FILE, draft / INT8_FILE, data["ranges"])
-    listed = replace(card, files={**card.files, INT8_FILE: file_hash(draft / INT8_FILE)})
-    listed.save(draft)
-    single, integers = (accuracies(draft, sample, engine) for engine in ("onnx-float32", "onnx"))
-    shipped = all(single[head] - integers[head] < LARGEST_LOSS for head in single)
-    if not shipped:
-        (draft / INT8_FILE).unlink()
-    return (listed if shipped else card), {
-        "float32_accuracy": single,
-        "int8_accuracy": integers,
-        "shipped": shipped,
-    }
-
-
-def _write_onnx(network: ExpressionNetwork, card: ModelCard, path: Path) -> None:
-    crops = torch.from_numpy(np.repeat(golden_crop(card.preprocessing), 2, axis=0))
-    program = torch.onnx.export(
-        _Calibrated(network).eval(),
-        (crops,),
-        dynamo=True,
-        input_names=["crops"],
-        output_names=[head.name for head in card.heads],
-        dynamic_shapes={"crops": {0: torch.export.Dim("count", min=1)}},
-        verbose=False,
-    )
-    assert program is not None
-    program.save(path, external_data=False)
-    forget_origin(path)
-
-
-def _write_golden(network: ExpressionNetwork, card: ModelCard, path: Path) -> None:
-    from safetensors.torch import save_file  # noqa: PLC0415
-
-    crop = torch.from_numpy(golden_crop(card.preprocessing))
-    with torch.inference_mode():
-        logits, probabilities = network.judged_logits(crop), network.probabilities(crop)
-    tensors = {"crop": crop}
-    tensors |= {f"logits.{name}": values.clone() for name, values in logits.items()}
-    tensors |= {f"probabilities.{name}": values.clone() for name, values in probabilities.items()}
-    save_file(tensors, path)
 
 
 def _head(name: str, report: Mapping[str, Any]) -> Head:
