@@ -36,17 +36,17 @@ export class Overlay {
   draw(answer, isMirrored) {
     this.fit(answer.width, answer.height);
     this.clear();
-    this.paint(this.canvas.getContext("2d"), answer, this.canvas.width, isMirrored);
+    this.paint(this.canvas.getContext("2d"), answer, this.canvas.width, isMirrored, this.sides);
   }
 
   /** The same on any canvas context `width` pixels wide, such as that of a snapshot. */
-  paint(context, answer, width, isMirrored = false) {
+  paint(context, answer, width, isMirrored = false, sides = new Map()) {
     const scale = width / answer.width;
     const size = Math.max(13 * Math.min(devicePixelRatio, 2), width / 44);
     context.font = `600 ${size}px ui-sans-serif, system-ui, sans-serif`;
     const labels = answer.faces.map((face) => this.label(context, face, scale, size, answer.faces.length > 1));
     if (isMirrored) for (const { box } of labels) [box.left, box.right] = [width - box.right, width - box.left];
-    const places = placeLabels(labels, width, answer.height * scale, this.sides);
+    const places = placeLabels(labels, width, answer.height * scale, sides);
     labels.forEach((label, index) => Object.assign(label, places[index]));
     labels.reverse(); // largest first in the answer: it shall lie on top
     for (const { face, box } of labels) this.frame(context, box, isMirrored ? -face.roll : face.roll, face, size);
