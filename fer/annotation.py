@@ -117,11 +117,7 @@ def place_labels(
 
 def _covered(one: Box, other: Box) -> float:
     """The share of either box that the other one covers, whichever is larger."""
-    width = min(one.right, other.right) - max(one.left, other.left)
-    height = min(one.bottom, other.bottom) - max(one.top, other.top)
-    if width <= 0 or height <= 0:
-        return 0.0
-    return width * height / max(min(one.width * one.height, other.width * other.height), 1.0)
+    return one.intersection(other) / min(one.area, other.area)
 
 
 def _rounded_outline(detection: Detection, turned_above: float) -> NDArray[np.int32]:
