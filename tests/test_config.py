@@ -39,6 +39,9 @@ def test_settings_of_another_version_are_refused_by_name():
         pytest.param({"dropout": 1.0}, "dropout to be a value in [0, 1), got 1.0", id="dropout"),
         pytest.param({"crowd_share": 1.5}, "crowd_share to be a value in [0, 1]", id="share"),
         pytest.param({"class_balance": -0.1}, "class_balance to be a value in [0, 1]", id="balance"),
+        pytest.param(
+            {"inner_view": 0.98}, "inner_view to be 1 or a value in [0.5, 0.95], got 0.98", id="inner view"
+        ),
         pytest.param({"mixup": 3}, "mixup to be a value in [0, 2], got 3", id="mixup"),
         pytest.param({"early_epochs": -1}, "early_epochs to be 0 or more", id="early epochs"),
         pytest.param({"early_epochs": 1, "architecture": "kv_cnn"}, "0 for kv_cnn", id="one size"),

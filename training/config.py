@@ -133,7 +133,12 @@ class TrainConfig:
         _require(0 <= self.crowd_share <= 1, "crowd_share", self.crowd_share, "a value in [0, 1]")
         _require(0 <= self.class_balance <= 1, "class_balance", self.class_balance, "a value in [0, 1]")
         _require(0 <= self.prior_shift <= 1, "prior_shift", self.prior_shift, "a value in [0, 1]")
-        _require(0.5 <= self.inner_view <= 1, "inner_view", self.inner_view, "a value in [0.5, 1]")
+        _require(
+            0.5 <= self.inner_view <= 0.95 or self.inner_view == 1,
+            "inner_view",
+            self.inner_view,
+            "1 or a value in [0.5, 0.95]",
+        )
         _require(0 <= self.mixup <= 2, "mixup", self.mixup, "a value in [0, 2]")
         _require(
             0 <= self.augment_strength <= 1, "augment_strength", self.augment_strength, "a value in [0, 1]"
