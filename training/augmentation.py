@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as transforms
 
-ROTATION_DEGREES: Final = 12.0
+ROTATION_DEGREES: Final = 15.0
 SHIFT_SHARE: Final = 0.08
-SCALE_RANGE: Final = (0.85, 1.18)
+SCALE_RANGE: Final = (0.78, 1.32)
 ASPECT_SHARE: Final = 0.05
 SHEAR_DEGREES: Final = 3.0
 
@@ -41,6 +41,7 @@ class Augmentation:
         pixels = self._relight(pixels)
         pixels = self._degrade(pixels)
         pixels = self._erase(pixels)
+        pixels = self._cover(pixels)
         return (pixels.clamp(0, 1) * 255).round().to(torch.uint8)
 
     def _uniform(self, count: int, low: float, high: float) -> Tensor:
@@ -135,6 +136,26 @@ class Augmentation:
         in_columns = (line >= left[:, None]) & (line < (left + width)[:, None])
         covered = in_rows[:, None, :, None] & in_columns[:, None, None, :] & self._chosen(count, 0.5)
         return torch.where(covered, self._uniform(count, 0, 1)[:, None, None, None], pixels)
+
+    def _cover(self, pixels: Tensor) -> Tensor:
+        """Cover the eyes (sunglasses), the mouth (a mask) or one side (a hand, the border) of some faces.
+
+        What a hidden face still shows decides how sure an answer may be; with true labels the network learns
+        to be unsure of the rest.
+        """
+        count, _, side, _ = pixels.shape
+        rows = torch.linspace(0, 1, side, device=self.device)[None, None, :, None].expand(
+            count, 1, side, side
+        )
+        columns = rows.transpose(2, 3)
+        kind = (self._uniform(count, 0, 3)).long()[:, None, None, None]
+        edge = self._uniform(count, -0.06, 0.06)[:, None, None, None]
+        eyes = (rows > 0.24 + edge) & (rows < 0.46 + edge) & (columns > 0.08) & (columns < 0.92)
+        mouth = (rows > 0.56 + edge) & (columns > 0.08) & (columns < 0.92)
+        part = columns < 0.42 + 2 * edge
+        covered = torch.where(kind == 0, eyes, torch.where(kind == 1, mouth, part))
+        plain = self._uniform(count, 0, 1)[:, None, None, None]
+        return torch.where(covered & self._chosen(count, 0.12), plain, pixels)
 
 
 def shrink(crops: Tensor, side: int) -> Tensor:

@@ -1,8 +1,8 @@
 """Labelled face pictures from folders, FER2013 CSV files and parquet files as one table."""
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -49,6 +49,7 @@ class FaceTable:
         labels: The data set's label, None where it has none.
         votes: Counts of shape (N, 10) in the order of ``VOTE_WORDS``; rows of -1 without votes.
         pictures: Encoded bytes, paths, or pixels.
+        sources: The data set of each picture: the name of its file or folder without ending.
     """
 
     names: tuple[str, ...]
@@ -56,6 +57,11 @@ class FaceTable:
     labels: tuple[Emotion | None, ...]
     votes: NDArray[np.int16]
     pictures: tuple[Picture, ...]
+    sources: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.sources) != len(self.names):
+            object.__setattr__(self, "sources", ("",) * len(self.names))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -74,6 +80,7 @@ class FaceTable:
             tuple(self.labels[i] for i in index),
             self.votes[index],
             tuple(self.pictures[i] for i in index),
+            tuple(self.sources[i] for i in index),
         )
 
     def split(self, name: str) -> "FaceTable":
@@ -82,11 +89,11 @@ class FaceTable:
 
     def with_labels(self, labels: Sequence[Emotion | None]) -> "FaceTable":
         """The same pictures with other labels."""
-        return FaceTable(self.names, self.splits, tuple(labels), self.votes, self.pictures)
+        return replace(self, labels=tuple(labels))
 
     def with_split(self, splits: Sequence[str]) -> "FaceTable":
         """The same pictures in other splits."""
-        return FaceTable(self.names, tuple(splits), self.labels, self.votes, self.pictures)
+        return replace(self, splits=tuple(splits))
 
     def summary(self) -> pd.DataFrame:
         """Pictures by label (rows) and split (columns)."""
@@ -123,6 +130,7 @@ def read_tables(paths: Sequence[Path]) -> FaceTable:
         tuple(label for table in tables for label in table.labels),
         np.concatenate([table.votes for table in tables]),
         tuple(picture for table in tables for picture in table.pictures),
+        tuple(source for table in tables for source in table.sources),
     )
 
 
@@ -149,17 +157,21 @@ def read_table(path: Path) -> FaceTable:
         )
     if not len(table):
         raise DatasetError(f"no pictures in {path}; expected class folders such as {path}/train/happy/…")
-    return table
+    return table if any(table.sources) else replace(table, sources=(path.stem,) * len(table))
 
 
-def decode(table: FaceTable, preprocessing: Preprocessing, inset: float = 0.0) -> DecodedFaces:
+def decode(
+    table: FaceTable, preprocessing: Preprocessing, inset: float | Callable[[str], float] = 0.0
+) -> DecodedFaces:
     """Decode every picture and prepare it for a network; unreadable ones are left out and named.
 
     Args:
         table: What to decode.
         preprocessing: What the network wants to see.
-        inset: What to cut off on each side, as a share, from data sets that frame faces wider.
+        inset: What to cut off on each side, as a share, from data sets that frame faces wider; one share for
+            all, or a function from a picture's source to its share.
     """
+    inset_of = inset if callable(inset) else lambda _: inset
     kept, prepared, problems = [], [], []
     for row, picture in enumerate(table.pictures):
         try:
@@ -167,7 +179,7 @@ def decode(table: FaceTable, preprocessing: Preprocessing, inset: float = 0.0) -
         except UnreadableImageError as error:
             problems.append(f"{table.names[row]}: {error}")
             continue
-        prepared.append(prepare_crops([_square(as_rgb(image), inset)], preprocessing))
+        prepared.append(prepare_crops([_square(as_rgb(image), inset_of(table.sources[row]))], preprocessing))
         kept.append(row)
     shape = (0, preprocessing.channel_count, preprocessing.size, preprocessing.size)
     crops = np.concatenate(prepared) if prepared else np.empty(shape, dtype=np.uint8)
@@ -315,12 +327,18 @@ def _parquet_labels(parquet: pa.Table, path: Path) -> list[Emotion | None]:
 
 
 def _parquet_votes(parquet: pa.Table) -> NDArray[np.int16]:
-    """Rows without a count are pictures that the annotators found no clean face in: all zero."""
+    """Rows without a count are pictures that the annotators found no clean face in: all zero.
+
+    Shares, numbers in [0, 1], become hundredths.
+    """
     columns = [f"votes_{word}" for word in VOTE_WORDS]
     if not set(columns) <= set(parquet.column_names):
         return _no_votes(parquet.num_rows)
-    counts = [parquet.column(column).to_pandas().fillna(0).to_numpy(dtype=np.int16) for column in columns]
-    return np.stack(counts, axis=1)
+    numbers = [parquet.column(column).to_pandas().fillna(0).to_numpy(dtype=np.float64) for column in columns]
+    counts = np.stack(numbers, axis=1)
+    if (counts != counts.round()).any() and counts.max() <= 1:
+        counts = counts * 100
+    return np.asarray(counts.round(), dtype=np.int16)
 
 
 def _no_votes(count: int) -> NDArray[np.int16]:

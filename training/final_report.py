@@ -82,7 +82,7 @@ def _fit_other(config: TrainConfig, folder: Path, splits: Splits, network: Expre
 
     All else in the network stays, so that a report made again finds the same.
     """
-    fitted = fit_other(network, splits.train, config.other_places, Preprocessing())
+    fitted = fit_other(network, splits.train, config)
     log.info(
         "other: loss %.4f before, %.4f after the fit to %d places and %d faces",
         fitted["loss_before"], fitted["loss_after"], fitted["place_count"], fitted["face_count"],

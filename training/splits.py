@@ -47,7 +47,7 @@ def load_splits(config: TrainConfig, preprocessing: Preprocessing) -> Splits:
         _draw_val(table, config.val_share, config.seed) if "val" not in table.splits else table.splits
     )
     table = table.take(row for row, split in enumerate(table.splits) if split in ("train", "val"))
-    faces = decode(table, preprocessing)
+    faces = decode(table, preprocessing, config.inset_of)
     duplicates: dict[str, int] = {}
     if not config.keep_duplicates:
         faces, found = drop_duplicates(faces)
@@ -67,6 +67,13 @@ def load_splits(config: TrainConfig, preprocessing: Preprocessing) -> Splits:
         "unreadable": list(faces.problems),
     }
     return Splits(train, val, summary)
+
+
+def head_truth(head: str, table: FaceTable, config: TrainConfig) -> list[Emotion | None]:
+    """What a head should call each picture; None where its data set does not teach the head."""
+    truth = shown_truth(table) if head in ("crowd", "votes") else list(table.labels)
+    taught = {source: head in config.heads_of(source) for source in set(table.sources)}
+    return [label if taught[source] else None for label, source in zip(truth, table.sources, strict=True)]
 
 
 def shown_truth(table: FaceTable) -> list[Emotion | None]:

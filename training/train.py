@@ -55,7 +55,7 @@ from training.setup import (
     make_optimizer,
     split_tensors,
 )
-from training.splits import Splits, load_splits, shown_truth
+from training.splits import Splits, head_truth, load_splits
 from training.targets import HEAD_LABELS
 
 _LAST_WITHOUT_MIXUP: Final = 0.15
@@ -78,7 +78,7 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> None:
     workers = join_workers(config)
     device = choose_device(config, workers)
     set_up_processor(config.thread_count)
-    preprocessing = Preprocessing()
+    preprocessing = Preprocessing(size=config.size)
     splits = load_splits(config, preprocessing)
     environment = describe_environment(device, workers, splits.summary)
     epochs_planned = config.epochs
@@ -113,12 +113,9 @@ class _Training:
             self.model = DistributedDataParallel(self.network, device_ids=ids)
         self.averaged = AveragedModel(self.network, avg_fn=average_of(config.ema_decay), use_buffers=True)
         self.optimizer = make_optimizer(self.network, config)
-        self.train_split = split_tensors(splits.train, config.heads, device, config.class_balance)
+        self.train_split = split_tensors(splits.train, config, device)
         self.val_crops = torch.from_numpy(splits.val.crops).to(device)
-        self.val_truth = {
-            head: shown_truth(splits.val.table) if head == "crowd" else list(splits.val.table.labels)
-            for head in config.heads
-        }
+        self.val_truth = {head: head_truth(head, splits.val.table, config) for head in config.heads}
         self.teachers = (
             load_teachers(
                 config.teachers, config.heads, config.teacher_share, config.teacher_temperature, device
