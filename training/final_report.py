@@ -10,7 +10,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fer.emotions import OTHER, Emotion
-from fer.model_card import Preprocessing
 from fer.networks import ExpressionNetwork
 from training.calibration import fit_temperature, prior_shift
 from training.checkpoints import save_weights
