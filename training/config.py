@@ -26,6 +26,8 @@ class TrainConfig:
             without ending, such as ``rafdb=web``. A set that is not named teaches every head.
         insets: Entries ``STEM=SHARE``: what is cut off on each side of a data set that frames faces wider,
             such as ``affectnet96=0.1``.
+        draws: Entries ``STEM=SHARE``: which share of a data set's pictures one epoch draws, in (0, 1], such as
+            ``fer2013_train=0.3``; each epoch draws others.
         size: Side of the crops in pixels.
         initial_weights: A weights folder to start from, of this architecture or of a narrower one of its
             depth, which is then widened; empty to start from random weights.
@@ -77,6 +79,7 @@ class TrainConfig:
     heads: tuple[str, ...] = ("crowd", "fer2013")
     teaches: tuple[str, ...] = ()
     insets: tuple[str, ...] = ()
+    draws: tuple[str, ...] = ()
     size: int = 48
     initial_weights: str = ""
     teachers: tuple[str, ...] = ()
@@ -135,7 +138,17 @@ class TrainConfig:
             )
         for entry in self.insets:
             stem, _, share = entry.partition("=")
-            _require(bool(stem) and _is_share(share), "insets", entry, "STEM=SHARE with a share in [0, 0.4]")
+            _require(
+                bool(stem) and _is_share(share, 0, 0.4),
+                "insets",
+                entry,
+                "STEM=SHARE with a share in [0, 0.4]",
+            )
+        for entry in self.draws:
+            stem, _, share = entry.partition("=")
+            _require(
+                bool(stem) and _is_share(share, 1e-3, 1), "draws", entry, "STEM=SHARE with a share in (0, 1]"
+            )
         _require(0 <= self.teacher_share <= 1, "teacher_share", self.teacher_share, "a value in [0, 1]")
         _require(
             0 < self.teacher_temperature <= 20,
@@ -203,15 +216,18 @@ class TrainConfig:
 
     def inset_of(self, source: str) -> float:
         """The share that is cut off on each side of a data set's pictures; see ``heads_of``."""
-        named = {stem: share for stem, _, share in (entry.partition("=") for entry in self.insets)}
-        return float(named.get(source, 0.0))
+        return _share_of(self.insets, source, 0.0)
+
+    def draw_of(self, source: str) -> float:
+        """The share of a data set's pictures that one epoch draws; see ``heads_of``."""
+        return _share_of(self.draws, source, 1.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as stored in a run directory."""
         data = asdict(self)
         for name in ("data", "other_places"):
             data[name] = [str(path) for path in data[name]]
-        for name in ("heads", "teachers", "teaches", "insets"):
+        for name in ("heads", "teachers", "teaches", "insets", "draws"):
             data[name] = list(data[name])
         data["runs"] = str(self.runs)
         return data
@@ -226,7 +242,7 @@ class TrainConfig:
         values = dict(data)
         for name in ("data", "other_places"):
             values[name] = tuple(Path(path) for path in values.get(name, ()))
-        for name in ("heads", "teachers", "teaches", "insets"):
+        for name in ("heads", "teachers", "teaches", "insets", "draws"):
             if name in values:
                 values[name] = tuple(values[name])
         if "runs" in values:
@@ -234,9 +250,14 @@ class TrainConfig:
         return cls(**values)
 
 
-def _is_share(text: str) -> bool:
+def _share_of(entries: tuple[str, ...], source: str, otherwise: float) -> float:
+    named = {stem: share for stem, _, share in (entry.partition("=") for entry in entries)}
+    return float(named.get(source, otherwise))
+
+
+def _is_share(text: str, low: float, high: float) -> bool:
     try:
-        return 0 <= float(text) <= 0.4
+        return low <= float(text) <= high
     except ValueError:
         return False
 

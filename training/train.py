@@ -55,7 +55,7 @@ from training.setup import (
     make_optimizer,
     split_tensors,
 )
-from training.splits import Splits, head_truth, load_splits
+from training.splits import Splits, draw_rows, head_truth, load_splits
 from training.targets import HEAD_LABELS
 
 _LAST_WITHOUT_MIXUP: Final = 0.15
@@ -126,7 +126,8 @@ class _Training:
         self.progress = Progress()
         self._checkpoint = Checkpoint(self.network, self.averaged, self.optimizer)
         self.autocast = autocast_for(config, device)
-        self.step_count = max(math.ceil(len(self.train_split) / workers.count / config.batch_size), 1)
+        drawn = len(draw_rows(splits.train.table.sources, config))
+        self.step_count = max(math.ceil(drawn / workers.count / config.batch_size), 1)
         self.stop_wanted = False
 
     @property
@@ -159,7 +160,7 @@ class _Training:
         config, started = self.config, time.perf_counter()
         # Seeds depend on the epoch alone, so that a resumed training draws what an unbroken one would.
         torch.manual_seed(config.seed * 100_003 + epoch)
-        order = torch.randperm(len(self.train_split)).to(self.device)
+        order = draw_rows(self.splits.train.table.sources, self.config).to(self.device)
         # Every process takes the same number of steps, or they would wait for each other for ever.
         order = order[: len(order) // self.workers.count * self.workers.count]
         order = order[self.workers.rank :: self.workers.count]
