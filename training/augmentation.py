@@ -1,6 +1,7 @@
 """Random transforms of training crops, in front of the network, a whole batch at a time on its device."""
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 import torch
@@ -51,6 +52,13 @@ class Augmentation:
         """True for a random share, shape (N, 1, 1, 1)."""
         return (self._uniform(count, 0, 1) < share * self.strength)[:, None, None, None]
 
+    def _some(self, pixels: Tensor, share: float, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """Change a random share of the crops and leave the others; the costly changes see no more than these."""
+        rows = self._chosen(len(pixels), share).flatten().nonzero().flatten()
+        if not len(rows):
+            return pixels
+        return pixels.index_copy(0, rows, change(pixels[rows]))
+
     def _move(self, pixels: Tensor) -> Tensor:
         """One affine map: mirror, turn, shift, scale, aspect, shear; edge pixels repeat."""
         count = len(pixels)
@@ -80,8 +88,7 @@ class Augmentation:
     def _relight(self, pixels: Tensor) -> Tensor:
         """Histogram equalisation, gamma, contrast, and a light from one side."""
         count, _, side, _ = pixels.shape
-        equalised = transforms.equalize((pixels.clamp(0, 1) * 255).to(torch.uint8)).float() / 255
-        pixels = torch.where(self._chosen(count, 0.2), equalised, pixels)
+        pixels = self._some(pixels, 0.2, _equalise)
         gamma = torch.exp(self._uniform(count, math.log(0.6), math.log(1.6)))[:, None, None, None]
         bent = pixels.clamp(1e-4, 1) ** gamma
         pixels = torch.where(self._chosen(count, 0.8), bent, pixels)
@@ -98,17 +105,23 @@ class Augmentation:
     def _degrade(self, pixels: Tensor) -> Tensor:
         """What small, blurred, dark and compressed faces look like."""
         count, _, side, _ = pixels.shape
-        small_side = int(self._uniform(1, 20, 40).item()) * side // 48
-        small = functional.interpolate(pixels, size=(small_side, small_side), mode="area")
-        coarse = functional.interpolate(small, size=(side, side), mode="bilinear", align_corners=False)
-        pixels = torch.where(self._chosen(count, 0.3), coarse, pixels)
-        sigma = float(self._uniform(1, 0.4, 1.2).item())
-        blurred = transforms.gaussian_blur(pixels, kernel_size=[5, 5], sigma=[sigma, sigma])
-        pixels = torch.where(self._chosen(count, 0.15), blurred, pixels)
+        small_side = int(self._uniform(1, 16, 40).item()) * side // 48
+
+        def coarsen(chosen: Tensor) -> Tensor:
+            small = functional.interpolate(chosen, size=(small_side, small_side), mode="area")
+            return functional.interpolate(small, size=(side, side), mode="bilinear", align_corners=False)
+
+        sigma = float(self._uniform(1, 0.4, 1.2).item()) * side / 48
+        pixels = self._some(pixels, 0.3, coarsen)
+        pixels = self._some(
+            pixels,
+            0.15,
+            lambda chosen: transforms.gaussian_blur(chosen, kernel_size=[5, 5], sigma=[sigma, sigma]),
+        )
         noise = torch.randn(pixels.shape, generator=self.generator, device=self.device)
         strength = self._uniform(count, 0, 0.06)[:, None, None, None]
         pixels = torch.where(self._chosen(count, 0.3), pixels + noise * strength, pixels)
-        return torch.where(self._chosen(count, 0.2), self._compress(pixels), pixels)
+        return self._some(pixels, 0.2, self._compress)
 
     def _compress(self, pixels: Tensor) -> Tensor:
         """JPEG's loss: cosine coefficients of 8×8 blocks, rounded to multiples of ITU-T T.81's luma table."""
@@ -144,9 +157,7 @@ class Augmentation:
         to be unsure of the rest.
         """
         count, _, side, _ = pixels.shape
-        rows = torch.linspace(0, 1, side, device=self.device)[None, None, :, None].expand(
-            count, 1, side, side
-        )
+        rows = torch.linspace(0, 1, side, device=self.device)[None, None, :, None]
         columns = rows.transpose(2, 3)
         kind = (self._uniform(count, 0, 3)).long()[:, None, None, None]
         edge = self._uniform(count, -0.06, 0.06)[:, None, None, None]
@@ -155,13 +166,17 @@ class Augmentation:
         part = columns < 0.42 + 2 * edge
         covered = torch.where(kind == 0, eyes, torch.where(kind == 1, mouth, part))
         plain = self._uniform(count, 0, 1)[:, None, None, None]
-        return torch.where(covered & self._chosen(count, 0.12), plain, pixels)
+        return torch.where(covered & self._chosen(count, 0.25), plain, pixels)
 
 
 def shrink(crops: Tensor, side: int) -> Tensor:
     """``uint8`` crops of shape (N, C, S, S) with their side brought down to ``side`` pixels by areas."""
     small = functional.interpolate(crops.float(), size=(side, side), mode="area")
     return small.round().to(torch.uint8)
+
+
+def _equalise(pixels: Tensor) -> Tensor:
+    return transforms.equalize((pixels.clamp(0, 1) * 255).to(torch.uint8)).float() / 255
 
 
 def _cosine_matrix(device: torch.device) -> Tensor:

@@ -20,7 +20,7 @@ class TrainConfig:
         architecture: A name that ``fer.networks`` builds.
         heads: Outputs of the network: ``crowd`` (six expressions and other), ``fer2013`` (seven labels),
             ``votes`` (seven expressions and other, from crowd votes) and ``web`` (seven labels of other
-            sets). With ``votes`` and ``web`` the heads ``six`` and ``seven`` are fitted over all heads after the
+            sets). With ``votes`` and ``web`` the heads ``six`` and ``seven`` are fitted over all heads after
             last epoch; ``six`` is the default answer.
         teaches: Entries ``STEM=HEAD+HEAD``: which heads a data set teaches, by the name of its file or folder
             without ending, such as ``rafdb=web``. A set that is not named teaches every head.
