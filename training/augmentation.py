@@ -53,7 +53,7 @@ class Augmentation:
         return (self._uniform(count, 0, 1) < share * self.strength)[:, None, None, None]
 
     def _some(self, pixels: Tensor, share: float, change: Callable[[Tensor], Tensor]) -> Tensor:
-        """Change a random share of the crops and leave the others; the costly changes see no more than these."""
+        """Change a random share of the crops; a costly change sees no more than these."""
         rows = self._chosen(len(pixels), share).flatten().nonzero().flatten()
         if not len(rows):
             return pixels
@@ -176,7 +176,8 @@ def shrink(crops: Tensor, side: int) -> Tensor:
 
 
 def _equalise(pixels: Tensor) -> Tensor:
-    return transforms.equalize((pixels.clamp(0, 1) * 255).to(torch.uint8)).float() / 255
+    equalised: Tensor = transforms.equalize((pixels.clamp(0, 1) * 255).to(torch.uint8))
+    return equalised.float() / 255
 
 
 def _cosine_matrix(device: torch.device) -> Tensor:

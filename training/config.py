@@ -26,8 +26,8 @@ class TrainConfig:
             without ending, such as ``rafdb=web``. A set that is not named teaches every head.
         insets: Entries ``STEM=SHARE``: what is cut off on each side of a data set that frames faces wider,
             such as ``affectnet96=0.1``.
-        draws: Entries ``STEM=SHARE``: which share of a data set's pictures one epoch draws, in (0, 1], such as
-            ``fer2013_train=0.3``; each epoch draws others.
+        draws: Entries ``STEM=SHARE``: which share of a data set's pictures one epoch draws, in (0, 1], such
+            as ``fer2013_train=0.3``; each epoch draws others.
         size: Side of the crops in pixels.
         initial_weights: A weights folder to start from, of this architecture or of a narrower one of its
             depth, which is then widened; empty to start from random weights.

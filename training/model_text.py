@@ -16,6 +16,19 @@ KNOWN_DATA: Final[Mapping[str, str]] = {
         "ExpW, Expression in-the-Wild (Zhang et al. 2018): web photos, one label a face; for research use, "
         "not for commercial use."
     ),
+    "rafdb": (
+        "RAF-DB (Li et al. 2017): web photos of many people, labelled by about 40 annotators each; for "
+        "non-commercial research."
+    ),
+    "affectnet96": (
+        "AffectNet (Mollahosseini et al. 2017), the faces on whose label two sources agree; for non-commercial "
+        "research."
+    ),
+    "rafml": (
+        "RAF-ML (Li and Deng 2019): blended expressions as shares of annotators' votes; for non-commercial research."
+    ),
+    "films": "SFEW (Dhall et al. 2011): stills of actors in films; for research; it only judges.",
+    "posed": "posed faces of two laboratories in East Asia; for research; they only judge.",
     "others": (
         "crops without a face, cut by `training.crop_others` where an eager detector saw one in web photos that are "
         "for research use; they teach the output `other`."
@@ -101,6 +114,7 @@ def _results(report: Mapping[str, Any]) -> str:
             f"| `{name}` | {head['count']} | {head['accuracy']:.3f} ({low:.3f}–{high:.3f}) | "
             f"{head['balanced_accuracy']:.3f} | {head['macro_f1']:.3f} | {head['nll']:.3f} | {head['ece']:.3f} |"
         )
+    lines += _by_set(report)
     for name, head in report.get("heads", {}).items():
         lines += ["", f"Head `{name}`, by expression:", "", "| | Precision | Recall | F1 | Faces |"]
         lines.append("|---|---|---|---|---|")
@@ -110,6 +124,28 @@ def _results(report: Mapping[str, Any]) -> str:
                 f"| {title} | {row['precision']:.3f} | {row['recall']:.3f} | {row['f1']:.3f} | {row['count']} |"
             )
     return "\n".join(lines)
+
+
+def _by_set(report: Mapping[str, Any]) -> list[str]:
+    """Figures of every validation set, seen in calibration and left out of it."""
+    head = report.get("heads", {}).get(report.get("default_head", ""), {})
+    if not head.get("sets"):
+        return []
+    lines = [
+        "",
+        "By data set, shown answer, six expressions. *ECE left out* is the calibration error on a set that the "
+        "fit of the shown answer never saw.",
+        "",
+        "| Set | Faces | Accuracy | Balanced | ECE | ECE left out |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, each in head["sets"].items():
+        left_out = head.get("left_out", {}).get(name, {}).get("ece", float("nan"))
+        lines.append(
+            f"| {name} | {each['count']} | {each['accuracy']:.3f} | {each['balanced_accuracy']:.3f} | "
+            f"{each['ece']:.3f} | {left_out:.3f} |"
+        )
+    return lines
 
 
 def _confidence(report: Mapping[str, Any], unsure_below: float) -> str:

@@ -109,8 +109,8 @@ def head_shares(config: TrainConfig) -> dict[str, float]:
 def split_tensors(faces: DecodedFaces, config: TrainConfig, device: torch.device) -> SplitTensors:
     """Pictures, targets and weights of a split on a device.
 
-    Rare classes count up to thrice (``class_balance``). Where classes are balanced, or some sets do not teach a
-    head, its mean weight over all pictures is 1.
+    Rare classes count up to thrice (``class_balance``). Where classes are balanced, or some sets do not
+    teach a head, its mean weight over all pictures is 1.
 
     Args:
         faces: The split.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -10,8 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fer.emotions import OTHER, Emotion
+from fer.emotions import OTHER, SIX_EMOTIONS, Emotion
 from fer.networks import ExpressionNetwork
+from training.config import TrainConfig
+from training.datasets import FaceTable
+from training.metrics import report_head
+from training.splits import shown_truth
 from training.targets import HEAD_LABELS
 
 SHOWN_HEADS: Final = ("six", "seven")
@@ -81,7 +85,8 @@ def fit_shown(
     Args:
         logits: By head, shape (N, outputs); every head must have the seven expressions.
         sets: What to fit to; sets without any of the labels take no part.
-        class_strength: How far rare expressions of a set count more, in [0, 1]: inverse frequency to this power.
+        class_strength: How far rare expressions of a set count more, in [0, 1]: inverse frequency to
+            this power.
 
     Raises:
         ValueError: No set has labels.
@@ -105,7 +110,7 @@ def fit_shown(
     if not rows:
         raise ValueError(f"expected validation pictures labelled {', '.join(labels)}, got none")
     scores = stacked[:, np.concatenate(rows)]
-    target, count = torch.from_numpy(np.concatenate(targets)), torch.from_numpy(np.concatenate(counts))
+    truth, count = torch.from_numpy(np.concatenate(targets)), torch.from_numpy(np.concatenate(counts))
     log_weights = torch.full(
         (len(heads),), -float(np.log(len(heads))), dtype=torch.float64, requires_grad=True
     )
@@ -115,7 +120,7 @@ def fit_shown(
     def closure() -> Tensor:
         optimizer.zero_grad()
         shown = (log_weights.exp()[:, None, None] * scores).sum(dim=0) + bias
-        loss = (functional.cross_entropy(shown, target, reduction="none") * count).sum() / len(rows)
+        loss = (functional.cross_entropy(shown, truth, reduction="none") * count).sum() / len(rows)
         loss = loss + _BIAS_DECAY * bias.square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
@@ -124,6 +129,67 @@ def fit_shown(
     weights = {head: float(value) for head, value in zip(heads, log_weights.detach().exp(), strict=True)}
     centred = bias.detach() - bias.detach().mean()
     return ShownAnswer(weights, centred.numpy(), labels)
+
+
+def judged_sets(table: FaceTable, config: TrainConfig) -> list[JudgedSet]:
+    """The validation sets: every source by its labels, and by its votes where heads learn those."""
+    sources = np.asarray(table.sources)
+    by_votes = shown_truth(table)
+    sets = []
+    for source in dict.fromkeys(table.sources):
+        rows = np.flatnonzero(sources == source)
+        heads = set(config.heads_of(source))
+        if "votes" in heads and (table.votes[rows] >= 0).all(axis=1).any():
+            sets.append(JudgedSet(f"{source}, votes", rows, [by_votes[row] for row in rows]))
+        if heads - {"votes", "crowd"}:
+            sets.append(JudgedSet(source, rows, [table.labels[row] for row in rows]))
+    return sets
+
+
+def judge_sets(
+    shares: NDArray[np.floating], labels: Sequence[str], sets: Sequence[JudgedSet], judged: Sequence[Emotion]
+) -> dict[str, Any]:
+    """Figures of each set that has labels.
+
+    Args:
+        shares: Probabilities of a head for the whole validation split, shape (N, outputs).
+        labels: All outputs of the head.
+        sets: The sets.
+        judged: The expressions that count.
+    """
+    return {
+        each.name: _figures(
+            report_head(shares[each.rows], labels, each.truth, labels=judged, resample_count=0)
+        )
+        for each in sets
+        if any(label in judged for label in each.truth)
+    }
+
+
+def judge_left_out(
+    logits: Mapping[str, NDArray[np.floating]], sets: Sequence[JudgedSet], class_strength: float
+) -> dict[str, Any]:
+    """Figures over six expressions of each set, with weights and biases fitted to the other sets alone.
+
+    Sets of the same pictures are left out together.
+    """
+    found = {}
+    for each in sets:
+        others = [other for other in sets if not np.intersect1d(other.rows, each.rows).size]
+        if not others or not any(label in SIX_EMOTIONS for label in each.truth):
+            continue
+        shown = fit_shown(logits, others, class_strength)
+        scores = shown.logits({head: values[each.rows] for head, values in logits.items()})
+        shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        found[each.name] = _figures(report_head(shares, shown.labels, each.truth, resample_count=0))
+    return found
+
+
+def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("count", "accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")
+    recall = {label: row["recall"] for label, row in report["per_class"].items()}
+    return {name: report[name] for name in names} | {"recall": recall}
 
 
 def add_shown_heads(network: ExpressionNetwork, shown: ShownAnswer) -> ExpressionNetwork:

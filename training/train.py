@@ -23,7 +23,7 @@ from training.checkpoints import Checkpoint, Progress, save_weights
 from training.config import TrainConfig
 from training.datasets import DatasetError
 from training.distillation import load_teachers
-from training.final_report import judge_best
+from training.final_report import default_head, judge_best
 from training.hardware import (
     Workers,
     autocast_for,
@@ -279,7 +279,7 @@ class _Training:
                 "best_epoch": self.progress.best_epoch,
                 "epochs_run": self.progress.epoch,
                 "stopped_early": self._should_stop_early(),
-                "default_head": self.config.heads[0],
+                "default_head": default_head(self.config),
                 "heads": heads,
             }
         )
