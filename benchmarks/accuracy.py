@@ -15,7 +15,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from benchmarks.suite import judge_suite, suite_table
+from benchmarks.suite import SUITE_FILE, judge_suite, suite_table
 from fer.analysis import find_weights, list_weights
 from fer.classification import EmotionClassifier
 from fer.emotions import Emotion
@@ -23,6 +23,7 @@ from fer.model_card import Preprocessing
 from training.datasets import DecodedFaces, decode, read_table
 from training.evaluate import classify_all, true_labels
 from training.metrics import report_head
+from training.run_files import write_json
 
 PEER_LABELS = ("angry", "disgusted", "fearful", "happy", "sad", "surprised", "neutral")
 PEER_SCRIPT = """
@@ -53,6 +54,7 @@ class Options:
             beside the suite, where it exists.
         peer: A Python interpreter that has the package ``fer`` of the registry.
         json: Print one JSON object per line instead of a table; with ``suite`` only.
+        store: Write the suite's report beside the weights, for ``benchmarks.publish``.
     """
 
     data: tuple[Path, ...] = ()
@@ -61,6 +63,7 @@ class Options:
     photos: Path | None = None
     peer: Path | None = None
     json: bool = False
+    store: bool = False
 
 
 def line(name: str, head: str, data: str, report: dict) -> str:
@@ -102,6 +105,8 @@ def print_suite(options: Options, suite: Path) -> None:
     photos = options.photos or suite.parent / "photos" / "expw_photos_dev.parquet"
     for name in options.weights or list_weights():
         report = judge_suite(suite, find_weights(name), photos if photos.is_file() else None)
+        if options.store:
+            write_json(find_weights(name) / "run" / SUITE_FILE, report)
         print(json.dumps(report) if options.json else suite_table(report), flush=True)
 
 

@@ -20,8 +20,11 @@ from fer.version import VERSION
 from training.datasets import FaceTable, decode, read_table
 from training.detector.evaluation import read_boxed_photos
 from training.evaluate import classify_all, true_labels
-from training.metrics import report_head
+from training.metrics import report_head, restrict
 from training.splits import data_hash
+
+SUITE_FILE: Final = "suite.json"
+"""The stored report, in the ``run`` folder of the weights."""
 
 WANTED_ACCURACY: Final = 0.9
 FIGURES: Final = ("count", "accuracy", "balanced_accuracy", "macro_f1", "nll", "ece", "unsure_below")
@@ -169,7 +172,8 @@ def _judge(
     truth: Sequence[Emotion | None],
     labels: Sequence[Emotion],
 ) -> dict[str, Any]:
-    report = report_head(classify_all(classifier, crops), classifier.head.labels, truth, labels=labels)
+    shares = classify_all(classifier, crops)
+    report = report_head(shares, classifier.head.labels, truth, labels=labels)
     figures: dict[str, Any] = {name: report[name] for name in FIGURES}
     figures["recall"] = {name: row["recall"] for name, row in report["per_class"].items()}
     figures["intervals_95"] = report["intervals_95"]
@@ -177,6 +181,12 @@ def _judge(
         (row["coverage"] for row in report["coverage_risk"] if row["accuracy"] >= WANTED_ACCURACY),
         default=0.0,
     )
+    resting = [row for row, label in enumerate(truth) if label == Emotion.NEUTRAL]
+    if resting:
+        judged = restrict(shares[resting], classifier.head.labels, labels)
+        is_sure = judged.max(axis=1) >= classifier.head.unsure_below
+        is_wrong = judged.argmax(axis=1) != list(labels).index(Emotion.NEUTRAL)
+        figures["resting_named_otherwise"] = float((is_sure & is_wrong).mean())
     return figures
 
 

@@ -57,8 +57,16 @@ def describe_views(card: ModelCard) -> str:
     return f"Every answer is the mean over {', '.join(views[:-1])} and {views[-1]}."
 
 
-def model_card_text(card: ModelCard, report: Mapping[str, Any]) -> str:
-    """Markdown: use, data, results, calibration, limits, how to train it again."""
+def model_card_text(
+    card: ModelCard, report: Mapping[str, Any], suite: Mapping[str, Any] | None = None
+) -> str:
+    """Markdown: use, data, results, calibration, limits, how to train it again.
+
+    Args:
+        card: The card.
+        report: Of the run.
+        suite: The stored report of ``benchmarks.accuracy --suite``, whose figures come first.
+    """
     head = card.head()
     shown = ", ".join(label.display_name for label in head.emotions)
     heads = "; ".join(f"`{each.name}` ({', '.join(each.labels)})" for each in card.heads)
@@ -82,7 +90,7 @@ def model_card_text(card: ModelCard, report: Mapping[str, Any]) -> str:
         "\n".join(f"- `{data['name']}`: {describe_data(data['name'])}" for data in card.data_sets)
         or "Not recorded.",
         "## Results",
-        _results(report),
+        "\n".join([_suite(suite), *_by_set(report)]) if suite else _results(report),
         "## Confidence",
         _confidence(report, head.unsure_below),
         "## Limits",
@@ -123,6 +131,45 @@ def _results(report: Mapping[str, Any]) -> str:
             lines.append(
                 f"| {title} | {row['precision']:.3f} | {row['recall']:.3f} | {row['f1']:.3f} | {row['count']} |"
             )
+    return "\n".join(lines)
+
+
+def _suite(suite: Mapping[str, Any]) -> str:
+    """Figures of every set of the suite, with who is in it."""
+    lines = [
+        "Every set is judged by itself, with the network as it is shipped: six expressions, 95 % intervals by "
+        f"bootstrap. Mean balanced accuracy over the sets {suite['mean_balanced_accuracy']:.3f}, largest "
+        f"calibration error {suite['worst_ece']:.3f}.",
+        "",
+        "| Set | Faces | Accuracy | Balanced | Macro F1 | ECE | Resting faces named otherwise |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, each in suite["sets"].items():
+        low, high = each["intervals_95"]["accuracy"]
+        resting = each.get("resting_named_otherwise", float("nan"))
+        lines.append(
+            f"| {name} | {each['count']} | {each['accuracy']:.3f} ({low:.3f}–{high:.3f}) | "
+            f"{each['balanced_accuracy']:.3f} | {each['macro_f1']:.3f} | {each['ece']:.3f} | {resting:.3f} |"
+        )
+    expressions = list(next(iter(suite["sets"].values()))["recall"])
+    lines += ["", f"| Recall | {' | '.join(Emotion(label).display_name for label in expressions)} |"]
+    lines.append("|---" * (len(expressions) + 1) + "|")
+    for name, each in suite["sets"].items():
+        cells = [f"{each['recall'][label]:.2f}" for label in expressions]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines += ["", "Who is in the sets:", ""]
+    lines += [f"- {name}: {each['people']}; {each['framing']}." for name, each in suite["sets"].items()]
+    lines += [
+        "",
+        "Age, sex, skin tone and origin are recorded in none of the sets; whether the model is equally right for "
+        "all groups is not known.",
+    ]
+    if "web_photos" in suite:
+        found = suite["web_photos"]["found_and_named"]
+        lines += [
+            "",
+            f"In whole web photos {found:.3f} of the labelled faces are found and named as labelled.",
+        ]
     return "\n".join(lines)
 
 
