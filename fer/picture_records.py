@@ -17,6 +17,7 @@ from fer.analysis import DEFAULT_DETECTOR, FaceAnalyzer, find_weights
 from fer.classification import EmotionClassifier
 from fer.detection import load_detector
 from fer.images import UnreadableImageError, read_image
+from fer.printable import plain_path
 from fer.reports import faces_to_dict
 
 Record = dict[str, Any]
@@ -55,8 +56,8 @@ def read_record(analyzer: FaceAnalyzer, path: str) -> Record:
     try:
         image = read_image(path)
     except UnreadableImageError as error:
-        return {"path": path, "error": str(error)}
-    return faces_to_dict(analyzer.analyze(image), image.shape[1], image.shape[0], path)
+        return {"path": plain_path(path), "error": plain_path(str(error))}
+    return faces_to_dict(analyzer.analyze(image), image.shape[1], image.shape[0], plain_path(path))
 
 
 def read_in_turn(analyzer: FaceAnalyzer, paths: Sequence[str]) -> Iterator[Record]:

@@ -1,8 +1,15 @@
 """``python -m fer PATH…``: hands pictures, folders and videos to what reads them."""
 
+import re
+from typing import Final
+
 from fer.commands import CommandError
 from fer.commands.options import AnalyzeOptions, read_options
+from fer.commands.outputs import check_outputs
+from fer.printable import hide_password
 from fer.video.frames import is_video_name
+
+_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def run_analyze(words: list[str]) -> int:
@@ -11,11 +18,19 @@ def run_analyze(words: list[str]) -> int:
     Raises:
         CommandError: The words ask for nothing, or for what does not go together.
     """
+    if "" in words or any(word.endswith("=") and word.startswith("--") for word in words):
+        raise CommandError("expected a name of a file or folder, got an empty one; check the quotes")
     options = read_options(words)
+    for word in words:
+        if _ADDRESS.match(word):
+            raise CommandError(
+                f"{hide_password(word)} is the address of a stream; 'python -m fer watch' watches streams"
+            )
     if not options.paths:
         raise CommandError("expected a picture, a folder or a video, got nothing; see 'python -m fer --help'")
     if options.workers < 1:
         raise CommandError(f"expected at least one worker, got {options.workers}")
+    check_outputs(options)
     if any(is_video_name(path) and not path.is_dir() for path in options.paths):
         from fer.commands.video import run_video  # noqa: PLC0415 - loads what pictures do not need
 

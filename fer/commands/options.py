@@ -33,6 +33,7 @@ class AnalyzeOptions:
         timeline: Video: write the timeline as .csv, .json, .parquet, .srt (subtitles) or .svg (chart).
         every: Video: look at a frame every so many seconds; 0 looks at every frame.
         raw: Video: each frame's own answer, without steadying it over time.
+        overwrite: Replace files that are there already; without it only tables written here are replaced.
     """
 
     paths: tyro.conf.Positional[tuple[Path, ...]] = ()
@@ -48,6 +49,7 @@ class AnalyzeOptions:
     timeline: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE")] = ()
     every: float = 0.0
     raw: Flag = False
+    overwrite: Flag = False
 
 
 def read_options(words: list[str]) -> AnalyzeOptions:

@@ -1,6 +1,7 @@
 """A recorded video: a summary, a timeline, an annotated copy."""
 
 import json
+import math
 import os
 import sys
 from contextlib import ExitStack
@@ -9,16 +10,17 @@ from typing import Any, Final
 
 from tqdm import tqdm
 
-from fer.commands import CommandError, terminable
+from fer.commands import CommandError, say, terminable
 from fer.commands.options import AnalyzeOptions
+from fer.commands.outputs import named_outputs
 from fer.faces import Face
 from fer.picture_records import AnalyzerRecipe
+from fer.printable import plain_path
 from fer.reports import faces_to_dict
 from fer.smoothing import Steadiness
 from fer.timeline import Summary, Timeline
-from fer.timeline_export import WRITERS, write_timeline
+from fer.timeline_export import write_timeline
 from fer.video import Frame, UnreadableVideoError, UnwritableVideoError, VideoFile
-from fer.video.writing import OUTPUT_SUFFIXES
 from fer.video_analysis import analyze_video
 
 _LARGE: Final = 4096 * 2304
@@ -32,8 +34,7 @@ def run_video(options: AnalyzeOptions) -> int:
         CommandError: Words that do not go together, a video that cannot be read, an unwritable file.
     """
     path = _the_video(options)
-    files = _timeline_files(options)
-    _check_outputs(path, options.output, files)
+    files = [file for option, file in named_outputs(options) if option != "--output"]
     analyzer = AnalyzerRecipe(options.weights, options.detector, live=True).build()
     try:
         with ExitStack() as stack:
@@ -61,7 +62,8 @@ def run_video(options: AnalyzeOptions) -> int:
         return 130
     _warn_of_damage(video, timeline)
     if not options.json:
-        print("\n".join(summary_lines(path, timeline)))
+        for line in summary_lines(path, timeline):
+            say(line, sys.stdout)
     return 0
 
 
@@ -119,14 +121,14 @@ class _Watcher:
 def frame_record(path: Path, frame: Frame, faces: list[Face]) -> dict[str, Any]:
     """One frame as the object that ``--json`` prints: a picture's, with ``timestamp_s``."""
     height, width = frame.image.shape[:2]
-    record = faces_to_dict(faces, width, height, str(path))
+    record = faces_to_dict(faces, width, height, plain_path(path))
     return {"path": record.pop("path"), "timestamp_s": frame.timestamp_s} | record
 
 
 def _the_video(options: AnalyzeOptions) -> Path:
     if len(options.paths) != 1:
         raise CommandError(f"expected one video a call and nothing beside it, got {len(options.paths)} paths")
-    if options.every < 0:
+    if not 0 <= options.every < math.inf:
         raise CommandError(f"expected --every of at least 0 seconds, got {options.every:g}")
     if options.workers != 1 or options.engine != "local":
         raise CommandError(
@@ -135,47 +137,22 @@ def _the_video(options: AnalyzeOptions) -> Path:
     return options.paths[0]
 
 
-def _timeline_files(options: AnalyzeOptions) -> list[Path]:
-    for file in options.timeline:
-        if file.suffix.lower() not in WRITERS:
-            raise CommandError(f"expected a --timeline that ends in {', '.join(WRITERS)}, got {file}")
-    for name, suffix in (("csv", ".csv"), ("parquet", ".parquet")):
-        asked = getattr(options, name)
-        if asked is not None and asked.suffix.lower() != suffix:
-            raise CommandError(f"expected a --{name} that ends in {suffix} for a video, got {asked}")
-    return [file for file in (options.csv, options.parquet, *options.timeline) if file is not None]
-
-
-def _check_outputs(path: Path, output: Path | None, files: list[Path]) -> None:
-    """Refuse before hours of work what cannot be written after them."""
-    if output is not None and output.suffix.lower() not in OUTPUT_SUFFIXES:
-        raise CommandError(f"expected an --output that ends in .mp4, .mov or .mkv, got {output}")
-    for file in [*files, *([] if output is None else [output])]:
-        if file.exists() and path.exists() and file.samefile(path):
-            raise CommandError(f"{file} is the video itself; name another file to write")
-        if file.is_dir():
-            raise CommandError(f"{file} is a folder; name a file to write")
-        if not os.access(file.parent, os.W_OK):
-            reason = "may not be written by this user" if file.parent.is_dir() else "does not exist"
-            raise CommandError(f"{file} cannot be written: the folder {file.parent} {reason}")
-
-
 def _warn_of_size(video: VideoFile) -> None:
     info = video.info
     if info.width * info.height > _LARGE:
-        print(
+        say(
             f"{video.path} has frames of {info.width}×{info.height} pixels, which takes long; "
             f"'ffmpeg -i {video.path} -vf scale=1920:-2 smaller.mp4' makes a faster copy",
-            file=sys.stderr,
+            sys.stderr,
         )
 
 
 def _warn_of_damage(video: VideoFile, timeline: Timeline) -> None:
     if video.skipped_count:
-        print(f"{video.path} is damaged; {video.skipped_count} packets were skipped", file=sys.stderr)
+        say(f"{video.path} is damaged; {video.skipped_count} packets were skipped", sys.stderr)
     length_s = video.info.duration_s
     if length_s is not None and timeline.end_s < 0.9 * length_s - 1:
-        print(
+        say(
             f"{video.path} is cut off: {timeline.end_s:.1f} of {length_s:.1f} s could be read",
-            file=sys.stderr,
+            sys.stderr,
         )

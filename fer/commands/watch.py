@@ -1,5 +1,6 @@
 """``python -m fer watch``: a camera or network stream, for days."""
 
+import math
 import signal
 import sys
 import threading
@@ -63,7 +64,8 @@ def run_watch(words: list[str]) -> int:
         CommandError: Words that do not go together, a stream that never starts, a log that cannot be written.
     """
     options = tyro.cli(WatchOptions, prog="python -m fer watch", args=words)
-    if options.every < 0 or options.rotate <= 0 or options.keep < 0 or options.give_up < 0:
+    seconds_ok = all(0 <= value < math.inf for value in (options.every, options.give_up))
+    if not seconds_ok or not 0 < options.rotate < math.inf or options.keep < 0:
         raise CommandError("expected --every, --keep and --give-up of at least 0 and --rotate above 0")
     if (options.exec or options.pictures) and not options.alert:
         raise CommandError(
