@@ -174,3 +174,6 @@ def _say(record: Record, options: AnalyzeOptions, analyzer: FaceAnalyzer) -> Non
     else:
         for line in picture_lines(record, analyzer.classifier.head.unsure_below):
             say(line, sys.stdout)
+    if not options.json:
+        for note in record.get("notes", ()):
+            say(f"{record['path']} {note}", sys.stderr)
