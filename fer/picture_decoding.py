@@ -133,14 +133,14 @@ def to_eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
     if values.dtype.kind in "iu" and values.max(initial=0) <= 65535:
         high = float(np.quantile(sample, 0.999))
         depth = next((depth for depth in _DEPTHS if 255 < high <= depth), 65535)
-        return np.round(np.clip(values, 0, depth) * (255 / depth)).astype(np.uint8)
+        return np.asarray(np.round(np.clip(values, 0, depth) * (255 / depth)), dtype=np.uint8)
     finite = sample[np.isfinite(sample)].astype(np.float64)
     low, high = np.quantile(finite, (0.001, 0.999)) if len(finite) else (0.0, 1.0)
     if high <= low:
         low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = (values.astype(np.float64).clip(low, high) - low) * (255 / ((high - low) or 1.0))
-    return np.nan_to_num(np.round(scaled)).astype(np.uint8)
+    return np.asarray(np.nan_to_num(np.round(scaled)), dtype=np.uint8)
 
 
 def _deep_content(image: Image.Image) -> bytes | None:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def is_halves(image: np.ndarray) -> bool:
 @pytest.mark.parametrize("kind", ["HEIF", "AVIF", "JPEG2000", "MPO", "TGA", "PCX", "SGI", "DIB"])
 def test_kinds_are_read_by_their_content(kind, tmp_path):
     if kind == "HEIF":
-        if not any(map(__import__("importlib.util").util.find_spec, ("pi_heif", "pillow_heif"))):
+        if not any(map(find_spec, ("pi_heif", "pillow_heif"))):
             pytest.skip("needs pi-heif")
         content = base64.b64decode(HEIC)
     else:

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,9 @@ from fer.video import Frame, UnreadableVideoError, UnwritableVideoError, VideoFi
 from fer.video_analysis import analyze_video
 
 _LARGE: Final = 4096 * 2304
+_BRIEF_S: Final = 1.0
+"""A face seen for less is no person in the summary, as on the page; tables hold it all the same."""
+
 _AS_IT_IS: Final = Steadiness(time_constant_s=0.0, switch_lead=0.0, switch_after_s=0.0)
 
 
@@ -60,6 +64,8 @@ def run_video(options: AnalyzeOptions) -> int:
     except KeyboardInterrupt:
         print("stopped; nothing was written", file=sys.stderr)
         return 130
+    for note in video.notes:
+        say(f"{path} {note}", sys.stderr)
     _warn_of_damage(video, timeline)
     if not options.json:
         for line in summary_lines(path, timeline):
@@ -73,11 +79,19 @@ def summary_lines(path: Path, timeline: Timeline) -> list[str]:
     start = f"{path}: {timeline.frame_count:,} frames, {timeline.end_s:.1f} s"
     if not summaries:
         return [f"{start}, no face found"]
-    people = summaries[1:]
-    return [
-        f"{start}, {len(people)} {'person' if len(people) == 1 else 'people'}",
-        *(_person_line(path, person) for person in people),
-    ]
+    people, brief = part_brief(summaries[1:])
+    lines = [f"{start}, {len(people)} {'person' if len(people) == 1 else 'people'}"]
+    lines += [_person_line(path, person) for person in people]
+    if brief:
+        each = " each" if len(brief) > 1 else ""
+        lines.append(f"{path}: {len(brief)} more, seen for less than {_BRIEF_S:g} s{each}")
+    return lines
+
+
+def part_brief(people: Sequence[Summary]) -> tuple[list[Summary], list[Summary]]:
+    """People seen for a while, and the others: often a poster or a hand. Where nobody stays, all count."""
+    stay = [person for person in people if person.seen_s >= _BRIEF_S]
+    return (stay, [person for person in people if person not in stay]) if stay else (list(people), [])
 
 
 def _person_line(path: Path, person: Summary) -> str:
