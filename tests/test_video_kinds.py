@@ -96,9 +96,6 @@ def test_times_are_even_where_none_are_stored(tmp_path):
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
             container.mux(stream.encode(None))
         found = times(path)
-        rate = (
-            12 if name == "a.avi" else 25
-        )  # a raw stream says nothing of its rate, or what is in its header
         assert len(found) == 24
         steps = np.diff(found)
         assert steps == pytest.approx(np.full(23, steps[0]), abs=1e-6)

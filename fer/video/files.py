@@ -68,6 +68,7 @@ class VideoFile:
         first_dts: int | None = None
         frame, self._first = self._first, None
         while frame is not None:
+            timestamp_s: float | None
             if self._has_times:
                 timestamp_s = None if frame.time is None else max(0.0, frame.time - self._start_s)
             else:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import av
 import cv2
@@ -70,7 +70,7 @@ def rgb_from_frame(frame: av.VideoFrame, pixel_aspect: float = 1.0) -> RgbImage:
         pixel_aspect: Width of a stored pixel over its height; the answer's pixels are square.
     """
     width = max(round(frame.width * pixel_aspect), 1)
-    image = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
+    image: Any = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
     return np.ascontiguousarray(_as_displayed(image, frame))
 
 
@@ -90,7 +90,8 @@ def fit_into(image: RgbImage, width: int, height: int) -> RgbImage:
 
 def _as_displayed(image: RgbImage, frame: av.VideoFrame) -> RgbImage:
     """Turned and mirrored by the display matrix; ``frame.rotation`` would forget the mirror."""
-    matrix = next((data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
+    side_data: Any = frame.side_data
+    matrix = next((data for data in side_data if data.type.name == "DISPLAYMATRIX"), None)
     if matrix is None:
         return image
     a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5]  # x' = a x + c y, y' = b x + d y
