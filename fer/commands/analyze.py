@@ -36,6 +36,10 @@ def run_analyze(words: list[str]) -> int:
 
         return run_video(options)
     _refuse_video_options(options)
+    if options.anonymise:
+        from fer.commands.covered_photo import run_covered_photo  # noqa: PLC0415
+
+        return run_covered_photo(options)
     from fer.commands.pictures import run_pictures  # noqa: PLC0415
 
     return run_pictures(options)
@@ -43,7 +47,7 @@ def run_analyze(words: list[str]) -> int:
 
 def _refuse_video_options(options: AnalyzeOptions) -> None:
     asked = {
-        "--output": options.output,
+        "--output": None if options.anonymise else options.output,
         "--timeline": options.timeline,
         "--every": options.every,
         "--raw": options.raw,

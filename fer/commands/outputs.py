@@ -13,7 +13,10 @@ from fer.commands import CommandError
 from fer.commands.options import AnalyzeOptions
 from fer.emotions import Emotion
 from fer.timeline_export import WRITERS
+from fer.video.frames import is_video_name
 from fer.video.writing import OUTPUT_SUFFIXES
+
+PHOTO_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp")
 
 _ENDINGS: Final = {
     "--csv": (".csv",),
@@ -39,6 +42,10 @@ def check_outputs(options: AnalyzeOptions) -> None:
         CommandError: Says which file, and what to name instead.
     """
     outputs = list(named_outputs(options))
+    if options.anonymise and options.output is None:
+        raise CommandError("--anonymise needs an --output to write the covered copy to")
+    if options.anonymise and options.every:
+        raise CommandError("--anonymise looks at every frame; leave --every out")
     for option, file in outputs:
         _check_ending(option, file, options)
     for number, (option, file) in enumerate(outputs):
@@ -92,6 +99,8 @@ def same_file(one: Path, other: Path) -> bool:
 
 def _check_ending(option: str, file: Path, options: AnalyzeOptions) -> None:
     endings = _ENDINGS[option]
+    if option == "--output" and options.anonymise and not any(map(is_video_name, options.paths)):
+        endings = PHOTO_SUFFIXES
     if file.suffix.lower() in endings:
         return
     if file.is_dir():

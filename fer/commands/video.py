@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from tqdm import tqdm
 
+from fer.anonymising import CoverPlan, copy_covered
 from fer.commands import CommandError, say, terminable
 from fer.commands.options import AnalyzeOptions
 from fer.commands.outputs import named_outputs
@@ -49,12 +50,14 @@ def run_video(options: AnalyzeOptions) -> int:
             timeline = analyze_video(
                 analyzer,
                 video,
-                output=options.output,
+                output=None if options.anonymise else options.output,
                 every_s=options.every,
                 steadiness=_AS_IT_IS if options.raw else None,
                 thread_count=os.cpu_count() or 1,
                 watcher=watcher,
             )
+            if options.anonymise and options.output is not None:
+                video.notes.extend(copy_covered(path, options.output, watcher.plan, options.anonymise))
         for file in files:
             write_timeline(timeline, file)
     except (UnreadableVideoError, UnwritableVideoError) as error:
@@ -110,6 +113,7 @@ class _Watcher:
     def __init__(self, path: Path, video: VideoFile, as_json: bool) -> None:
         self._path = path
         self._as_json = as_json
+        self.plan = CoverPlan()
         self._bar = tqdm(
             total=video.info.duration_s and round(video.info.duration_s, 2),
             unit=" s",
@@ -128,6 +132,8 @@ class _Watcher:
 
     def __call__(self, frame: Frame, faces: list[Face]) -> None:
         self._bar.update(frame.timestamp_s - self._bar.n)
+        for face in faces:
+            self.plan.add(face.track_id or 0, frame.timestamp_s, face.detection.box)
         if self._as_json and faces:
             tqdm.write(json.dumps(frame_record(self._path, frame, faces)), file=sys.stdout)
 
