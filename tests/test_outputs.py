@@ -61,6 +61,8 @@ def state(folder: Path) -> dict[str, bytes]:
         pytest.param(["a.jpg", "--csv", ""], "got an empty one", id="empty table"),
         pytest.param(["one.mp4", "--every", "nan"], "--every of at least 0 seconds, got nan", id="no number"),
         pytest.param(["one.mp4", "--every", "inf"], "--every of at least 0 seconds, got inf", id="never"),
+        pytest.param(["rtsp:/me:s@cr/et@door/1"], "rtsp:/***@door/1 is the address", id="a slash short"),
+        pytest.param(["me:s@cr@door/1"], "***@door/1 does not exist", id="an address without scheme"),
         pytest.param(["rtsp://me:s@cr/et@door/1"], "rtsp://***@door/1 is the address", id="an address"),
     ],
 )
@@ -194,3 +196,11 @@ def test_ports_that_are_none_end_in_a_sentence(words, setting, sentence):
     assert answer.returncode == 1
     assert answer.stderr.splitlines() == [answer.stderr.strip()]
     assert sentence in answer.stderr
+
+
+@pytest.mark.parametrize("words", [["--log", "x.db", "0"], []])
+def test_usage_errors_do_not_repeat_passwords(words, capsys):
+    with pytest.raises(SystemExit):
+        main(["watch", "rtsp://me:geheim@door/1", *words])
+    out, err = capsys.readouterr()
+    assert "geheim" not in out + err

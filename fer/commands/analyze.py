@@ -9,7 +9,9 @@ from fer.commands.outputs import check_outputs
 from fer.printable import hide_password
 from fer.video.frames import is_video_name
 
-_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+_LOGIN: Final = re.compile(r"[^/]*:.*@")
+"""What may be an address without its beginning: a password in it is not repeated."""
 
 
 def run_analyze(words: list[str]) -> int:
@@ -26,6 +28,9 @@ def run_analyze(words: list[str]) -> int:
             raise CommandError(
                 f"{hide_password(word)} is the address of a stream; 'python -m fer watch' watches streams"
             )
+    for path in options.paths:
+        if _LOGIN.match(str(path)) and not path.exists():
+            raise CommandError(f"{hide_password(str(path))} does not exist")
     if not options.paths:
         raise CommandError("expected a picture, a folder or a video, got nothing; see 'python -m fer --help'")
     if options.workers < 1:
