@@ -17,6 +17,8 @@ TABS: Final = (
 )
 """The modules of the tabs, in order; each has a ``TAB``."""
 
+_LAST_PORT: Final = 65535
+
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
 
@@ -33,8 +35,8 @@ class AppOptions:
         open: Open the page in the browser.
     """
 
-    host: str = field(default_factory=lambda: os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
-    port: int = field(default_factory=lambda: int(os.environ.get("GRADIO_SERVER_PORT", "7860")))
+    host: str = field(default_factory=lambda: os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1")
+    port: int = field(default_factory=lambda: _port_setting(os.environ.get("GRADIO_SERVER_PORT")))
     weights: str | None = None
     detector: str | None = None
     https: Flag = False
@@ -44,6 +46,8 @@ class AppOptions:
 def main() -> None:
     """Read the command line, start the server, wait until it is stopped."""
     options = tyro.cli(AppOptions, description=AppOptions.__doc__)
+    if not 0 <= options.port <= _LAST_PORT:
+        sys.exit(f"expected a --port from 0 to {_LAST_PORT}, got {options.port}")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     from webapp.quick_gradio import import_gradio  # noqa: PLC0415 - the words are checked before the slow imports
 
@@ -63,6 +67,15 @@ def main() -> None:
         sys.exit(str(error.args[0] if error.args else error))
     tabs = [import_module(name).TAB for name in TABS]
     serve(build_server(tabs, analyzers), listener, https=options.https, open_browser=options.open)
+
+
+def _port_setting(text: str | None) -> int:
+    """The port of the environment; 7860 where it names none."""
+    if not text:
+        return 7860
+    if not (text.isdecimal() and int(text) <= _LAST_PORT):
+        sys.exit(f"expected GRADIO_SERVER_PORT to be a number from 0 to {_LAST_PORT}, got {text!r}")
+    return int(text)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fer.commands import CommandError
 from fer.model_card import UnknownModelError, WeightsMismatchError
+from fer.printable import plain_line
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -24,7 +25,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         return _run(words)
     except (CommandError, UnknownModelError, WeightsMismatchError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(plain_line(f"error: {error}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -124,11 +124,12 @@ class PictureJournal:
         table = self._whole_table()
         try:
             for kind, path in self._tables.items():
-                with replaced(path) as temporary:
+                # Arrow itself takes names in UTF-8 only.
+                with replaced(path) as temporary, temporary.open("wb") as file:
                     if kind == "csv":
-                        pyarrow.csv.write_csv(table, temporary)
+                        pyarrow.csv.write_csv(table, file)
                     else:
-                        pyarrow.parquet.write_table(table, temporary)
+                        pyarrow.parquet.write_table(table, file)
         except OSError as error:
             raise TableError(
                 f"{path} cannot be written ({error.strerror or error}); {self.path} holds all that was read, "
@@ -166,7 +167,8 @@ class PictureJournal:
         if path is None or not path.exists():
             return None
         try:
-            table = pyarrow.parquet.read_table(path)
+            with path.open("rb") as file:
+                table = pyarrow.parquet.read_table(file)
         except (OSError, pa.ArrowInvalid) as error:
             raise TableError(f"{path} is there but no Parquet table; name another file") from error
         found = (table.schema.metadata or {}).get(_ORIGIN_KEY, b"").decode()
