@@ -304,8 +304,8 @@ def test_a_kill_at_any_line_loses_nothing_and_doubles_nothing(tmp_path):
         command = [
             sys.executable,
             "-c",
-            textwrap.dedent(KILLED),
-            str(REPOSITORY),
+            KILLED,
+            str(ROTATION),
             str(path),
             str(deadly_line),
         ]
