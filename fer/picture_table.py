@@ -14,6 +14,7 @@ import pyarrow.parquet
 from fer.emotions import Emotion
 from fer.files import replaced
 from fer.picture_records import Record
+from fer.spreadsheet_cells import plain_cell
 
 _ORIGIN_KEY: Final = b"fer"
 _BATCH: Final = 4096
@@ -126,7 +127,7 @@ class PictureJournal:
             for kind, path in self._tables.items():
                 with replaced(path) as temporary:
                     if kind == "csv":
-                        pyarrow.csv.write_csv(table, temporary)
+                        pyarrow.csv.write_csv(_for_spreadsheets(table), temporary)
                     else:
                         pyarrow.parquet.write_table(table, temporary)
         except OSError as error:
@@ -209,3 +210,11 @@ def _finished_paths(table: pa.Table) -> list[str]:
 
 def _without(table: pa.Table, paths: set[str]) -> pa.Table:
     return table.filter(pa.array([path not in paths for path in table["path"].to_pylist()], pa.bool_()))
+
+
+def _for_spreadsheets(table: pyarrow.Table) -> pyarrow.Table:
+    for row, field in enumerate(table.schema):
+        if pyarrow.types.is_string(field.type):
+            cells = [plain_cell(cell) for cell in table.column(row).to_pylist()]
+            table = table.set_column(row, field, pyarrow.array(cells, field.type))
+    return table
