@@ -26,7 +26,7 @@ class Places:
 
 
 def parse_places(arguments: Sequence[str]) -> Places:
-    """Read ``--runs``, ``--data``, ``--auth`` and ``--trusted-host``; words for somebody else are left alone."""
+    """Read the dashboard's options; words for somebody else are left alone."""
     parser = argparse.ArgumentParser("streamlit_app.py", description="Dashboard of the trainings.")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of run directories")
     parser.add_argument("--data", type=Path, default=None, help="folder for uploaded and taken pictures")
