@@ -1,6 +1,8 @@
 """Cards, runs, data sets and tables that strangers wrote: one sentence each, never another exception."""
 
+import io
 import json
+import re
 import shutil
 import zipfile
 
@@ -10,14 +12,17 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from toy_runs import write_toy_run
 
 from dashboard.mistakes import read_mistakes
 from dashboard.shown_runs import all_runs, figures
+from fer.images import UnreadableImageError, read_image
 from fer.json_values import parse_json
 from fer.model_card import UnknownModelError, load_card
 from fer.model_shelf import list_shipped_weights, weights_shelf
 from fer.picture_table import _for_spreadsheets
+from fer.plain_markdown import plain_markdown
 from fer.spreadsheet_cells import plain_cell, plain_cells, plain_table
 from training.datasets import DatasetError, read_table
 from training.run_files import MISTAKES_FILE
@@ -224,6 +229,40 @@ def test_a_parquet_of_text_that_is_no_utf8_is_a_sentence(tmp_path):
     pq.write_table(pa.table({"image": picture, "label": bad}), tmp_path / "x.parquet")
     with pytest.raises(DatasetError, match="cannot be read as parquet"):
         read_table(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "![spy](https://evil.example/x.png)",
+        "![spy][ref]\n\n[ref]: https://evil.example/x.png",
+        '<img src="https://evil.example/x.png">',
+        "<script>alert(1)</script>",
+        "[click](javascript:alert(1))",
+        "[click](JavaScript&colon;alert(1))",
+        "[click](data:text/html;base64,xx)",
+    ],
+)
+def test_a_model_card_loads_and_runs_nothing(text):
+    plain = plain_markdown(f"before {text} after")
+    assert plain.startswith("before ")
+    assert plain.endswith(" after")
+    assert "![" not in plain
+    assert "<" not in plain
+    assert not re.search(r"(?i)(javascript|data)(:|&colon;)", plain)
+
+
+def test_a_model_card_keeps_its_words():
+    text = "# Title\n\n**bold** [link](https://example.org) | a | b |\n\n`code` and 100 % data."
+    assert plain_markdown(text) == text
+
+
+@pytest.mark.parametrize("kind", ["EPS", "PCX", "SPIDER", "TGA", "ICO"])
+def test_decoders_that_nobody_promised_are_not_reached(kind):
+    buffer = io.BytesIO()
+    Image.new("F" if kind == "SPIDER" else "RGB", (32, 32)).save(buffer, kind)
+    with pytest.raises(UnreadableImageError, match="not a picture that can be decoded"):
+        read_image(buffer.getvalue())
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1"])
