@@ -134,7 +134,7 @@ class Door:
             default = {"http": 80, "https": 443}.get(parts.scheme)
             asked = (parts.hostname, parts.port or default)
             # No other site's page can set X-Forwarded-Host: it is a reverse proxy's own word.
-            hosts = [headers.get("host", ""), headers.get("x-forwarded-host", "")]
+            hosts = [headers.get("host", ""), headers.get("x-forwarded-host", "").split(",")[0].strip()]
             own = [urlsplit(f"//{host}") for host in hosts if host]
             answers = [(host.hostname, host.port or default) for host in own]
         except ValueError:
