@@ -45,6 +45,10 @@ def _run(words: list[str]) -> int:
             from fer.commands.watch import run_watch  # noqa: PLC0415
 
             return run_watch(words[1:])
+        case ["password"]:
+            from fer.commands.password import run_password  # noqa: PLC0415
+
+            return run_password(words[1:])
         case _:
             from fer.commands.analyze import run_analyze  # noqa: PLC0415
 

@@ -37,6 +37,17 @@ def add_heif() -> bool:
     return True
 
 
+_FORMATS: Final = (
+    "JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "TGA", "JPEG2000", "HEIF", "AVIF",
+)  # fmt: skip
+"""The decoders of the formats that are promised; Pillow has forty more that strangers could reach."""
+
+
+def _decoders() -> list[str]:
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
+
+
 def open_picture(file: BinaryIO) -> Image.Image:
     """Open by content; JPEGs above Pillow's own limit too, for they can be decoded reduced.
 
@@ -46,7 +57,7 @@ def open_picture(file: BinaryIO) -> Image.Image:
     """
     add_heif()
     try:
-        return Image.open(file)
+        return Image.open(file, formats=_decoders())
     except Image.DecompressionBombError:
         file.seek(0)
         if file.read(3) != b"\xff\xd8\xff":

@@ -14,6 +14,7 @@ import pyarrow.parquet
 from fer.emotions import Emotion
 from fer.files import replaced
 from fer.picture_records import Record
+from fer.spreadsheet_cells import plain_cell
 
 _ORIGIN_KEY: Final = b"fer"
 _BATCH: Final = 4096
@@ -127,7 +128,7 @@ class PictureJournal:
                 # Arrow itself takes names in UTF-8 only.
                 with replaced(path) as temporary, temporary.open("wb") as file:
                     if kind == "csv":
-                        pyarrow.csv.write_csv(table, file)
+                        pyarrow.csv.write_csv(_for_spreadsheets(table), file)
                     else:
                         pyarrow.parquet.write_table(table, file)
         except OSError as error:
@@ -211,3 +212,11 @@ def _finished_paths(table: pa.Table) -> list[str]:
 
 def _without(table: pa.Table, paths: set[str]) -> pa.Table:
     return table.filter(pa.array([path not in paths for path in table["path"].to_pylist()], pa.bool_()))
+
+
+def _for_spreadsheets(table: pyarrow.Table) -> pyarrow.Table:
+    for row, field in enumerate(table.schema):
+        if pyarrow.types.is_string(field.type):
+            cells = [plain_cell(cell) for cell in table.column(row).to_pylist()]
+            table = table.set_column(row, field, pyarrow.array(cells, field.type))
+    return table

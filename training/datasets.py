@@ -9,13 +9,14 @@ from typing import Final
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fer.emotions import FER2013_CODES, Emotion, UnknownEmotionError, emotion_from_name
 from fer.images import RgbImage, UnreadableImageError, as_rgb, find_images, read_image
+from fer.json_values import parse_json
 from fer.model_card import Preprocessing
 from fer.preprocessing import prepare_crops
+from training.parquet_files import linked_picture, read_parquet
 from training.targets import VOTE_WORDS
 
 SPLITS: Final = ("train", "val", "test")
@@ -269,9 +270,9 @@ def _fer2013_label(code: object, where: str) -> Emotion:
 def _read_parquet(path: Path) -> FaceTable:
     """Hugging Face's layout: ``image`` = struct of bytes and path, ``label``, optional ``votes_<word>``."""
     try:
-        parquet = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise DatasetError(f"{path} cannot be read as parquet ({error}); save it again") from error
+        parquet = read_parquet(path)
+    except ValueError as error:
+        raise DatasetError(f"{path} {error}") from error
     missing = {"image", "label"} - set(parquet.column_names)
     if missing:
         raise DatasetError(
@@ -282,12 +283,16 @@ def _read_parquet(path: Path) -> FaceTable:
     for row, image in enumerate(images):
         content = image.get("bytes") if isinstance(image, dict) else image
         if not content:
-            linked = path.parent / str(image.get("path")) if isinstance(image, dict) else None
-            if linked is None or not linked.is_file():
+            linked = linked_picture(path.parent, image.get("path")) if isinstance(image, dict) else None
+            if linked is None:
                 raise DatasetError(f"{path}, row {row}: expected the picture's bytes in 'image', got none")
             pictures.append(linked)
-        else:
+        elif isinstance(content, bytes):
             pictures.append(content)
+        else:
+            raise DatasetError(
+                f"{path}, row {row}: expected the picture's bytes in 'image', got {type(content).__name__}"
+            )
     if "split" in parquet.column_names:
         words = [str(word).strip().lower() for word in parquet.column("split").to_pylist()]
         splits = tuple(SPLIT_SPELLINGS.get(word, "") for word in words)
@@ -314,8 +319,8 @@ def _parquet_labels(parquet: pa.Table, path: Path) -> list[Emotion | None]:
     if not pa.types.is_integer(column.type):
         return [None if value is None else _emotion(str(value), str(path)) for value in values]
     try:
-        metadata = json.loads((parquet.schema.metadata or {})[b"huggingface"])
-        words = metadata["info"]["features"]["label"]["names"]
+        metadata = parse_json((parquet.schema.metadata or {})[b"huggingface"])
+        words = list(metadata["info"]["features"]["label"]["names"])
     except (KeyError, ValueError, TypeError) as error:
         raise DatasetError(
             f"{path} has numbers in 'label' without names; expected ClassLabel names in the schema's metadata"
@@ -334,8 +339,11 @@ def _parquet_votes(parquet: pa.Table) -> NDArray[np.int16]:
     columns = [f"votes_{word}" for word in VOTE_WORDS]
     if not set(columns) <= set(parquet.column_names):
         return _no_votes(parquet.num_rows)
+    kinds = [parquet.column(column).type for column in columns]
+    if not all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in kinds):
+        raise DatasetError("expected numbers in the columns votes_…; write counts of annotators")
     numbers = [parquet.column(column).to_pandas().fillna(0).to_numpy(dtype=np.float64) for column in columns]
-    counts = np.stack(numbers, axis=1)
+    counts = np.nan_to_num(np.stack(numbers, axis=1)).clip(-1, 32767)
     if (counts != counts.round()).any() and counts.max() <= 1:
         counts = counts * 100
     return np.asarray(counts.round(), dtype=np.int16)
