@@ -51,6 +51,8 @@ def pages() -> dict[Path, str]:
             reports[name] = suite
             report = read_object(folder / "run" / "report.json")
             wanted[folder / "README.md"] = model_card_text(load_card(folder), report, suite)
+    if not reports:
+        return {}
     readme = Path(__file__).parents[1] / "README.md"
     text = readme.read_text(encoding="utf-8")
     start, end = text.index(BEGIN) + len(BEGIN), text.index(END)

@@ -1,6 +1,5 @@
 """Labelled face pictures from folders, FER2013 CSV files and parquet files as one table."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
