@@ -38,7 +38,7 @@ def add_heif() -> bool:
 
 
 _FORMATS: Final = (
-    "JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "TGA", "JPEG2000", "HEIF", "AVIF",
+    "JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "TGA", "JPEG2000", "HEIF", "AVIF",
 )  # fmt: skip
 """The decoders of the formats that are promised; Pillow has forty more that strangers could reach."""
 
