@@ -5,9 +5,12 @@ import socket
 import sys
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Final
 
 import tyro
+
+from fer.passwords import PasswordFileError, read_users
 
 TABS: Final = (
     "webapp.photo",
@@ -16,6 +19,8 @@ TABS: Final = (
     "webapp.about",
 )
 """The modules of the tabs, in order; each has a ``TAB``."""
+
+_LAST_PORT: Final = 65535
 
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
@@ -29,14 +34,18 @@ class AppOptions:
         port: Port to listen on; 0 takes a free one.
         weights: Name of weights that come along, or path of a weights folder.
         detector: Name of a face detector.
+        auth: File with the users who are let in, made by 'python -m fer password FILE'; all are by default.
+        trusted_host: Further names under which the page may be reached, such as a reverse proxy's.
         https: Serve over https with a certificate made here; phones give their camera to https only.
         open: Open the page in the browser.
     """
 
-    host: str = field(default_factory=lambda: os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
-    port: int = field(default_factory=lambda: int(os.environ.get("GRADIO_SERVER_PORT", "7860")))
+    host: str = field(default_factory=lambda: os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1")
+    port: int = field(default_factory=lambda: _port_setting(os.environ.get("GRADIO_SERVER_PORT")))
     weights: str | None = None
     detector: str | None = None
+    auth: Path | None = None
+    trusted_host: tuple[str, ...] = ()
     https: Flag = False
     open: Flag = False
 
@@ -44,14 +53,23 @@ class AppOptions:
 def main() -> None:
     """Read the command line, start the server, wait until it is stopped."""
     options = tyro.cli(AppOptions, description=AppOptions.__doc__)
+    if not 0 <= options.port <= _LAST_PORT:
+        sys.exit(f"expected a --port from 0 to {_LAST_PORT}, got {options.port}")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     from webapp.quick_gradio import import_gradio  # noqa: PLC0415 - the words are checked before the slow imports
 
+    users = None
+    if options.auth is not None:
+        try:
+            users = read_users(options.auth)
+        except PasswordFileError as error:
+            sys.exit(str(error))
     try:
         listener = _listen(options.host, options.port)
     except OSError as error:
         sys.exit(f"cannot listen on {options.host}:{options.port} ({error}); choose another --port or --host")
     import_gradio()
+    from fer.door import Door  # noqa: PLC0415
     from webapp.analyzers import AnalyzerShelf  # noqa: PLC0415
     from webapp.page import build_server  # noqa: PLC0415
     from webapp.serving import serve  # noqa: PLC0415
@@ -62,7 +80,17 @@ def main() -> None:
     except (LookupError, ValueError) as error:
         sys.exit(str(error.args[0] if error.args else error))
     tabs = [import_module(name).TAB for name in TABS]
-    serve(build_server(tabs, analyzers), listener, https=options.https, open_browser=options.open)
+    door = Door(build_server(tabs, analyzers), (*options.trusted_host, options.host), users)
+    serve(door, listener, https=options.https, open_browser=options.open)
+
+
+def _port_setting(text: str | None) -> int:
+    """The port of the environment; 7860 where it names none."""
+    if not text:
+        return 7860
+    if not (text.isdecimal() and int(text) <= _LAST_PORT):
+        sys.exit(f"expected GRADIO_SERVER_PORT to be a number from 0 to {_LAST_PORT}, got {text!r}")
+    return int(text)
 
 
 def _listen(host: str, port: int) -> socket.socket:

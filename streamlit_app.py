@@ -6,9 +6,12 @@ from collections.abc import Callable
 import numpy as np
 import streamlit as st
 from PIL import Image
+from starlette.middleware import Middleware
 
 from dashboard import data, models, run, runs, train
 from dashboard.places import parse_places
+from fer.door import Door
+from fer.passwords import PasswordFileError, read_users
 
 
 def curve_icon(side: int = 64) -> Image.Image:
@@ -59,5 +62,17 @@ def main() -> None:
     st.navigation(list(pages.values())).run()
 
 
+def door() -> Middleware:
+    """Guard the pages: they start programs and delete folders, so only this machine is let in by default."""
+    places = parse_places(sys.argv[1:])
+    try:
+        users = None if places.auth is None else read_users(places.auth)
+    except PasswordFileError as error:
+        sys.exit(str(error))
+    return Middleware(Door, trusted_hosts=places.trusted_hosts, users=users, local_only=True)
+
+
 if __name__ == "__main__":
     main()
+else:  # the server imports this file, then runs it as a script for every visitor
+    app = st.App(__file__, middleware=[door()])

@@ -4,6 +4,7 @@ The peer is the package ``fer`` from the package registry. It has the same impor
 it runs in an interpreter of its own: ``--peer PATH/TO/python``.
 """
 
+import json
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
+from benchmarks.suite import SUITE_FILE, judge_suite, suite_table
 from fer.analysis import find_weights, list_weights
 from fer.classification import EmotionClassifier
 from fer.emotions import Emotion
@@ -21,6 +23,7 @@ from fer.model_card import Preprocessing
 from training.datasets import DecodedFaces, decode, read_table
 from training.evaluate import classify_all, true_labels
 from training.metrics import report_head
+from training.run_files import write_json
 
 PEER_LABELS = ("angry", "disgusted", "fearful", "happy", "sad", "surprised", "neutral")
 PEER_SCRIPT = """
@@ -45,13 +48,22 @@ class Options:
 
     Attributes:
         data: Data sets of cropped faces; those with votes are judged by majority and by label.
-        weights: Names under ``weights/`` or folders; empty for all that come along.
+        suite: A folder with all data sets of ``benchmarks.suite``; they are judged one by one.
+        weights: Names under ``weights/`` or folders; empty for all that are shipped.
+        photos: Whole photos that the suite judges end to end; by default ``../photos/expw_photos_dev.parquet``
+            beside the suite, where it exists.
         peer: A Python interpreter that has the package ``fer`` of the registry.
+        json: Print one JSON object per line instead of a table; with ``suite`` only.
+        store: Write the suite's report beside the weights, for ``benchmarks.publish``.
     """
 
-    data: tuple[Path, ...]
+    data: tuple[Path, ...] = ()
+    suite: Path | None = None
     weights: tuple[str, ...] = ()
+    photos: Path | None = None
     peer: Path | None = None
+    json: bool = False
+    store: bool = False
 
 
 def line(name: str, head: str, data: str, report: dict) -> str:
@@ -68,7 +80,7 @@ def truths(faces: DecodedFaces) -> dict[str, list[Emotion | None]]:
     """The ways to judge a data set: by the crowd's majority where it voted, by the labels."""
     found = {"label": list(faces.table.labels)}
     if faces.table.has_votes:
-        found["majority"] = true_labels(faces, votes=True)
+        found["majority"] = true_labels(faces.table, votes=True)
     return found
 
 
@@ -89,7 +101,19 @@ def ask_peer(python: Path, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
         return np.asarray(np.load(answers), dtype=np.float64)
 
 
+def print_suite(options: Options, suite: Path) -> None:
+    photos = options.photos or suite.parent / "photos" / "expw_photos_dev.parquet"
+    for name in options.weights or list_weights():
+        report = judge_suite(suite, find_weights(name), photos if photos.is_file() else None)
+        if options.store:
+            write_json(find_weights(name) / "run" / SUITE_FILE, report)
+        print(json.dumps(report) if options.json else suite_table(report), flush=True)
+
+
 def main(options: Options) -> None:
+    if options.suite is not None:
+        print_suite(options, options.suite)
+        return
     print(
         "| Weights | Head | Data | Faces | Accuracy (95 %) | Balanced | Macro F1 | Fear / sad | NLL | ECE |"
     )

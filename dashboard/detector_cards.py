@@ -8,6 +8,7 @@ import streamlit as st
 from dashboard.shown_runs import shipped_detectors
 from fer.detection.card import DetectorCard, load_detector_card
 from fer.model_card import UnknownModelError
+from fer.plain_markdown import plain_markdown
 
 
 def show_detector_cards() -> None:
@@ -45,7 +46,7 @@ def _show_detector(folder: Path) -> None:
         st.dataframe(figures, placeholder="–")
     if (folder / "README.md").is_file():
         with st.expander("The whole card"):
-            st.markdown((folder / "README.md").read_text(encoding="utf-8"))
+            st.markdown(plain_markdown((folder / "README.md").read_text("utf-8", "replace")))
 
 
 def figure_table(card: DetectorCard) -> pd.DataFrame:

@@ -1,12 +1,30 @@
 """The worst mistakes of a run, with where the network looked."""
 
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.runs import MISTAKES_FILE
+
+_UNREADABLE: Final = (
+    OSError,
+    LookupError,
+    ValueError,
+    EOFError,
+    TypeError,
+    AttributeError,  # of an array that is none, as a bare .npy file is
+    SyntaxError,  # numpy parses headers as Python literals
+    MemoryError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What numpy and ``zipfile`` answer damaged files with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +61,18 @@ def read_mistakes(folder: Path) -> list[Mistake]:
     if not path.is_file():
         return []
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             crops = stored["crops"]
             crops = crops[:, None] if crops.ndim == 3 else crops
             columns = (stored["target"], stored["predicted"], stored["confidence"], stored["name"])
-            rows = list(zip(crops, *columns, strict=True))
-    except (OSError, KeyError, ValueError, EOFError) as error:
+            if crops.ndim != 4 or crops.shape[1] not in (1, 3) or crops.dtype.kind not in "uif":
+                raise ValueError(f"expected crops of one or three channels, got shape {crops.shape}")
+            mistakes = [
+                Mistake(crop.astype(np.uint8), str(target), str(predicted), float(confidence), str(name))
+                for crop, target, predicted, confidence, name in zip(crops, *columns, strict=True)
+            ]
+    except _UNREADABLE as error:
         raise ValueError(f"{path.name} cannot be read ({error}); train again to write it anew") from error
-    mistakes = [
-        Mistake(crop.astype(np.uint8), str(target), str(predicted), float(confidence), str(name))
-        for crop, target, predicted, confidence, name in rows
-    ]
     return sorted(mistakes, key=lambda mistake: -mistake.confidence)
 
 

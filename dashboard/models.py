@@ -26,6 +26,7 @@ from fer.model_shelf import (
     selected_weights,
     user_shelf,
 )
+from fer.plain_markdown import plain_markdown
 from training.datasets import DatasetError
 
 WHOLE: Final = "everything"
@@ -94,7 +95,7 @@ def _show_model(name: str, used: str) -> None:
                 _show_removal(name, used)
         if (folder / "README.md").is_file():
             with st.expander("The whole card"):
-                st.markdown((folder / "README.md").read_text(encoding="utf-8"))
+                st.markdown(plain_markdown((folder / "README.md").read_text("utf-8", "replace")))
 
 
 def _show_card(card: ModelCard) -> None:

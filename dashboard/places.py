@@ -15,17 +15,23 @@ class Places:
     Attributes:
         runs: Run directories.
         data: Pictures that people upload or take, one folder a data set.
+        auth: File with the users who are let in; None where only this machine is.
+        trusted_hosts: Further names under which the dashboard may be reached.
     """
 
     runs: Path
     data: Path
+    auth: Path | None = None
+    trusted_hosts: tuple[str, ...] = ()
 
 
 def parse_places(arguments: Sequence[str]) -> Places:
-    """Read ``--runs`` and ``--data``; words for somebody else are left alone."""
+    """Read the dashboard's options; words for somebody else are left alone."""
     parser = argparse.ArgumentParser("streamlit_app.py", description="Dashboard of the trainings.")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of run directories")
     parser.add_argument("--data", type=Path, default=None, help="folder for uploaded and taken pictures")
+    parser.add_argument("--auth", type=Path, default=None, help="password file; lets other machines in")
+    parser.add_argument("--trusted-host", action="append", default=[], help="a further name of this page")
     chosen, _ = parser.parse_known_args(list(arguments))
     data = user_folder() / "data" if chosen.data is None else chosen.data
-    return Places(chosen.runs.absolute(), data.absolute())
+    return Places(chosen.runs.absolute(), data.absolute(), chosen.auth, tuple(chosen.trusted_host))

@@ -14,6 +14,7 @@ from dashboard.shown_runs import VERIFIER, ShownRun, setting_differences
 from dashboard.wording import size_text
 from fer.model_card import CARD_FILE
 from fer.model_shelf import user_shelf
+from fer.spreadsheet_cells import plain_table
 from training.jobs import log_tail
 from training.runs import BEST_FILE
 
@@ -79,11 +80,13 @@ def show_downloads(shown: ShownRun, open_models: Callable[[], None]) -> None:
     with st.container(horizontal=True):
         if run.epochs:
             table = pd.DataFrame([dict(row) for row in run.epochs])
-            _download("Curves (CSV)", table.to_csv(index=False), f"{shown.name}-epochs.csv", "text/csv")
+            _download(
+                "Curves (CSV)", plain_table(table).to_csv(index=False), f"{shown.name}-epochs.csv", "text/csv"
+            )
         for head, report in ((run.report or {}).get("heads") or {}).items():
-            confusion = confusion_table(report).to_csv(index=False)
+            confusion = plain_table(confusion_table(report)).to_csv(index=False)
             _download(f"Confusion {head} (CSV)", confusion, f"{shown.name}-{head}-confusion.csv", "text/csv")
-            classes = class_table(report).to_csv(index=False)
+            classes = plain_table(class_table(report)).to_csv(index=False)
             _download(f"Classes {head} (CSV)", classes, f"{shown.name}-{head}-classes.csv", "text/csv")
         if run.report:
             _download(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fer.commands import CommandError
 from fer.model_card import UnknownModelError, WeightsMismatchError
+from fer.printable import plain_line
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -24,7 +25,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         return _run(words)
     except (CommandError, UnknownModelError, WeightsMismatchError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(plain_line(f"error: {error}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -44,6 +45,10 @@ def _run(words: list[str]) -> int:
             from fer.commands.watch import run_watch  # noqa: PLC0415
 
             return run_watch(words[1:])
+        case ["password"]:
+            from fer.commands.password import run_password  # noqa: PLC0415
+
+            return run_password(words[1:])
         case _:
             from fer.commands.analyze import run_analyze  # noqa: PLC0415
 

@@ -1,6 +1,6 @@
 """What is said about a face: where it is, how sure the detector was, which expression it shows."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -178,3 +178,12 @@ class Face:
     detection: Detection
     prediction: Prediction
     track_id: int | None = None
+
+
+def enlarge_face(face: Face, factor: float) -> Face:
+    """The same face in an image whose sides are ``factor`` times as long."""
+    if factor == 1:
+        return face
+    detection = face.detection
+    landmarks = detection.landmarks and Landmarks.from_array(detection.landmarks.as_array() * factor)
+    return replace(face, detection=replace(detection, box=detection.box.scale(factor), landmarks=landmarks))

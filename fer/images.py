@@ -1,18 +1,30 @@
 """The border of pixels: whatever comes in leaves as RGB ``uint8``."""
 
 import io
+import re
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, BinaryIO, Final, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+
+from fer.picture_decoding import (
+    go_to_best_page,
+    mended_jpeg,
+    missing_share,
+    open_picture,
+    reduce_jpeg,
+    to_pixels,
+    turn_upright,
+)
 
 RgbImage: TypeAlias = NDArray[np.uint8]
 """Shape (H, W, 3), RGB, C-contiguous."""
@@ -21,11 +33,38 @@ MAX_PIXELS: Final = 80_000_000
 """Larger pictures are refused before they are decoded: 240 MB as RGB is what a photo may cost."""
 
 IMAGE_SUFFIXES: Final = frozenset(
-    {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif"}
+    {".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".j2c", ".j2k", ".jfif"}
+    | {".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pfm", ".pgm", ".png"}
+    | {".pnm", ".ppm", ".psd", ".tga", ".tif", ".tiff", ".webp"}
 )
 """Endings that are taken for pictures when a folder is read."""
 
-_WHITE: Final = (255, 255, 255)
+MAX_REDUCED_PIXELS: Final = 256_000_000
+"""Of a JPEG, which is decoded at a fraction of its size: phones take photos of 108 and 200 megapixels."""
+
+_MOST_MISSING: Final = 0.5
+"""A JPEG that lacks more of its rows is damaged rather than cut off."""
+
+_STRANGERS: Final = (
+    (
+        re.compile(rb"....ftyp(hei|hev|mif1|msf1)", re.DOTALL),
+        "is a HEIC picture that cannot be decoded; 'pip install pi-heif' adds a decoder, or save it as JPEG",
+    ),
+    (
+        re.compile(
+            rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI |OggS|FLV\x01|\x06\x0e\x2b\x34|YUV4MPEG2|\x30\x26\xb2\x75",
+            re.DOTALL,
+        ),
+        "is a video or sound, not a picture; name it like one, such as .mp4 or .mkv",
+    ),
+    (
+        re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "),
+        "is a JPEG XL picture, which is not read; save it as JPEG or PNG",
+    ),
+    (re.compile(rb"%PDF"), "is a PDF document, not a picture; save its pages as PNG"),
+    (re.compile(rb"\s*<(\?xml|svg)"), "is a drawing such as SVG, not a picture; save it as PNG"),
+)
+"""How files begin that are often taken for pictures, and what to say."""
 
 _DECODER_ERRORS: Final = (
     OSError,
@@ -46,10 +85,32 @@ class UnreadableImageError(ValueError):
     """A picture that cannot be decoded, is empty or is too large."""
 
 
-def read_image(source: str | Path | bytes) -> RgbImage:
-    """Decode a picture file, upright by its EXIF orientation, as RGB.
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded file.
 
-    The first frame of an animation is taken, transparency is laid on white, 16-bit values become 8-bit ones.
+    Attributes:
+        image: RGB, upright.
+        reduced: How many times smaller its sides are than those of the file.
+        notes: What people should know of the way it was read, each to follow the file's name.
+    """
+
+    image: RgbImage = field(repr=False)
+    reduced: int = 1
+    notes: tuple[str, ...] = ()
+
+
+def read_image(source: str | Path | bytes | bytearray | memoryview) -> RgbImage:
+    """Decode a picture file as :func:`read_picture` does, and give its pixels."""
+    return read_picture(source).image
+
+
+def read_picture(source: str | Path | bytes | bytearray | memoryview) -> Picture:
+    """Decode a picture file, upright by its EXIF orientation, as sRGB.
+
+    The largest page of a document is read and the first frame of an animation that shows something.
+    Transparency is laid on white, deeper values become 8-bit ones. JPEGs above ``MAX_PIXELS`` are read at a
+    fraction of their size.
 
     Args:
         source: A path, or the encoded bytes.
@@ -57,21 +118,17 @@ def read_image(source: str | Path | bytes) -> RgbImage:
     Raises:
         UnreadableImageError: Missing, no picture, truncated, or above ``MAX_PIXELS``.
     """
+    if isinstance(source, bytearray | memoryview):
+        source = bytes(source)
+    if not isinstance(source, str | Path | bytes):
+        raise UnreadableImageError(
+            f"expected a path or the bytes of a picture file, got {type(source).__name__}"
+        )
     name = "the picture" if isinstance(source, bytes) else str(source)
+    if not name:
+        raise UnreadableImageError("expected the path of a picture, got an empty one")
     try:
-        with (
-            _without_warnings(),
-            Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image,
-        ):
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise UnreadableImageError(
-                    f"{name} has {width * height / 1e6:.0f} megapixels; "
-                    f"at most {MAX_PIXELS / 1e6:.0f} are read, scale it down first"
-                )
-            image.load()
-            _turn_upright(image)
-            return _to_rgb(image)
+        return _decode(source, name)
     except UnreadableImageError:
         raise
     except FileNotFoundError as error:
@@ -81,9 +138,7 @@ def read_image(source: str | Path | bytes) -> RgbImage:
     except PermissionError as error:
         raise UnreadableImageError(f"{name} may not be read by this user") from error
     except UnidentifiedImageError as error:
-        raise UnreadableImageError(
-            f"{name} is not a picture that can be decoded; expected JPEG, PNG, WebP, BMP, GIF or TIFF"
-        ) from error
+        raise UnreadableImageError(f"{name} {_what_else(source)}") from error
     except Image.DecompressionBombError as error:
         raise UnreadableImageError(
             f"{name} has too many pixels; at most {MAX_PIXELS / 1e6:.0f} megapixels are read, "
@@ -95,39 +150,63 @@ def read_image(source: str | Path | bytes) -> RgbImage:
         ) from error
 
 
+def _decode(source: str | Path | bytes, name: str) -> Picture:
+    with _without_warnings(), _opened(source) as file:
+        try:
+            return _decode_file(file, name)
+        except OSError as error:
+            file.seek(0)
+            if file.read(3) != b"\xff\xd8\xff" or "truncated" not in str(error):
+                raise
+            file.seek(0)
+            mended = _decode_file(io.BytesIO(mended_jpeg(file.read())), name)
+            if missing_share(mended.image) > _MOST_MISSING:
+                raise
+            return replace(mended, notes=(*mended.notes, "is cut off at its end; what is left was read"))
+
+
+def _decode_file(file: BinaryIO, name: str) -> Picture:
+    with open_picture(file) as image:
+        note = go_to_best_page(image)
+        notes = [] if note is None else [note]
+        megapixels = image.size[0] * image.size[1] / 1e6
+        reduced = reduce_jpeg(image, MAX_PIXELS)
+        if image.size[0] * image.size[1] > MAX_PIXELS or megapixels > MAX_REDUCED_PIXELS / 1e6:
+            raise UnreadableImageError(
+                f"{name} has {megapixels:.0f} megapixels; "
+                f"at most {MAX_PIXELS / 1e6:.0f} are read, scale it down first"
+            )
+        if reduced > 1:
+            notes.append(
+                f"has {megapixels:.0f} megapixels and was read at 1/{reduced} of its width and height"
+            )
+        pixels = to_pixels(image, lambda picture: turn_upright(picture, _DECODER_ERRORS))
+        return Picture(as_rgb(pixels), reduced, tuple(notes))
+
+
+def _opened(source: str | Path | bytes) -> BinaryIO:
+    return io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")
+
+
+def _what_else(source: str | Path | bytes) -> str:
+    """What a file is that is no picture, and what to do."""
+    try:
+        with _opened(source) as file:
+            start = file.read(64)
+    except OSError:
+        start = b""
+    for pattern, sentence in _STRANGERS:
+        if pattern.match(start):
+            return sentence
+    return "is not a picture that can be decoded; expected JPEG, PNG, WebP, HEIC, AVIF, TIFF, BMP or GIF"
+
+
 @contextmanager
 def _without_warnings() -> Iterator[None]:
     """Pillow warns of sizes and of metadata; a picture is read or refused here, never both."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def _turn_upright(image: Image.Image) -> None:
-    """Undo the EXIF orientation in place; metadata that cannot be read is no reason to lose the picture."""
-    with suppress(*_DECODER_ERRORS):
-        ImageOps.exif_transpose(image, in_place=True)
-
-
-def _to_rgb(image: Image.Image) -> RgbImage:
-    if image.mode.startswith(("I", "F")):
-        return as_rgb(_to_eight_bits(np.asarray(image)))
-    if image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        ground = Image.new("RGBA", layer.size, (*_WHITE, 255))
-        image = Image.alpha_composite(ground, layer)
-    return as_rgb(np.asarray(image.convert("RGB")))
-
-
-def _to_eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Scale 16-bit integers by 257, anything else by its own range."""
-    if values.dtype == np.uint16 or (values.dtype.kind in "iu" and 255 < values.max(initial=0) <= 65535):
-        return np.round(values.clip(0, 65535) / 257).astype(np.uint8)
-    if values.dtype.kind in "iu" and values.max(initial=0) <= 255:
-        return values.clip(0, 255).astype(np.uint8)
-    values = np.nan_to_num(values)
-    low, high = float(values.min()), float(values.max())
-    return np.asarray(np.round((values - low) / (high - low or 1.0) * 255), dtype=np.uint8)
 
 
 def as_rgb(image: NDArray[Any]) -> RgbImage:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 from fer.emotions import OTHER, Emotion
+from fer.json_values import build, parse_json
 
 CARD_FORMAT: Final = 1
 CARD_FILE: Final = "card.json"
@@ -162,18 +163,15 @@ def load_card(folder: Path) -> ModelCard:
     """
     path = folder / CARD_FILE
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data.pop("format", None) != CARD_FORMAT:
+        data = parse_json(path.read_bytes())
+        if not isinstance(data, dict) or data.pop("format", None) != CARD_FORMAT:
             raise ValueError(f"expected card format {CARD_FORMAT}")
-        data["preprocessing"] = Preprocessing(**data["preprocessing"])
-        data["heads"] = tuple(Head(**{**head, "labels": tuple(head["labels"])}) for head in data["heads"])
-        data["data_sets"] = tuple(data.get("data_sets", ()))
-        return ModelCard(**data)
+        return build(ModelCard, data)
     except OSError as error:
         raise UnknownModelError(
             f"no {CARD_FILE} in {folder}; name a folder under weights/ or run 'python -m training.export'"
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except ValueError as error:
         raise UnknownModelError(f"{path} cannot be understood ({error}); export the run again") from error
 
 

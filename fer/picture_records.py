@@ -16,11 +16,16 @@ import cv2
 from fer.analysis import DEFAULT_DETECTOR, FaceAnalyzer, find_weights
 from fer.classification import EmotionClassifier
 from fer.detection import load_detector
-from fer.images import UnreadableImageError, read_image
+from fer.faces import enlarge_face
+from fer.images import UnreadableImageError, read_picture
+from fer.printable import plain_path
 from fer.reports import faces_to_dict
 
 Record = dict[str, Any]
-"""``path, width, height, faces`` as in :func:`fer.reports.faces_to_dict`, or ``path, error``."""
+"""``path, width, height, faces`` as in :func:`fer.reports.faces_to_dict`, or ``path, error``.
+
+``notes`` say how a picture was read where that was not in the usual way.
+"""
 
 _CHUNK: Final = 8
 """Pictures a process is handed at once: little to lose at the end, little to send."""
@@ -53,10 +58,13 @@ class AnalyzerRecipe:
 def read_record(analyzer: FaceAnalyzer, path: str) -> Record:
     """Find the faces of one picture file; what cannot be read becomes a record with ``error``."""
     try:
-        image = read_image(path)
+        picture = read_picture(path)
     except UnreadableImageError as error:
-        return {"path": path, "error": str(error)}
-    return faces_to_dict(analyzer.analyze(image), image.shape[1], image.shape[0], path)
+        return {"path": plain_path(path), "error": plain_path(str(error))}
+    height, width = (side * picture.reduced for side in picture.image.shape[:2])
+    faces = [enlarge_face(face, picture.reduced) for face in analyzer.analyze(picture.image)]
+    record = faces_to_dict(faces, width, height, plain_path(path))
+    return record | ({"notes": list(picture.notes)} if picture.notes else {})
 
 
 def read_in_turn(analyzer: FaceAnalyzer, paths: Sequence[str]) -> Iterator[Record]:

@@ -14,6 +14,7 @@ import pyarrow.parquet
 from fer.emotions import Emotion
 from fer.files import replaced
 from fer.picture_records import Record
+from fer.spreadsheet_cells import plain_cell
 
 _ORIGIN_KEY: Final = b"fer"
 _BATCH: Final = 4096
@@ -124,11 +125,12 @@ class PictureJournal:
         table = self._whole_table()
         try:
             for kind, path in self._tables.items():
-                with replaced(path) as temporary:
+                # Arrow itself takes names in UTF-8 only.
+                with replaced(path) as temporary, temporary.open("wb") as file:
                     if kind == "csv":
-                        pyarrow.csv.write_csv(table, temporary)
+                        pyarrow.csv.write_csv(_for_spreadsheets(table), file)
                     else:
-                        pyarrow.parquet.write_table(table, temporary)
+                        pyarrow.parquet.write_table(table, file)
         except OSError as error:
             raise TableError(
                 f"{path} cannot be written ({error.strerror or error}); {self.path} holds all that was read, "
@@ -166,7 +168,8 @@ class PictureJournal:
         if path is None or not path.exists():
             return None
         try:
-            table = pyarrow.parquet.read_table(path)
+            with path.open("rb") as file:
+                table = pyarrow.parquet.read_table(file)
         except (OSError, pa.ArrowInvalid) as error:
             raise TableError(f"{path} is there but no Parquet table; name another file") from error
         found = (table.schema.metadata or {}).get(_ORIGIN_KEY, b"").decode()
@@ -209,3 +212,11 @@ def _finished_paths(table: pa.Table) -> list[str]:
 
 def _without(table: pa.Table, paths: set[str]) -> pa.Table:
     return table.filter(pa.array([path not in paths for path in table["path"].to_pylist()], pa.bool_()))
+
+
+def _for_spreadsheets(table: pyarrow.Table) -> pyarrow.Table:
+    for row, field in enumerate(table.schema):
+        if pyarrow.types.is_string(field.type):
+            cells = [plain_cell(cell) for cell in table.column(row).to_pylist()]
+            table = table.set_column(row, field, pyarrow.array(cells, field.type))
+    return table

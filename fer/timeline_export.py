@@ -65,14 +65,15 @@ def _write_json(timeline: Timeline, path: Path) -> None:
 
 def _write_parquet(timeline: Timeline, path: Path) -> None:
     writer: Any = None
-    try:
-        for table in timeline.chunks():
-            rows = pa.Table.from_pandas(table, preserve_index=False)
-            writer = writer or pyarrow.parquet.ParquetWriter(path, rows.schema)
-            writer.write_table(rows)
-    finally:
-        if writer is not None:
-            writer.close()
+    with path.open("wb") as file:  # Arrow itself takes names in UTF-8 only
+        try:
+            for table in timeline.chunks():
+                rows = pa.Table.from_pandas(table, preserve_index=False)
+                writer = writer or pyarrow.parquet.ParquetWriter(file, rows.schema)
+                writer.write_table(rows)
+        finally:
+            if writer is not None:
+                writer.close()
 
 
 def _write_subtitles(timeline: Timeline, path: Path) -> None:

@@ -51,7 +51,8 @@ def analyze_video(
         One row for each face in each frame that was looked at.
 
     Raises:
-        UnwritableVideoError: The copy cannot be written; nothing is left behind.
+        UnwritableVideoError: The copy cannot be written; nothing is left behind. Sound that cannot be kept
+            is no such case: ``video.notes`` tell of it.
     """
     steadiness = steadiness or Steadiness()
     tracker = FaceTracker(TrackingSettings(steadiness=steadiness, hold_s=0.0))
@@ -74,6 +75,8 @@ def analyze_video(
                     watcher(frame, faces)
             if writer is not None:
                 writer.write(painter.paint(frame, found))
+    if writer is not None:
+        video.notes.extend(writer.notes)
     return timeline
 
 

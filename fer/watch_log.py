@@ -3,13 +3,21 @@
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from fer.emotions import Emotion
 from fer.faces import Face
+from fer.log_rotation import (
+    dated_path,
+    delete_oldest,
+    finish_moves,
+    move_rows,
+    remove_orphans,
+    used_bytes,
+)
 
 _NUMBERS: Final = ("confidence", "left", "top", "right", "bottom", "score", "other")
 
@@ -28,6 +36,26 @@ CREATE TABLE IF NOT EXISTS alerts (run INTEGER, time_s REAL, alert TEXT, track_i
 
 _COMMIT_EVERY_S: Final = 1.0
 _CHECK_SIZE_EVERY_S: Final = 10.0
+_RETRY_MOVE_S: Final = 60.0
+
+_OPEN_WAIT_S: Final = 30.0
+"""How long the first and the last write wait for other programs."""
+
+_WRITE_WAIT_S: Final = 0.2
+"""How long a write in between waits; rows that cannot be written yet are kept in memory."""
+
+_MOST_UNWRITTEN: Final = 100_000
+"""Statements kept in memory, about 50 MB; more are written to a dated file beside the log."""
+
+_PASSING_ERRORS: Final = (
+    "SQLITE_BUSY",
+    "SQLITE_CANTOPEN",
+    "SQLITE_FULL",
+    "SQLITE_IOERR",
+    "SQLITE_LOCKED",
+    "SQLITE_PROTOCOL",
+)
+"""Beginnings of the names of SQLite's errors that may be over soon: other programs' locks, a full disk."""
 
 
 class LogError(ValueError):
@@ -39,13 +67,18 @@ class WatchLog:
 
     Tables: ``runs`` (when somebody watched, through which models), ``faces`` (one row a face and look),
     ``gaps`` (when nothing came, and why), ``alerts``. Written once a second: a power cut loses that much.
+    While another program locks the file or the disk is full, rows wait in memory; a log that was deleted or
+    renamed is begun anew. Several watches may share a log.
 
     Args:
-        path: The file; a larger one than ``rotate_bytes`` is put aside with the time in its name.
+        path: The file; rows of one above ``rotate_bytes`` are moved to a file with the time in its name.
         emotions: The probability columns.
         origin: What is watched, through which models.
-        rotate_bytes: From which size a new file is begun.
+        rotate_bytes: From which size rows are put aside.
         keep_count: How many files are put aside; older ones are deleted.
+
+    Attributes:
+        problem: Why rows wait in memory or are not put aside, as a sentence; None where all is well.
 
     Raises:
         LogError: The place cannot be written, or holds something else.
@@ -62,13 +95,23 @@ class WatchLog:
     ) -> None:
         self.path = path
         self.row_count = 0
+        self.problem: str | None = None
         self._emotions = tuple(emotions)
-        self._origin = dict(origin)
+        self._origin = tuple(origin[key] for key in ("source", "weights", "detector"))
         self._rotate_bytes = rotate_bytes
         self._keep_count = keep_count
-        self._gap: int | None = None
-        self._committed_s = self._checked_s = time.monotonic()
-        self._open()
+        self._gap: tuple[float, str] | None = None
+        self._unwritten: list[tuple[str, tuple[object, ...]]] = []
+        self._committed_s = time.monotonic()
+        self._check_size_s = self._committed_s + _CHECK_SIZE_EVERY_S
+        words = [emotion.value for emotion in self._emotions]
+        columns = ["run", "time_s", "track_id", "emotion", *_NUMBERS, *words]
+        self._insert = f"INSERT INTO faces ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+        self._tables = _TABLES.format(numbers=", ".join(f"{name} REAL" for name in (*_NUMBERS, *words)))
+        try:
+            self._open()
+        except (sqlite3.Error, OSError) as error:
+            raise LogError(f"{path} cannot be used as a log ({error}); name another file") from error
 
     def __enter__(self) -> Self:
         return self
@@ -80,111 +123,207 @@ class WatchLog:
 
     def add_faces(self, faces: Sequence[Face], time_s: float) -> None:
         """One look; an empty list says that nobody was there."""
-        self._execute(
-            "UPDATE runs SET end_s = ?, look_count = look_count + 1 WHERE id = ?", time_s, self._run
-        )
+        self._add("UPDATE runs SET end_s = ?2, look_count = look_count + 1 WHERE id = ?1", time_s)
         for face in faces:
             by_emotion = face.prediction.by_emotion()
-            self._execute(
+            self._add(
                 self._insert,
-                *(
-                    self._run,
-                    time_s,
-                    face.track_id,
-                    face.prediction.emotion.value,
-                    face.prediction.confidence,
-                ),
+                time_s,
+                face.track_id,
+                face.prediction.emotion.value,
+                face.prediction.confidence,
                 *face.detection.box.as_tuple(),
-                *(face.detection.score, face.prediction.other),
+                face.detection.score,
+                face.prediction.other,
                 *(by_emotion.get(emotion) for emotion in self._emotions),
             )
         self.row_count += len(faces)
-        self._commit_now_and_then()
+        self._write_now_and_then()
 
     def begin_gap(self, time_s: float, reason: str) -> None:
         """Nothing comes from here on."""
-        cursor = self._execute(
-            "INSERT INTO gaps (run, start_s, reason) VALUES (?, ?, ?)", self._run, time_s, reason
-        )
-        self._gap = cursor.lastrowid
-        self._commit()
+        self._gap = (time_s, reason)
+        self._add("INSERT INTO gaps (run, start_s, reason) VALUES (?, ?, ?)", *self._gap)
+        self._write()
 
     def end_gap(self, time_s: float) -> None:
         """Frames come again."""
-        self._execute("UPDATE gaps SET end_s = ? WHERE id = ?", time_s, self._gap)
+        if self._gap is None:
+            return
+        where = "WHERE run = ?1 AND start_s = ?2"
+        # The row may have been put aside meanwhile.
+        self._add(
+            "INSERT INTO gaps (run, start_s, reason) SELECT ?1, ?2, ?3 "
+            f"WHERE NOT EXISTS (SELECT 1 FROM gaps {where})",
+            *self._gap,
+        )
+        self._add(f"UPDATE gaps SET end_s = ?3 {where}", self._gap[0], time_s)
         self._gap = None
-        self._commit()
+        self._write()
 
     def add_alert(self, time_s: float, name: str, track_id: int | None, picture: str | None) -> None:
         """An alert went off."""
-        values = (self._run, time_s, name, track_id, picture)
-        self._execute(
-            "INSERT INTO alerts (run, time_s, alert, track_id, picture) VALUES (?, ?, ?, ?, ?)", *values
+        self._add(
+            "INSERT INTO alerts (run, time_s, alert, track_id, picture) VALUES (?, ?, ?, ?, ?)",
+            *(time_s, name, track_id, picture),
         )
-        self._commit()
+        self._write()
 
     def close(self) -> None:
-        """Write what is left."""
-        self._commit()
-        self._connection.close()
+        """Write what is left; into a file beside the log where that stays locked.
+
+        Raises:
+            LogError: Rows are left that can be written nowhere.
+        """
+        try:
+            with suppress(sqlite3.Error):
+                self._wait_for_others(_OPEN_WAIT_S)
+            self._write()
+            if self._unwritten:
+                self._write_beside()
+        finally:
+            self._connection.close()
+
+    def rotate(self, least_bytes: int = 0) -> None:
+        """Move the rows into a file with the time in its name, delete the oldest such files.
+
+        Where another program locks the log or the disk is full, nothing is moved and ``problem`` says so.
+
+        Args:
+            least_bytes: Nothing is moved below this size.
+        """
+        self._write()
+        try:
+            if move_rows(self._connection, self.path, least_bytes):
+                delete_oldest(self.path, self._keep_count)
+                self._shrink()
+        except (sqlite3.Error, OSError) as error:
+            self.problem = f"rows of {self.path} cannot be put aside yet ({error}); it grows meanwhile"
+            self._check_size_s = time.monotonic() + _RETRY_MOVE_S
 
     def _open(self) -> None:
-        words = [emotion.value for emotion in self._emotions]
-        columns = ", ".join(["run", "time_s", "track_id", "emotion", *_NUMBERS, *words])
-        self._insert = f"INSERT INTO faces ({columns}) VALUES ({', '.join('?' * (columns.count(',') + 1))})"
-        now = time.time()
-        values = (now, now, *(self._origin[key] for key in ("source", "weights", "detector")))
+        remove_orphans(self.path)
+        self._connection = sqlite3.connect(self.path, timeout=_OPEN_WAIT_S, isolation_level=None)
         try:
-            self._connection = sqlite3.connect(self.path)
             self._connection.execute(
                 "PRAGMA journal_mode = WAL"
             )  # readers do not wait, a kill breaks nothing
-            numbers = ", ".join(f"{name} REAL" for name in (*_NUMBERS, *words))
-            self._connection.executescript(_TABLES.format(numbers=numbers))
-            self._run = self._connection.execute(
-                "INSERT INTO runs (start_s, end_s, source, weights, detector) VALUES (?, ?, ?, ?, ?)", values
-            ).lastrowid
-            self._connection.commit()
-        except sqlite3.Error as error:
-            raise LogError(f"{self.path} cannot be used as a log ({error}); name another file") from error
+            self._connection.executescript(f"BEGIN IMMEDIATE; {self._tables} COMMIT")
+            finish_moves(self._connection, self.path)
+            self._begin_run(self._connection)
+        except BaseException:
+            self._connection.close()
+            raise
+        self._place = _place(self.path)
+        self._wait_for_others(_WRITE_WAIT_S)
 
-    def _execute(self, statement: str, *values: object) -> sqlite3.Cursor:
-        try:
-            return self._connection.execute(statement, values)
-        except sqlite3.Error as error:
-            raise self._unwritable(error) from error
+    def _begin_run(self, connection: sqlite3.Connection) -> None:
+        self._start_s = time.time()
+        self._run = connection.execute(
+            "INSERT INTO runs (start_s, end_s, source, weights, detector) VALUES (?, ?, ?, ?, ?)",
+            (self._start_s, self._start_s, *self._origin),
+        ).lastrowid
 
-    def _commit_now_and_then(self) -> None:
+    def _open_anew(self) -> None:
+        """Go on in a new file where the log was deleted or renamed."""
+        with suppress(sqlite3.Error):
+            # Whoever renamed the log expects all rows in it, not in the -wal file that keeps the old name.
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._connection.close()
+        self._place = None
+        self._open()
+
+    def _has_run(self) -> bool:
+        """Return whether the log still holds this run; another watch may have put its rows aside."""
+        row = (self._run, self._start_s)
+        found = self._connection.execute("SELECT 1 FROM runs WHERE id = ? AND start_s = ?", row).fetchone()
+        return found is not None
+
+    def _wait_for_others(self, time_s: float) -> None:
+        self._connection.execute(f"PRAGMA busy_timeout = {round(time_s * 1000)}")
+
+    def _add(self, statement: str, *values: object) -> None:
+        """Note a statement whose first parameter is the run."""
+        self._unwritten.append((statement, values))
+
+    def _write_now_and_then(self) -> None:
         now = time.monotonic()
         if now - self._committed_s >= _COMMIT_EVERY_S:
-            self._commit()
-            self._committed_s = now
-        if now - self._checked_s >= _CHECK_SIZE_EVERY_S:
-            self._checked_s = now
-            if self.path.stat().st_size >= self._rotate_bytes:
-                self.rotate()
+            self._write()
+            self._committed_s = time.monotonic()
+        if now >= self._check_size_s and self._place is not None:
+            self._check_size_s = now + _CHECK_SIZE_EVERY_S
+            with suppress(sqlite3.Error):  # the next write says what is wrong
+                if used_bytes(self._connection) >= self._rotate_bytes:
+                    self.rotate(self._rotate_bytes)
 
-    def _commit(self) -> None:
+    def _write(self) -> None:
+        """Write the noted statements in one transaction, or keep them where that is not possible now.
+
+        Raises:
+            LogError: The log is damaged, or too much is kept and can be written nowhere.
+        """
+        if not self._unwritten:
+            return
         try:
-            self._connection.commit()
+            if self._place is None or _place(self.path) != self._place:
+                self._open_anew()
+            self._connection.execute("BEGIN IMMEDIATE")
+            if not self._has_run():
+                self._begin_run(self._connection)
+            self._execute_all(self._connection)
+        except (sqlite3.Error, OSError) as error:
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+            name = getattr(error, "sqlite_errorname", "SQLITE_CANTOPEN")
+            if not name.startswith(_PASSING_ERRORS):
+                beside = self._write_beside()
+                raise LogError(
+                    f"{self.path} cannot be written ({error}); what came last is in {beside.name}, "
+                    "name another file, then start again"
+                ) from error
+            self.problem = f"{self.path} cannot be written ({error}); rows are kept in memory meanwhile"
+            if len(self._unwritten) > _MOST_UNWRITTEN:
+                self._write_beside()
+        else:
+            self.problem = None
+
+    def _execute_all(self, connection: sqlite3.Connection) -> None:
+        for statement, values in self._unwritten:
+            connection.execute(statement, (self._run, *values))
+        connection.execute("COMMIT")
+        self._unwritten.clear()
+
+    def _write_beside(self) -> Path:
+        """Write the noted statements to a dated file.
+
+        Raises:
+            LogError: That cannot be written either.
+        """
+        beside = dated_path(self.path)
+        try:
+            with closing(sqlite3.connect(beside, isolation_level=None)) as connection:
+                connection.executescript(f"BEGIN; {self._tables}")
+                self._begin_run(connection)
+                self._execute_all(connection)
         except sqlite3.Error as error:
-            raise self._unwritable(error) from error
+            raise LogError(
+                f"{self.path} cannot be written, nor can {beside.name} ({error}); what was written before is "
+                f"safe, the last {len(self._unwritten)} entries are lost; make room, then start again"
+            ) from error
+        return beside
 
-    def rotate(self) -> None:
-        """Put the file aside under a name with the time, begin a new one, delete the oldest ones."""
-        self.close()
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        self.path.replace(self.path.with_name(f"{self.path.stem}.{stamp}{self.path.suffix}"))
-        kept = sorted(self.path.parent.glob(f"{self.path.stem}.[0-9]*T[0-9]*{self.path.suffix}"))
-        for old in kept[: max(len(kept) - self._keep_count, 0)]:
-            old.unlink()
-        gap = self._gap
-        self._open()
-        if gap is not None:
-            self.begin_gap(time.time(), "goes on from the file before")
+    def _shrink(self) -> None:
+        """Give the freed pages back, unless somebody uses the log just now: then later rows fill them."""
+        with suppress(sqlite3.Error):
+            self._connection.execute("VACUUM")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def _unwritable(self, error: sqlite3.Error) -> LogError:
-        return LogError(
-            f"{self.path} cannot be written ({error}); what was written before is safe, "
-            "make room or name another file, then start again"
-        )
+
+def _place(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one of the same name; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -64,6 +64,7 @@ class Watch:
         self._tracker = FaceTracker(TrackingSettings(gap_s=max(1.0, 3 * every_s), hold_s=0.0))
         self._seen_s: float | None = None
         self._has_gap = False
+        self._log_problem: str | None = None
         self.faces: list[Face] = []
         self.gap_count = 0
 
@@ -113,6 +114,9 @@ class Watch:
         self._seen_s = frame.timestamp_s
         self.faces = self._tracker.update(self._analyzer.analyze(frame.image), frame.timestamp_s)
         self._log.add_faces(self.faces, wall_s)
+        if self._log.problem != self._log_problem:
+            self._log_problem = self._log.problem
+            self._say(self._log_problem or "the log is written again")
         for alert in self._alerts:
             for face in alert.update(self.faces, frame.timestamp_s):
                 self._say(f"alert {alert.alert} for person {face.track_id}")

@@ -93,3 +93,37 @@ def test_a_config_does_not_change():
     with pytest.raises(AttributeError):
         config.epochs = 3
     assert hash(config) == hash(TrainConfig(data=DATA))
+
+
+def test_sets_teach_the_heads_that_are_named() -> None:
+    config = TrainConfig(
+        data=(Path("a.parquet"),),
+        heads=("web", "votes"),
+        teaches=("rafdb=web", "fer=web+votes"),
+        insets=("affect=0.1",),
+        draws=("fer=0.25",),
+    )
+    assert config.heads_of("rafdb") == ("web",)
+    assert config.heads_of("fer") == ("web", "votes")
+    assert config.heads_of("anything else") == ("web", "votes")
+    assert (config.inset_of("affect"), config.inset_of("rafdb")) == (0.1, 0.0)
+    assert (config.draw_of("fer"), config.draw_of("rafdb")) == (0.25, 1.0)
+    assert TrainConfig.from_dict(config.to_dict()) == config
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        pytest.param({"teaches": ("rafdb",)}, "teaches", id="no head"),
+        pytest.param({"teaches": ("rafdb=wbe",)}, "teaches", id="unknown head"),
+        pytest.param({"insets": ("rafdb=much",)}, "insets", id="no number"),
+        pytest.param({"insets": ("rafdb=0.5",)}, "insets", id="nothing left"),
+        pytest.param({"draws": ("rafdb=0",)}, "draws", id="nothing drawn"),
+        pytest.param({"draws": ("=0.5",)}, "draws", id="no set"),
+        pytest.param({"size": 50}, "size", id="no multiple of 8"),
+        pytest.param({"size": 64, "architecture": "kv_cnn"}, "size", id="an architecture of one size"),
+    ],
+)
+def test_entries_for_data_sets_are_checked(settings: dict, name: str) -> None:
+    with pytest.raises(ValueError, match=f"expected {name} to be"):
+        TrainConfig(data=(Path("a.parquet"),), **settings)

@@ -53,3 +53,23 @@ def test_unknown_head_is_named() -> None:
 def test_votes_of_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match="shape"):
         majority(np.zeros((2, 8), dtype=int))
+
+
+def test_shares_of_six_expressions_are_blended_targets() -> None:
+    votes = np.full((3, 10), -1, dtype=np.int16)
+    votes[0] = [0, 0, 0, 20, 0, 10, 0, 0, 0, 0]  # 30 votes: sadness and disgust
+    votes[1] = 0
+    labels = [Emotion.SAD, Emotion.HAPPY, None]
+    shares, weights = head_targets("web", labels, votes)
+    names = HEAD_LABELS["web"]
+    np.testing.assert_allclose(shares[0, [names.index("sad"), names.index("disgusted")]], [2 / 3, 1 / 3])
+    assert shares[1].tolist() == [float(name == "happy") for name in names]
+    assert weights.tolist() == [1, 1, 0]
+
+
+def test_disgust_is_an_expression_for_the_head_that_has_it() -> None:
+    votes = np.array([[0, 0, 0, 0, 0, 8, 0, 0, 2, 0]], dtype=np.int16)
+    seven, _ = head_targets("votes", [Emotion.DISGUSTED], votes)
+    six, _ = head_targets("crowd", [Emotion.DISGUSTED], votes)
+    assert seven[0, HEAD_LABELS["votes"].index("disgusted")] == pytest.approx(0.8)
+    assert six[0, HEAD_LABELS["crowd"].index("other")] == pytest.approx(1)

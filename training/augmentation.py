@@ -1,6 +1,7 @@
 """Random transforms of training crops, in front of the network, a whole batch at a time on its device."""
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 import torch
@@ -8,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as transforms
 
-ROTATION_DEGREES: Final = 12.0
+ROTATION_DEGREES: Final = 15.0
 SHIFT_SHARE: Final = 0.08
-SCALE_RANGE: Final = (0.85, 1.18)
+SCALE_RANGE: Final = (0.78, 1.32)
 ASPECT_SHARE: Final = 0.05
 SHEAR_DEGREES: Final = 3.0
 
@@ -41,6 +42,7 @@ class Augmentation:
         pixels = self._relight(pixels)
         pixels = self._degrade(pixels)
         pixels = self._erase(pixels)
+        pixels = self._cover(pixels)
         return (pixels.clamp(0, 1) * 255).round().to(torch.uint8)
 
     def _uniform(self, count: int, low: float, high: float) -> Tensor:
@@ -49,6 +51,13 @@ class Augmentation:
     def _chosen(self, count: int, share: float) -> Tensor:
         """True for a random share, shape (N, 1, 1, 1)."""
         return (self._uniform(count, 0, 1) < share * self.strength)[:, None, None, None]
+
+    def _some(self, pixels: Tensor, share: float, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """Change a random share of the crops; a costly change sees no more than these."""
+        rows = self._chosen(len(pixels), share).flatten().nonzero().flatten()
+        if not len(rows):
+            return pixels
+        return pixels.index_copy(0, rows, change(pixels[rows]))
 
     def _move(self, pixels: Tensor) -> Tensor:
         """One affine map: mirror, turn, shift, scale, aspect, shear; edge pixels repeat."""
@@ -79,8 +88,7 @@ class Augmentation:
     def _relight(self, pixels: Tensor) -> Tensor:
         """Histogram equalisation, gamma, contrast, and a light from one side."""
         count, _, side, _ = pixels.shape
-        equalised = transforms.equalize((pixels.clamp(0, 1) * 255).to(torch.uint8)).float() / 255
-        pixels = torch.where(self._chosen(count, 0.2), equalised, pixels)
+        pixels = self._some(pixels, 0.2, _equalise)
         gamma = torch.exp(self._uniform(count, math.log(0.6), math.log(1.6)))[:, None, None, None]
         bent = pixels.clamp(1e-4, 1) ** gamma
         pixels = torch.where(self._chosen(count, 0.8), bent, pixels)
@@ -97,17 +105,23 @@ class Augmentation:
     def _degrade(self, pixels: Tensor) -> Tensor:
         """What small, blurred, dark and compressed faces look like."""
         count, _, side, _ = pixels.shape
-        small_side = int(self._uniform(1, 20, 40).item()) * side // 48
-        small = functional.interpolate(pixels, size=(small_side, small_side), mode="area")
-        coarse = functional.interpolate(small, size=(side, side), mode="bilinear", align_corners=False)
-        pixels = torch.where(self._chosen(count, 0.3), coarse, pixels)
-        sigma = float(self._uniform(1, 0.4, 1.2).item())
-        blurred = transforms.gaussian_blur(pixels, kernel_size=[5, 5], sigma=[sigma, sigma])
-        pixels = torch.where(self._chosen(count, 0.15), blurred, pixels)
+        small_side = int(self._uniform(1, 16, 40).item()) * side // 48
+
+        def coarsen(chosen: Tensor) -> Tensor:
+            small = functional.interpolate(chosen, size=(small_side, small_side), mode="area")
+            return functional.interpolate(small, size=(side, side), mode="bilinear", align_corners=False)
+
+        sigma = float(self._uniform(1, 0.4, 1.2).item()) * side / 48
+        pixels = self._some(pixels, 0.3, coarsen)
+        pixels = self._some(
+            pixels,
+            0.15,
+            lambda chosen: transforms.gaussian_blur(chosen, kernel_size=[5, 5], sigma=[sigma, sigma]),
+        )
         noise = torch.randn(pixels.shape, generator=self.generator, device=self.device)
         strength = self._uniform(count, 0, 0.06)[:, None, None, None]
         pixels = torch.where(self._chosen(count, 0.3), pixels + noise * strength, pixels)
-        return torch.where(self._chosen(count, 0.2), self._compress(pixels), pixels)
+        return self._some(pixels, 0.2, self._compress)
 
     def _compress(self, pixels: Tensor) -> Tensor:
         """JPEG's loss: cosine coefficients of 8×8 blocks, rounded to multiples of ITU-T T.81's luma table."""
@@ -136,11 +150,34 @@ class Augmentation:
         covered = in_rows[:, None, :, None] & in_columns[:, None, None, :] & self._chosen(count, 0.5)
         return torch.where(covered, self._uniform(count, 0, 1)[:, None, None, None], pixels)
 
+    def _cover(self, pixels: Tensor) -> Tensor:
+        """Cover the eyes (sunglasses), the mouth (a mask) or one side (a hand, the border) of some faces.
+
+        What a hidden face still shows decides how sure an answer may be; with true labels the network learns
+        to be unsure of the rest.
+        """
+        count, _, side, _ = pixels.shape
+        rows = torch.linspace(0, 1, side, device=self.device)[None, None, :, None]
+        columns = rows.transpose(2, 3)
+        kind = (self._uniform(count, 0, 3)).long()[:, None, None, None]
+        edge = self._uniform(count, -0.06, 0.06)[:, None, None, None]
+        eyes = (rows > 0.24 + edge) & (rows < 0.46 + edge) & (columns > 0.08) & (columns < 0.92)
+        mouth = (rows > 0.56 + edge) & (columns > 0.08) & (columns < 0.92)
+        part = columns < 0.42 + 2 * edge
+        covered = torch.where(kind == 0, eyes, torch.where(kind == 1, mouth, part))
+        plain = self._uniform(count, 0, 1)[:, None, None, None]
+        return torch.where(covered & self._chosen(count, 0.25), plain, pixels)
+
 
 def shrink(crops: Tensor, side: int) -> Tensor:
     """``uint8`` crops of shape (N, C, S, S) with their side brought down to ``side`` pixels by areas."""
     small = functional.interpolate(crops.float(), size=(side, side), mode="area")
     return small.round().to(torch.uint8)
+
+
+def _equalise(pixels: Tensor) -> Tensor:
+    equalised: Tensor = transforms.equalize((pixels.clamp(0, 1) * 255).to(torch.uint8))
+    return equalised.float() / 255
 
 
 def _cosine_matrix(device: torch.device) -> Tensor:

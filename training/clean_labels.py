@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from fer.classification import EmotionClassifier
 from fer.model_card import WeightsMismatchError
+from fer.spreadsheet_cells import plain_table
 from training.config import TrainConfig
 from training.datasets import DatasetError, decode, read_table
 from training.evaluate import classify_all
@@ -151,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = tyro.cli(CleanOptions, args=arguments, prog="python -m training.clean_labels")
         doubted = clean_labels(options)
-        doubted.to_csv(options.output.with_suffix(".csv"), index=False)
+        plain_table(doubted).to_csv(options.output.with_suffix(".csv"), index=False)
     except (DatasetError, WeightsMismatchError, ValueError, OSError) as error:
         print(f"cleaning stopped: {error}", file=sys.stderr)
         return 1

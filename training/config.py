@@ -18,7 +18,17 @@ class TrainConfig:
     Attributes:
         data: Folders of class folders, FER2013 CSV files, or parquet files; splits are named in them.
         architecture: A name that ``fer.networks`` builds.
-        heads: Outputs of the network: ``crowd`` (six expressions and other) and ``fer2013`` (seven labels).
+        heads: Outputs of the network: ``crowd`` (six expressions and other), ``fer2013`` (seven labels),
+            ``votes`` (seven expressions and other, from crowd votes) and ``web`` (seven labels of other
+            sets). With ``votes`` and ``web`` the heads ``six`` and ``seven`` are fitted over all heads after
+            last epoch; ``six`` is the default answer.
+        teaches: Entries ``STEM=HEAD+HEAD``: which heads a data set teaches, by the name of its file or folder
+            without ending, such as ``rafdb=web``. A set that is not named teaches every head.
+        insets: Entries ``STEM=SHARE``: what is cut off on each side of a data set that frames faces wider,
+            such as ``affectnet96=0.1``.
+        draws: Entries ``STEM=SHARE``: which share of a data set's pictures one epoch draws, in (0, 1], such
+            as ``fer2013_train=0.3``; each epoch draws others.
+        size: Side of the crops in pixels.
         initial_weights: A weights folder to start from, of this architecture or of a narrower one of its
             depth, which is then widened; empty to start from random weights.
         teachers: Weights folders whose answers the network learns besides the labels.
@@ -36,7 +46,8 @@ class TrainConfig:
         plateau_patience: Epochs without a better validation loss before the rate falls.
         weight_decay: L2 strength; not on biases and normalisation.
         dropout: Share of features dropped before the heads; None for the architecture's own.
-        crowd_share: Weight of the crowd head in the loss, in [0, 1]; the other head has the rest.
+        crowd_share: Weight of the head ``crowd`` (of the first head where there is none) in the loss, in
+            [0, 1]; the other heads share the rest.
         class_balance: Strength of the inverse-frequency weights, in [0, 1]; 0 is off, 0.5 is square root.
         prior_shift: How far the first head's lead of frequent expressions is taken back after the training,
             in [0, 1].
@@ -66,6 +77,10 @@ class TrainConfig:
     data: tuple[Path, ...]
     architecture: str = "kv_fast"
     heads: tuple[str, ...] = ("crowd", "fer2013")
+    teaches: tuple[str, ...] = ()
+    insets: tuple[str, ...] = ()
+    draws: tuple[str, ...] = ()
+    size: int = 48
     initial_weights: str = ""
     teachers: tuple[str, ...] = ()
     teacher_share: float = 0.8
@@ -105,6 +120,35 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _require(len(self.data) > 0, "data", self.data, "at least one folder or file")
         _require(len(self.heads) > 0, "heads", self.heads, "at least one head")
+        _require(
+            32 <= self.size <= 128
+            and self.size % 8 == 0
+            and (self.size == 48 or self.architecture != "kv_cnn"),
+            "size",
+            self.size,
+            "a multiple of 8 from 32 to 128 (48 for kv_cnn, which is built for one size)",
+        )
+        for entry in self.teaches:
+            stem, _, heads = entry.partition("=")
+            _require(
+                bool(stem) and bool(heads) and set(heads.split("+")) <= set(self.heads),
+                "teaches",
+                entry,
+                f"STEM=HEAD+HEAD with heads out of {', '.join(self.heads)}",
+            )
+        for entry in self.insets:
+            stem, _, share = entry.partition("=")
+            _require(
+                bool(stem) and _is_share(share, 0, 0.4),
+                "insets",
+                entry,
+                "STEM=SHARE with a share in [0, 0.4]",
+            )
+        for entry in self.draws:
+            stem, _, share = entry.partition("=")
+            _require(
+                bool(stem) and _is_share(share, 1e-3, 1), "draws", entry, "STEM=SHARE with a share in (0, 1]"
+            )
         _require(0 <= self.teacher_share <= 1, "teacher_share", self.teacher_share, "a value in [0, 1]")
         _require(
             0 < self.teacher_temperature <= 20,
@@ -113,10 +157,10 @@ class TrainConfig:
             "a value in (0, 20]",
         )
         _require(
-            not self.other_places or "crowd" in self.heads,
+            not self.other_places or bool({"crowd", "votes"} & set(self.heads)),
             "other_places",
             self.other_places,
-            "empty without the head crowd, which alone has the output 'other'",
+            "empty without the head crowd or votes, which alone have the output 'other'",
         )
         _require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         _require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2")
@@ -161,12 +205,30 @@ class TrainConfig:
         _require(self.thread_count >= 0, "thread_count", self.thread_count, "0 or more")
         _require("/" not in self.name and "\\" not in self.name, "name", self.name, "a plain folder name")
 
+    def heads_of(self, source: str) -> tuple[str, ...]:
+        """The heads that a data set teaches.
+
+        Args:
+            source: The name of its file or folder without ending.
+        """
+        named = {stem: heads for stem, _, heads in (entry.partition("=") for entry in self.teaches)}
+        return tuple(named[source].split("+")) if source in named else self.heads
+
+    def inset_of(self, source: str) -> float:
+        """The share that is cut off on each side of a data set's pictures; see ``heads_of``."""
+        return _share_of(self.insets, source, 0.0)
+
+    def draw_of(self, source: str) -> float:
+        """The share of a data set's pictures that one epoch draws; see ``heads_of``."""
+        return _share_of(self.draws, source, 1.0)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as stored in a run directory."""
         data = asdict(self)
         for name in ("data", "other_places"):
             data[name] = [str(path) for path in data[name]]
-        data["heads"], data["teachers"] = list(self.heads), list(self.teachers)
+        for name in ("heads", "teachers", "teaches", "insets", "draws"):
+            data[name] = list(data[name])
         data["runs"] = str(self.runs)
         return data
 
@@ -180,12 +242,24 @@ class TrainConfig:
         values = dict(data)
         for name in ("data", "other_places"):
             values[name] = tuple(Path(path) for path in values.get(name, ()))
-        for name in ("heads", "teachers"):
+        for name in ("heads", "teachers", "teaches", "insets", "draws"):
             if name in values:
                 values[name] = tuple(values[name])
         if "runs" in values:
             values["runs"] = Path(values["runs"])
         return cls(**values)
+
+
+def _share_of(entries: tuple[str, ...], source: str, otherwise: float) -> float:
+    named = {stem: share for stem, _, share in (entry.partition("=") for entry in entries)}
+    return float(named.get(source, otherwise))
+
+
+def _is_share(text: str, low: float, high: float) -> bool:
+    try:
+        return low <= float(text) <= high
+    except ValueError:
+        return False
 
 
 def _require(fulfilled: bool, setting: str, found: object, expected: str) -> None:

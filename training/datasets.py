@@ -1,23 +1,23 @@
 """Labelled face pictures from folders, FER2013 CSV files and parquet files as one table."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fer.emotions import Emotion
 from fer.images import RgbImage, UnreadableImageError, as_rgb, read_image
+from fer.json_values import parse_json
 from fer.model_card import Preprocessing
 from fer.preprocessing import prepare_crops
 from training.dataset_csv import read_csv
 from training.dataset_layout import lay_out, list_files
 from training.dataset_words import DatasetError, emotion_of, split_from_name, splits_from_column
+from training.parquet_files import linked_picture, read_parquet
 from training.targets import VOTE_WORDS
 
 __all__ = [
@@ -44,6 +44,7 @@ class FaceTable:
         votes: Counts of shape (N, 10) in the order of ``VOTE_WORDS``; rows of -1 without votes.
         pictures: Encoded bytes, paths, or pixels.
         left_out: Sentences about files and rows that are not part of the table, with their numbers.
+        sources: The data set of each picture: the name of its file or folder without ending.
     """
 
     names: tuple[str, ...]
@@ -52,6 +53,11 @@ class FaceTable:
     votes: NDArray[np.int16]
     pictures: tuple[Picture, ...]
     left_out: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.sources) != len(self.names):
+            object.__setattr__(self, "sources", ("",) * len(self.names))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -71,6 +77,7 @@ class FaceTable:
             self.votes[index],
             tuple(self.pictures[i] for i in index),
             self.left_out,
+            tuple(self.sources[i] for i in index),
         )
 
     def split(self, name: str) -> "FaceTable":
@@ -121,6 +128,7 @@ def read_tables(paths: Sequence[Path]) -> FaceTable:
         np.concatenate([table.votes for table in tables]),
         tuple(picture for table in tables for picture in table.pictures),
         tuple(sentence for table in tables for sentence in table.left_out),
+        tuple(source for table in tables for source in table.sources),
     )
 
 
@@ -149,17 +157,21 @@ def read_table(path: Path) -> FaceTable:
         raise DatasetError(
             ". ".join([f"no pictures in {path}; expected class folders such as train/happy/…", *_said(table)])
         )
-    return table
+    return table if any(table.sources) else replace(table, sources=(path.stem,) * len(table))
 
 
-def decode(table: FaceTable, preprocessing: Preprocessing, inset: float = 0.0) -> DecodedFaces:
+def decode(
+    table: FaceTable, preprocessing: Preprocessing, inset: float | Callable[[str], float] = 0.0
+) -> DecodedFaces:
     """Decode every picture and prepare it for a network; unreadable ones are left out and named.
 
     Args:
         table: What to decode.
         preprocessing: What the network wants to see.
-        inset: What to cut off on each side, as a share, from data sets that frame faces wider.
+        inset: What to cut off on each side, as a share, from data sets that frame faces wider; one share for
+            all, or a function from a picture's source to its share.
     """
+    inset_of = inset if callable(inset) else lambda _: inset
     kept, prepared, problems = [], [], []
     for row, picture in enumerate(table.pictures):
         try:
@@ -167,7 +179,7 @@ def decode(table: FaceTable, preprocessing: Preprocessing, inset: float = 0.0) -
         except UnreadableImageError as error:
             problems.append(f"{table.names[row]}: {error}")
             continue
-        prepared.append(prepare_crops([_square(as_rgb(image), inset)], preprocessing))
+        prepared.append(prepare_crops([_square(as_rgb(image), inset_of(table.sources[row]))], preprocessing))
         kept.append(row)
     shape = (0, preprocessing.channel_count, preprocessing.size, preprocessing.size)
     crops = np.concatenate(prepared) if prepared else np.empty(shape, dtype=np.uint8)
@@ -226,9 +238,9 @@ def _read_csv(path: Path) -> FaceTable:
 def _read_parquet(path: Path) -> FaceTable:
     """Hugging Face's layout: ``image`` = struct of bytes and path, ``label``, optional ``votes_<word>``."""
     try:
-        parquet = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise DatasetError(f"{path} cannot be read as parquet ({error}); save it again") from error
+        parquet = read_parquet(path)
+    except ValueError as error:
+        raise DatasetError(f"{path} {error}") from error
     missing = {"image", "label"} - set(parquet.column_names)
     if missing:
         raise DatasetError(
@@ -239,12 +251,16 @@ def _read_parquet(path: Path) -> FaceTable:
     for row, image in enumerate(images):
         content = image.get("bytes") if isinstance(image, dict) else image
         if not content:
-            linked = path.parent / str(image.get("path")) if isinstance(image, dict) else None
-            if linked is None or not linked.is_file():
+            linked = linked_picture(path.parent, image.get("path")) if isinstance(image, dict) else None
+            if linked is None:
                 raise DatasetError(f"{path}, row {row}: expected the picture's bytes in 'image', got none")
             pictures.append(linked)
-        else:
+        elif isinstance(content, bytes):
             pictures.append(content)
+        else:
+            raise DatasetError(
+                f"{path}, row {row}: expected the picture's bytes in 'image', got {type(content).__name__}"
+            )
     splits = _parquet_splits(parquet, path) or (split_from_name(path.name),) * len(pictures)
     return FaceTable(
         tuple(f"{path.name} row {row}" for row in range(len(pictures))),
@@ -274,8 +290,8 @@ def _parquet_labels(parquet: pa.Table, path: Path) -> list[Emotion | None]:
     elif not pa.types.is_integer(column.type):
         return [None if value is None else emotion_of(str(value), str(path)) for value in values]
     try:
-        metadata = json.loads((parquet.schema.metadata or {})[b"huggingface"])
-        words = metadata["info"]["features"]["label"]["names"]
+        metadata = parse_json((parquet.schema.metadata or {})[b"huggingface"])
+        words = list(metadata["info"]["features"]["label"]["names"])
     except (KeyError, ValueError, TypeError) as error:
         raise DatasetError(
             f"{path} has numbers in 'label' without names; expected ClassLabel names in the schema's metadata"
@@ -293,12 +309,21 @@ def _whole(value: float, path: Path) -> int:
 
 
 def _parquet_votes(parquet: pa.Table) -> NDArray[np.int16]:
-    """Rows without a count are pictures that the annotators found no clean face in: all zero."""
+    """Rows without a count are pictures that the annotators found no clean face in: all zero.
+
+    Shares, numbers in [0, 1], become hundredths.
+    """
     columns = [f"votes_{word}" for word in VOTE_WORDS]
     if not set(columns) <= set(parquet.column_names):
         return _no_votes(parquet.num_rows)
-    counts = [parquet.column(column).to_pandas().fillna(0).to_numpy(dtype=np.int16) for column in columns]
-    return np.stack(counts, axis=1)
+    kinds = [parquet.column(column).type for column in columns]
+    if not all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in kinds):
+        raise DatasetError("expected numbers in the columns votes_…; write counts of annotators")
+    numbers = [parquet.column(column).to_pandas().fillna(0).to_numpy(dtype=np.float64) for column in columns]
+    counts = np.nan_to_num(np.stack(numbers, axis=1)).clip(-1, 32767)
+    if (counts != counts.round()).any() and counts.max() <= 1:
+        counts = counts * 100
+    return np.asarray(counts.round(), dtype=np.int16)
 
 
 def _no_votes(count: int) -> NDArray[np.int16]:

@@ -14,7 +14,7 @@ from fer.analysis import find_weights
 from fer.classification import EmotionClassifier, Engine
 from fer.emotions import SIX_EMOTIONS, Emotion
 from fer.model_card import UnknownModelError, WeightsMismatchError
-from training.datasets import DatasetError, DecodedFaces, decode, read_table
+from training.datasets import DatasetError, FaceTable, decode, read_table
 from training.metrics import RESAMPLE_COUNT, report_head
 from training.splits import data_hash
 from training.targets import majority, was_voted
@@ -64,7 +64,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         if not len(table):
             raise DatasetError(f"the split {options.split!r} of {options.data} is empty")
     faces = decode(table, classifier.card.preprocessing, options.inset)
-    truth = true_labels(faces, votes=options.votes)
+    truth = true_labels(faces.table, votes=options.votes)
     labels = SIX_EMOTIONS if options.classes == "six" else classifier.head.emotions
     try:
         report = report_head(
@@ -88,18 +88,18 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     }
 
 
-def true_labels(faces: DecodedFaces, *, votes: bool) -> list[Emotion | None]:
+def true_labels(table: FaceTable, *, votes: bool) -> list[Emotion | None]:
     """The data set's labels, or the crowd's majority.
 
     Raises:
         DatasetError: Votes are asked for and there are none.
     """
     if not votes:
-        return list(faces.table.labels)
-    if not faces.table.has_votes:
+        return list(table.labels)
+    if not table.has_votes:
         raise DatasetError("expected columns votes_neutral … votes_nf for --votes, the data has none")
-    voted = was_voted(faces.table.votes)
-    by_crowd = majority(np.where(voted[:, None], faces.table.votes, 0))
+    voted = was_voted(table.votes)
+    by_crowd = majority(np.where(voted[:, None], table.votes, 0))
     return [label if has else None for label, has in zip(by_crowd, voted, strict=True)]
 
 

@@ -15,7 +15,8 @@ from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
 from training.quantisation import SAMPLE_FILE
 from training.run_files import BEFORE_FOLDER
-from training.runs import BEST_FILE, read_run
+from training.runs import BEST_FILE, SHOWN_FILE, read_run
+from training.shown_answer import SHOWN_HEADS
 from training.targets import HEAD_LABELS
 from training.weights_folder import Export, write_weights
 
@@ -51,14 +52,15 @@ def export_run(options: ExportOptions) -> Path:
         raise ValueError(f"{options.run} cannot be exported: {run.problem or 'it has no report yet'}")
     config = TrainConfig.from_dict(run.config)
     report = run.report
-    heads = tuple(_head(name, report["heads"][name]) for name in config.heads)
+    heads = tuple(_head(name, each) for name, each in report["heads"].items())
+    best = options.run / (SHOWN_FILE if report["default_head"] in SHOWN_HEADS else BEST_FILE)
     network = ExpressionNetwork(
         config.architecture,
         {head.name: len(head.labels) for head in heads},
         mirror_average=config.mirror_average,
         inner_view=config.inner_view,
     )
-    network.load_state_dict(load_file(options.run / BEST_FILE))
+    network.load_state_dict(load_file(best))
     for head in heads:
         network.temperatures[head.name].data.fill_(head.temperature)
         shift = report["heads"][head.name].get("logit_shift")
@@ -68,7 +70,7 @@ def export_run(options: ExportOptions) -> Path:
     card = ModelCard(
         name=f"{config.architecture}.{options.tag}",
         architecture=config.architecture,
-        preprocessing=Preprocessing(),
+        preprocessing=Preprocessing(size=config.size),
         heads=heads,
         default_head=report["default_head"],
         description=options.description,
@@ -110,9 +112,10 @@ def _head(name: str, report: Mapping[str, Any]) -> Head:
 
 def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
     names = ("count", "accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")
-    return {name: report[name] for name in names} | {
+    figures = {name: report[name] for name in names} | {
         "recall": {label: row["recall"] for label, row in report["per_class"].items()}
     }
+    return figures | {name: report[name] for name in ("sets", "left_out") if name in report}
 
 
 def _files(environment: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -16,6 +16,19 @@ KNOWN_DATA: Final[Mapping[str, str]] = {
         "ExpW, Expression in-the-Wild (Zhang et al. 2018): web photos, one label a face; for research use, "
         "not for commercial use."
     ),
+    "rafdb": (
+        "RAF-DB (Li et al. 2017): web photos of many people, labelled by about 40 annotators each; for "
+        "non-commercial research."
+    ),
+    "affectnet96": (
+        "AffectNet (Mollahosseini et al. 2017), the faces on whose label two sources agree; for non-commercial "
+        "research."
+    ),
+    "rafml": (
+        "RAF-ML (Li and Deng 2019): blended expressions as shares of annotators' votes; for non-commercial research."
+    ),
+    "films": "SFEW (Dhall et al. 2011): stills of actors in films; for research; it only judges.",
+    "posed": "posed faces of two laboratories in East Asia; for research; they only judge.",
     "others": (
         "crops without a face, cut by `training.crop_others` where an eager detector saw one in web photos that are "
         "for research use; they teach the output `other`."
@@ -44,8 +57,16 @@ def describe_views(card: ModelCard) -> str:
     return f"Every answer is the mean over {', '.join(views[:-1])} and {views[-1]}."
 
 
-def model_card_text(card: ModelCard, report: Mapping[str, Any]) -> str:
-    """Markdown: use, data, results, calibration, limits, how to train it again."""
+def model_card_text(
+    card: ModelCard, report: Mapping[str, Any], suite: Mapping[str, Any] | None = None
+) -> str:
+    """Markdown: use, data, results, calibration, limits, how to train it again.
+
+    Args:
+        card: The card.
+        report: Of the run.
+        suite: The stored report of ``benchmarks.accuracy --suite``, whose figures come first.
+    """
     head = card.head()
     shown = ", ".join(label.display_name for label in head.emotions)
     heads = "; ".join(f"`{each.name}` ({', '.join(each.labels)})" for each in card.heads)
@@ -69,7 +90,7 @@ def model_card_text(card: ModelCard, report: Mapping[str, Any]) -> str:
         "\n".join(f"- `{data['name']}`: {describe_data(data['name'])}" for data in card.data_sets)
         or "Not recorded.",
         "## Results",
-        _results(report),
+        "\n".join([_suite(suite), *_by_set(report)]) if suite else _results(report),
         "## Confidence",
         _confidence(report, head.unsure_below),
         "## Limits",
@@ -101,6 +122,7 @@ def _results(report: Mapping[str, Any]) -> str:
             f"| `{name}` | {head['count']} | {head['accuracy']:.3f} ({low:.3f}–{high:.3f}) | "
             f"{head['balanced_accuracy']:.3f} | {head['macro_f1']:.3f} | {head['nll']:.3f} | {head['ece']:.3f} |"
         )
+    lines += _by_set(report)
     for name, head in report.get("heads", {}).items():
         lines += ["", f"Head `{name}`, by expression:", "", "| | Precision | Recall | F1 | Faces |"]
         lines.append("|---|---|---|---|---|")
@@ -110,6 +132,67 @@ def _results(report: Mapping[str, Any]) -> str:
                 f"| {title} | {row['precision']:.3f} | {row['recall']:.3f} | {row['f1']:.3f} | {row['count']} |"
             )
     return "\n".join(lines)
+
+
+def _suite(suite: Mapping[str, Any]) -> str:
+    """Figures of every set of the suite, with who is in it."""
+    lines = [
+        "Every set is judged by itself, with the network as it is shipped: six expressions, 95 % intervals by "
+        f"bootstrap. Mean balanced accuracy over the sets {suite['mean_balanced_accuracy']:.3f}, largest "
+        f"calibration error {suite['worst_ece']:.3f}.",
+        "",
+        "| Set | Faces | Accuracy | Balanced | Macro F1 | ECE | Resting faces named otherwise |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, each in suite["sets"].items():
+        low, high = each["intervals_95"]["accuracy"]
+        resting = each.get("resting_named_otherwise", float("nan"))
+        lines.append(
+            f"| {name} | {each['count']} | {each['accuracy']:.3f} ({low:.3f}–{high:.3f}) | "
+            f"{each['balanced_accuracy']:.3f} | {each['macro_f1']:.3f} | {each['ece']:.3f} | {resting:.3f} |"
+        )
+    expressions = list(next(iter(suite["sets"].values()))["recall"])
+    lines += ["", f"| Recall | {' | '.join(Emotion(label).display_name for label in expressions)} |"]
+    lines.append("|---" * (len(expressions) + 1) + "|")
+    for name, each in suite["sets"].items():
+        cells = [f"{each['recall'][label]:.2f}" for label in expressions]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines += ["", "Who is in the sets:", ""]
+    lines += [f"- {name}: {each['people']}; {each['framing']}." for name, each in suite["sets"].items()]
+    lines += [
+        "",
+        "Age, sex, skin tone and origin are recorded in none of the sets; whether the model is equally right for "
+        "all groups is not known.",
+    ]
+    if "web_photos" in suite:
+        found = suite["web_photos"]["found_and_named"]
+        lines += [
+            "",
+            f"In whole web photos {found:.3f} of the labelled faces are found and named as labelled.",
+        ]
+    return "\n".join(lines)
+
+
+def _by_set(report: Mapping[str, Any]) -> list[str]:
+    """Figures of every validation set, seen in calibration and left out of it."""
+    head = report.get("heads", {}).get(report.get("default_head", ""), {})
+    if not head.get("sets"):
+        return []
+    lines = [
+        "",
+        "By data set, shown answer, six expressions. *ECE left out* is the calibration error on a set that the "
+        "fit of the shown answer never saw.",
+        "",
+        "| Set | Faces | Accuracy | Balanced | ECE | ECE left out |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, each in head["sets"].items():
+        left_out = head.get("left_out", {}).get(name, {}).get("ece", float("nan"))
+        lines.append(
+            f"| {name} | {each['count']} | {each['accuracy']:.3f} | {each['balanced_accuracy']:.3f} | "
+            f"{each['ece']:.3f} | {left_out:.3f} |"
+        )
+    return lines
 
 
 def _confidence(report: Mapping[str, Any], unsure_below: float) -> str:

@@ -14,22 +14,28 @@ from fer.emotions import OTHER
 from fer.model_card import Preprocessing
 from fer.networks import ExpressionNetwork
 from training.datasets import DecodedFaces, decode, read_tables
-from training.targets import HEAD_LABELS, head_targets
+from training.targets import HEAD_LABELS, crowd_targets
 
-_HEAD: Final = "crowd"
 _BATCH_SIZE: Final = 256
 _STEPS: Final = 200
 _PLACE_WEIGHT: Final = 0.2
 """What a place counts for beside a face: most of what a detector gives is one."""
+
+_VOTERS: Final = 10
+"""Annotators of each picture of FER+."""
 
 _DECAY: Final = 1e-5
 """L2 strength. With it there is one best solution, wherever the search starts."""
 
 
 def fit_other(
-    network: ExpressionNetwork, faces: DecodedFaces, places: Sequence[Path], preprocessing: Preprocessing
+    network: ExpressionNetwork,
+    faces: DecodedFaces,
+    places: Sequence[Path],
+    preprocessing: Preprocessing,
+    head: str = "crowd",
 ) -> dict[str, float]:
-    """Fit one row of the crowd head's last layer by logistic regression.
+    """Fit one row of a head's last layer by logistic regression.
 
     The log-odds of ``other`` against everything else are linear in the features, so the ratios between the
     expressions do not change.
@@ -39,6 +45,7 @@ def fit_other(
         faces: What it was trained on; what annotators called no face stays so, in part where they disagreed.
         places: Parquet files of crops without a face, written by ``training.crop_others``.
         preprocessing: How crops are prepared.
+        head: A head with the output ``other``.
 
     Returns:
         ``face_count``, ``place_count``, and the mean loss before and after.
@@ -47,17 +54,24 @@ def fit_other(
         DatasetError: The files cannot be used.
         ValueError: The network has no such output.
     """
-    if OTHER not in HEAD_LABELS.get(_HEAD, ()) or _HEAD not in network.heads:
-        raise ValueError(f"expected a network with the head {_HEAD!r}, got {sorted(network.heads)}")
-    row = HEAD_LABELS[_HEAD].index(OTHER)
-    found = decode(read_tables(places), preprocessing)
-    shares, weights = head_targets(_HEAD, list(faces.table.labels), faces.table.votes)
+    if OTHER not in HEAD_LABELS.get(head, ()) or head not in network.heads:
+        raise ValueError(f"expected a network with the head {head!r}, got {sorted(network.heads)}")
+    row = HEAD_LABELS[head].index(OTHER)
+    size, channels = preprocessing.size, preprocessing.channel_count
+    found = (
+        decode(read_tables(places), preprocessing).crops
+        if places
+        else np.empty((0, channels, size, size), dtype=np.uint8)
+    )
+    # Seven expressions, so that a disgusted face is a face, also for a head that cannot name it.
+    names = HEAD_LABELS["crowd" if head == "crowd" else "seven"]
+    shares, weights = crowd_targets(list(faces.table.labels), _of_ten(faces.table.votes), names)
     counted = weights > 0
-    features = torch.cat([_features(network, crops) for crops in (faces.crops[counted], found.crops)])
-    target = torch.cat([torch.from_numpy(shares[counted, row]).float(), torch.ones(len(found.crops))])
-    counts = torch.ones(len(target))
-    counts[-len(found.crops) :] = _PLACE_WEIGHT
-    layer = cast(nn.Linear, network.heads[_HEAD])
+    features = torch.cat([_features(network, crops) for crops in (faces.crops[counted], found) if len(crops)])
+    is_other = torch.from_numpy(shares[counted, names.index(OTHER)]).float()
+    target = torch.cat([is_other, torch.ones(len(found))])
+    counts = torch.cat([torch.ones(len(is_other)), torch.full((len(found),), _PLACE_WEIGHT)])
+    layer = cast(nn.Linear, network.heads[head])
     rest = [index for index in range(layer.out_features) if index != row]
     with torch.inference_mode():
         logits = functional.linear(features, layer.weight.cpu(), layer.bias.cpu())
@@ -84,10 +98,16 @@ def fit_other(
         layer.bias[row] = bias.to(layer.bias)
     return {
         "face_count": float(counted.sum()),
-        "place_count": float(len(found.crops)),
+        "place_count": float(len(found)),
         "loss_before": before,
         "loss_after": float(loss().detach()),
     }
+
+
+def _of_ten(votes: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Votes of annotators who could choose "not a face"; rows of -1 where they could not."""
+    could_choose = votes.sum(axis=1) <= _VOTERS
+    return np.where(could_choose[:, None], votes, -1).astype(np.int64)
 
 
 @torch.inference_mode()

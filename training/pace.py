@@ -127,7 +127,7 @@ def memory_advice(config: TrainConfig, device: torch.device) -> str:
 
 def made_up_split(config: TrainConfig, count: int, device: torch.device) -> SplitTensors:
     """Noise with random labels, ``uint8`` of shape (count, C, size, size)."""
-    preprocessing = Preprocessing()
+    preprocessing = Preprocessing(size=config.size)
     shape = (count, preprocessing.channel_count, preprocessing.size, preprocessing.size)
     generator = torch.Generator().manual_seed(0)
     crops = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(device)

@@ -8,12 +8,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from fer.json_values import parse_json
+
 CONFIG_FILE: Final = "config.json"
 ENVIRONMENT_FILE: Final = "environment.json"
 STATUS_FILE: Final = "status.json"
 EPOCHS_FILE: Final = "epochs.jsonl"
 REPORT_FILE: Final = "report.json"
 BEST_FILE: Final = "best.safetensors"
+SHOWN_FILE: Final = "shown.safetensors"
 LAST_FILE: Final = "last.pt"
 STOP_FILE: Final = "stop"
 LOCK_FILE: Final = ".lock"
@@ -85,12 +88,50 @@ def read_object(path: Path) -> dict[str, Any]:
         ValueError: It holds something else.
     """
     try:
-        data = json.loads(path.read_bytes())
+        data = parse_json(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path.name} is no JSON ({error})") from error
     if not isinstance(data, dict):
         raise ValueError(f"expected an object in {path.name}, got {type(data).__name__}")
+    check_fields(data, path.name)
     return data
+
+
+_NUMBER: Final = (int, float, type(None))
+_WORD: Final = (str, type(None))
+
+FIELD_KINDS: Final[Mapping[str, Mapping[str, tuple[type, ...]]]] = {
+    CONFIG_FILE: {
+        "architecture": _WORD, "select_by": _WORD, "name": _WORD, "epochs": _NUMBER,
+        "data": (list, str, type(None)), "photos": (list, str, type(None)),
+    },
+    STATUS_FILE: {
+        "state": _WORD, "message": _WORD, "started_at": _WORD, "updated_at": _WORD, "device": _WORD,
+        "epoch": _NUMBER, "epoch_count": _NUMBER, "step": _NUMBER, "step_count": _NUMBER,
+        "best_epoch": _NUMBER,
+    },
+    EPOCHS_FILE: {"epoch": _NUMBER, "seconds": _NUMBER},
+    REPORT_FILE: {"best_epoch": _NUMBER, "heads": (dict, type(None))},
+}  # fmt: skip
+"""Fields that the pages calculate with; checked where they are read, so that no page meets another type."""
+
+
+def check_fields(data: Mapping[str, Any], name: str) -> None:
+    """Check the fields of a file of a run.
+
+    Raises:
+        ValueError: A field has another type; the message names it.
+    """
+    for field, kinds in FIELD_KINDS.get(name, {}).items():
+        value = data.get(field)
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            wanted = " or ".join(dict.fromkeys(_WORDS[kind] for kind in kinds if kind in _WORDS))
+            raise ValueError(f"expected {wanted} in {field} of {name}, got {type(value).__name__}")
+
+
+_WORDS: Final[Mapping[type, str]] = {
+    int: "a number", float: "a number", str: "text", list: "a list", dict: "an object",
+}  # fmt: skip
 
 
 def read_epochs(folder: Path) -> list[dict[str, Any]]:
@@ -99,8 +140,15 @@ def read_epochs(folder: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last line break is unfinished
+    rows = _parse_rows(lines)
+    for row in rows:
+        check_fields(row, EPOCHS_FILE)
+    return rows
+
+
+def _parse_rows(lines: list[bytes]) -> list[dict[str, Any]]:
     try:  # in one go: a folder of long histories opens in half the time
-        rows = json.loads(b"[" + b",".join(line for line in lines if line.strip()) + b"]")
+        rows = parse_json(b"[" + b",".join(line for line in lines if line.strip()) + b"]")
         if all(isinstance(row, dict) for row in rows):
             return list(rows)
     except ValueError:
@@ -110,7 +158,7 @@ def read_epochs(folder: Path) -> list[dict[str, Any]]:
 
 def _parse_row(line: bytes, number: int) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except ValueError as error:
         raise ValueError(f"line {number} of {EPOCHS_FILE} is no JSON") from error
     if not isinstance(row, dict):

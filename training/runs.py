@@ -21,6 +21,7 @@ from training.run_files import (
     LOG_FILE,
     MISTAKES_FILE,
     REPORT_FILE,
+    SHOWN_FILE,
     STATUS_FILE,
     STOP_FILE,
     RunState,
@@ -42,6 +43,7 @@ __all__ = [
     "LOG_FILE",
     "MISTAKES_FILE",
     "REPORT_FILE",
+    "SHOWN_FILE",
     "STATUS_FILE",
     "STOP_FILE",
     "Run",
@@ -261,7 +263,7 @@ def read_run(folder: Path) -> Run:
             epochs=tuple(read_epochs(folder)),
             report=read_object(report_path) if report_path.is_file() else None,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # the last of a lock that cannot be taken
         return Run(folder=folder, state=RunState.UNREADABLE, problem=f"{folder.name} cannot be read: {error}")
 
 
@@ -302,7 +304,11 @@ def _is_held(path: Path, status: Mapping[str, Any]) -> bool:
 
 def _silence_s(status: Mapping[str, Any]) -> float:
     updated = datetime.fromisoformat(str(status.get("updated_at", "1970-01-01T00:00:00+00:00")))
-    return (datetime.now(UTC) - (updated if updated.tzinfo else updated.replace(tzinfo=UTC))).total_seconds()
+    try:
+        zoned = updated if updated.tzinfo else updated.replace(tzinfo=UTC)
+        return (datetime.now(UTC) - zoned).total_seconds()
+    except OverflowError as error:
+        raise ValueError(f"expected a time in updated_at of {STATUS_FILE}, got {updated}") from error
 
 
 class RunStore:

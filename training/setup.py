@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fer.analysis import find_weights
-from fer.model_card import WEIGHTS_FILE, UnknownModelError, load_card
+from fer.model_card import WEIGHTS_FILE, ModelCard, UnknownModelError, load_card
 from fer.networks import ExpressionNetwork, load_network
 from training.config import TrainConfig
 from training.datasets import DecodedFaces
@@ -39,13 +39,13 @@ def initial_network(config: TrainConfig) -> ExpressionNetwork:
     if config.initial_weights:
         folder = find_weights(config.initial_weights)
         card = load_card(folder)
-        if not set(config.heads) <= {head.name for head in card.heads}:
-            raise UnknownModelError(
-                f"expected weights with heads {', '.join(config.heads)}, "
-                f"{folder} has {', '.join(head.name for head in card.heads)}"
-            )
+        fresh = network.state_dict()
         state = load_network(folder / WEIGHTS_FILE, card).state_dict()
-        state = {name: state[name] for name in network.state_dict() if name in state}
+        state = {name: state[name] for name in fresh if name in state}
+        # Heads that the weights lack start at random; so little is lost that a new trunk would be worse.
+        state |= {
+            name: values for name, values in fresh.items() if name.startswith(_lacking_heads(config, card))
+        }
         try:
             generator = torch.Generator().manual_seed(config.seed)
             network.load_state_dict(widen(state, network.state_dict(), generator))
@@ -57,6 +57,12 @@ def initial_network(config: TrainConfig) -> ExpressionNetwork:
         for temperature in network.temperatures.values():
             temperature.data.fill_(1.0)
     return network
+
+
+def _lacking_heads(config: TrainConfig, card: ModelCard) -> tuple[str, ...]:
+    """Prefixes of the tensors of heads that are wanted and not in the weights."""
+    lacking = [head for head in config.heads if head not in {head.name for head in card.heads}]
+    return tuple(prefix for head in lacking for prefix in (f"heads.{head}.", f"temperatures.{head}"))
 
 
 def keep_history(config: TrainConfig, folder: Path) -> None:
@@ -93,30 +99,35 @@ def average_of(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]
 
 def head_shares(config: TrainConfig) -> dict[str, float]:
     """The weight of each head in the loss; they add up to 1."""
-    if len(config.heads) == 1 or "crowd" not in config.heads:
-        return {head: 1 / len(config.heads) for head in config.heads}
+    if len(config.heads) == 1:
+        return {config.heads[0]: 1.0}
+    leading = "crowd" if "crowd" in config.heads else config.heads[0]
     rest = (1 - config.crowd_share) / (len(config.heads) - 1)
-    return {head: config.crowd_share if head == "crowd" else rest for head in config.heads}
+    return {head: config.crowd_share if head == leading else rest for head in config.heads}
 
 
-def split_tensors(
-    faces: DecodedFaces, heads: tuple[str, ...], device: torch.device, balance: float
-) -> SplitTensors:
+def split_tensors(faces: DecodedFaces, config: TrainConfig, device: torch.device) -> SplitTensors:
     """Pictures, targets and weights of a split on a device.
+
+    Rare classes count up to thrice (``class_balance``). Where classes are balanced, or some sets do not
+    teach a head, its mean weight over all pictures is 1.
 
     Args:
         faces: The split.
-        heads: Whose targets are wanted.
+        config: Names the heads and which data sets teach them.
         device: Where the tensors go.
-        balance: Strength of the inverse-frequency weights, in [0, 1]; rare classes count thrice at most.
     """
     targets, weights = {}, {}
-    for head in heads:
+    balance = config.class_balance
+    for head in config.heads:
         shares, weight = head_targets(head, list(faces.table.labels), faces.table.votes)
+        taught = {source: head in config.heads_of(source) for source in set(faces.table.sources)}
+        weight = weight * np.array([taught[source] for source in faces.table.sources], dtype=np.float32)
         if balance:
             counts = np.maximum((shares * weight[:, None]).sum(axis=0), 1)
             factor = np.minimum((counts.mean() / counts) ** balance, _LARGEST_BALANCE)
             weight = weight * (shares @ factor.astype(np.float32))
+        if balance or not all(taught.values()):
             weight = weight * (len(weight) / max(float(weight.sum()), 1e-6))
         targets[head] = torch.from_numpy(shares).to(device)
         weights[head] = torch.from_numpy(weight.astype(np.float32)).to(device)

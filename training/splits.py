@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from fer.emotions import Emotion
 from fer.model_card import Preprocessing
@@ -57,7 +59,7 @@ def load_splits(config: TrainConfig, preprocessing: Preprocessing) -> Splits:
     )
     table = table.with_split([split or "train" for split in table.splits])  # beside sets that name a val
     table = table.take(row for row, split in enumerate(table.splits) if split in ("train", "val"))
-    faces = decode(table, preprocessing)
+    faces = decode(table, preprocessing, config.inset_of)
     duplicates: dict[str, int] = {}
     if not config.keep_duplicates:
         faces, found = drop_duplicates(faces)
@@ -79,6 +81,31 @@ def load_splits(config: TrainConfig, preprocessing: Preprocessing) -> Splits:
         "val_lacks": sorted({str(label) for label in train.table.labels if label} - _names(val)),
     }
     return Splits(train, val, summary)
+
+
+def head_truth(head: str, table: FaceTable, config: TrainConfig) -> list[Emotion | None]:
+    """What a head should call each picture; None where its data set does not teach the head."""
+    truth = shown_truth(table) if head in ("crowd", "votes") else list(table.labels)
+    taught = {source: head in config.heads_of(source) for source in set(table.sources)}
+    return [label if taught[source] else None for label, source in zip(truth, table.sources, strict=True)]
+
+
+def draw_rows(sources: Sequence[str], config: TrainConfig) -> Tensor:
+    """Draw the rows of one epoch with PyTorch's generator: some of every data set, in random order.
+
+    Args:
+        sources: The data set of each picture of the training split.
+        config: Says which share of a data set is drawn.
+    """
+    order = torch.randperm(len(sources))
+    if not config.draws:
+        return order
+    names = np.asarray(sources)[order.numpy()]
+    kept = np.zeros(len(names), dtype=bool)
+    for source in set(sources):
+        rows = np.flatnonzero(names == source)
+        kept[rows[: max(round(config.draw_of(source) * len(rows)), 1)]] = True
+    return order[torch.from_numpy(kept)]
 
 
 def shown_truth(table: FaceTable) -> list[Emotion | None]:

@@ -37,9 +37,20 @@ VOTE_MEANINGS: Final[tuple[str, ...]] = (
 )
 
 HEAD_LABELS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {"crowd": (*SIX_EMOTIONS, OTHER), "fer2013": FER2013_CODES}
+    {
+        "crowd": (*SIX_EMOTIONS, OTHER),
+        "fer2013": FER2013_CODES,
+        "votes": (*SIX_EMOTIONS, Emotion.DISGUSTED, OTHER),
+        "web": FER2013_CODES,
+        "six": (*SIX_EMOTIONS, OTHER),
+        "seven": (*SIX_EMOTIONS, Emotion.DISGUSTED, OTHER),
+    }
 )
-"""The heads that can be trained: what people agree to see, and the seven labels of the data sets."""
+"""Labels of every head. ``crowd`` and ``votes`` learn what people agree to see, ``fer2013`` and ``web`` the
+labels of data sets; ``six`` and ``seven`` are not trained but fitted over the others
+(``training.shown_answer``)."""
+
+_VOTED_HEADS: Final = ("crowd", "votes")
 
 
 def majority(votes: NDArray[np.integer]) -> list[Emotion | None]:
@@ -75,22 +86,24 @@ def _without_single_votes(votes: NDArray[np.integer]) -> NDArray[np.int64]:
 
 
 def crowd_targets(
-    labels: list[Emotion | None], votes: NDArray[np.integer] | None
+    labels: list[Emotion | None],
+    votes: NDArray[np.integer] | None,
+    names: tuple[str, ...] = HEAD_LABELS["crowd"],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What the crowd head should answer.
+    """What a head with the output ``other`` should answer.
 
-    Votes give shares, single votes dropped; without votes the label stands alone. Disgust, contempt,
-    "unknown" and "not a face" go to ``other``; so does a picture whose votes are all zero.
+    Votes give shares, single votes dropped; without votes the label stands alone. Expressions that the head
+    lacks, "unknown" and "not a face" go to ``other``; so does a picture whose votes are all zero.
 
     Args:
         labels: The data set's label of each picture, None where it has none.
         votes: Counts of shape (N, 10), rows of -1 where a picture was not voted on; None for no votes at all.
+        names: The head's labels.
 
     Returns:
-        Shares of shape (N, 7) in the order of ``HEAD_LABELS["crowd"]``, and weights of shape (N,): 0 where
-        nothing is known.
+        Shares of shape (N, outputs) in the order of ``names``, and weights of shape (N,): 0 where nothing is
+        known.
     """
-    names = HEAD_LABELS["crowd"]
     shares = np.zeros((len(labels), len(names)), dtype=np.float32)
     weights = np.ones(len(labels), dtype=np.float32)
     other = names.index(OTHER)
@@ -112,6 +125,21 @@ def crowd_targets(
     return shares, weights
 
 
+def blended_targets(
+    labels: list[Emotion | None], votes: NDArray[np.integer] | None, names: tuple[str, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """One-hot labels, or the shares of votes among ``names`` where a picture was voted on."""
+    shares, weights = label_targets(labels, names)
+    if votes is None:
+        return shares, weights
+    columns = [VOTE_MEANINGS.index(name) for name in names]
+    counts = np.where(was_voted(votes)[:, None], votes, 0)[:, columns].astype(np.float32)
+    blended = counts.sum(axis=1) > 0
+    shares[blended] = (counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))[blended]
+    weights[blended] = 1
+    return shares, weights
+
+
 def label_targets(
     labels: list[Emotion | None], names: tuple[str, ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -126,9 +154,11 @@ def label_targets(
 def head_targets(
     head: str, labels: list[Emotion | None], votes: NDArray[np.integer] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Targets and weights of one head, see ``crowd_targets`` and ``label_targets``."""
+    """Targets and weights of one head: ``crowd_targets``, ``blended_targets`` or ``label_targets``."""
     if head not in HEAD_LABELS:
         raise ValueError(f"unknown head {head!r}; known are {', '.join(HEAD_LABELS)}")
-    if head == "crowd":
-        return crowd_targets(labels, votes)
+    if head in _VOTED_HEADS:
+        return crowd_targets(labels, votes, HEAD_LABELS[head])
+    if head == "web":
+        return blended_targets(labels, votes, HEAD_LABELS[head])
     return label_targets(labels, HEAD_LABELS[head])

@@ -23,7 +23,7 @@ from training.checkpoints import Checkpoint, Progress, save_weights
 from training.config import TrainConfig
 from training.datasets import DatasetError
 from training.distillation import load_teachers
-from training.final_report import judge_best
+from training.final_report import default_head, judge_best
 from training.hardware import (
     Workers,
     autocast_for,
@@ -55,7 +55,7 @@ from training.setup import (
     make_optimizer,
     split_tensors,
 )
-from training.splits import Splits, load_splits, shown_truth
+from training.splits import Splits, draw_rows, head_truth, load_splits
 from training.targets import HEAD_LABELS
 
 _LAST_WITHOUT_MIXUP: Final = 0.15
@@ -78,7 +78,7 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> None:
     workers = join_workers(config)
     device = choose_device(config, workers)
     set_up_processor(config.thread_count)
-    preprocessing = Preprocessing()
+    preprocessing = Preprocessing(size=config.size)
     splits = load_splits(config, preprocessing)
     for sentence in splits.warnings():
         log.warning("%s", sentence)
@@ -115,12 +115,9 @@ class _Training:
             self.model = DistributedDataParallel(self.network, device_ids=ids)
         self.averaged = AveragedModel(self.network, avg_fn=average_of(config.ema_decay), use_buffers=True)
         self.optimizer = make_optimizer(self.network, config)
-        self.train_split = split_tensors(splits.train, config.heads, device, config.class_balance)
+        self.train_split = split_tensors(splits.train, config, device)
         self.val_crops = torch.from_numpy(splits.val.crops).to(device)
-        self.val_truth = {
-            head: shown_truth(splits.val.table) if head == "crowd" else list(splits.val.table.labels)
-            for head in config.heads
-        }
+        self.val_truth = {head: head_truth(head, splits.val.table, config) for head in config.heads}
         self.teachers = (
             load_teachers(
                 config.teachers, config.heads, config.teacher_share, config.teacher_temperature, device
@@ -131,7 +128,8 @@ class _Training:
         self.progress = Progress()
         self._checkpoint = Checkpoint(self.network, self.averaged, self.optimizer)
         self.autocast = autocast_for(config, device)
-        self.step_count = max(math.ceil(len(self.train_split) / workers.count / config.batch_size), 1)
+        drawn = len(draw_rows(splits.train.table.sources, config))
+        self.step_count = max(math.ceil(drawn / workers.count / config.batch_size), 1)
         self.stop_wanted = False
 
     @property
@@ -164,7 +162,7 @@ class _Training:
         config, started = self.config, time.perf_counter()
         # Seeds depend on the epoch alone, so that a resumed training draws what an unbroken one would.
         torch.manual_seed(config.seed * 100_003 + epoch)
-        order = torch.randperm(len(self.train_split)).to(self.device)
+        order = draw_rows(self.splits.train.table.sources, self.config).to(self.device)
         # Every process takes the same number of steps, or they would wait for each other for ever.
         order = order[: len(order) // self.workers.count * self.workers.count]
         order = order[self.workers.rank :: self.workers.count]
@@ -283,7 +281,7 @@ class _Training:
                 "best_epoch": self.progress.best_epoch,
                 "epochs_run": self.progress.epoch,
                 "stopped_early": self._should_stop_early(),
-                "default_head": self.config.heads[0],
+                "default_head": default_head(self.config),
                 "heads": heads,
             }
         )

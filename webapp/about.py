@@ -8,6 +8,7 @@ import gradio as gr
 
 from fer.emotions import Emotion
 from fer.model_card import ModelCard
+from fer.plain_markdown import plain_markdown
 from webapp.analyzers import Analyzers
 from webapp.page import ASSETS, Tab
 
@@ -16,7 +17,8 @@ def about_text(folder: Path, card: ModelCard) -> str:
     """The page's own words, then the model card of the weights in use."""
     words = (ASSETS / "about.md").read_text("utf-8")
     readme = folder / "README.md"
-    model = _smaller_headings(readme.read_text("utf-8")) if readme.is_file() else _card_text(card)
+    written = readme.read_text("utf-8", "replace") if readme.is_file() else _card_text(card)
+    model = _smaller_headings(plain_markdown(written))
     return f"{words}\n## The model in use\n\n{model}\n"
 
 

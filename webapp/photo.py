@@ -20,6 +20,7 @@ from fer.explanation import annotate_heat, explain
 from fer.faces import Box, Detection, Face
 from fer.images import RgbImage, UnreadableImageError, read_image
 from fer.reports import face_rows, faces_to_dict
+from fer.spreadsheet_cells import plain_cells
 from webapp.analyzers import Analyzers
 from webapp.page import Tab, add_part
 
@@ -171,7 +172,7 @@ def _as_csv(faces: list[Face], name: str) -> str:
     if rows:
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(plain_cells(row) for row in rows)
     return text.getvalue()
 
 

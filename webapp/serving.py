@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Final
 
 import uvicorn
-from fastapi import FastAPI
 
+from fer.door import App
 from webapp.certificate import find_or_make_certificate
 
 _MAX_FRAME_BYTES: Final = 4 * 1024 * 1024
 
 
-def serve(
-    server: FastAPI, listener: socket.socket, *, https: bool = False, open_browser: bool = False
-) -> None:
+def serve(server: App, listener: socket.socket, *, https: bool = False, open_browser: bool = False) -> None:
     """Serve until interrupted.
 
     Args:

@@ -1,5 +1,6 @@
 """Videos that are being read for the page's visitors, each in a temporary folder of its own."""
 
+import logging
 import secrets
 import shutil
 import tempfile
@@ -26,6 +27,8 @@ MAX_JOBS: Final = 8
 """Videos kept at once; further visitors are asked to wait."""
 
 ANNOTATED: Final = "annotated.mp4"
+
+_LOG: Final = logging.getLogger(__name__)
 
 State = Literal["waiting", "running", "finished", "failed"]
 
@@ -129,7 +132,11 @@ class VideoJobs:
 
     def _run(self) -> None:
         while True:
-            self._waiting.get()()
+            work = self._waiting.get()
+            try:
+                work()
+            except Exception:  # noqa: BLE001 - the thread serves every later visitor
+                _LOG.exception("a video could not be read")
 
     def _forget_old(self) -> None:
         now = time.monotonic()

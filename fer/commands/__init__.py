@@ -4,10 +4,20 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TextIO
+
+from tqdm import tqdm
+
+from fer.printable import plain_line
 
 
 class CommandError(Exception):
     """What stops a command; the text is the sentence that is shown."""
+
+
+def say(text: str, file: TextIO) -> None:
+    """Print one line, above progress bars, with nothing in it that a terminal would obey."""
+    tqdm.write(plain_line(text), file=file)
 
 
 @contextmanager

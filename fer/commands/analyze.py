@@ -1,8 +1,17 @@
 """``python -m fer PATH…``: hands pictures, folders and videos to what reads them."""
 
+import re
+from typing import Final
+
 from fer.commands import CommandError
 from fer.commands.options import AnalyzeOptions, read_options
+from fer.commands.outputs import check_outputs
+from fer.printable import hide_password
 from fer.video.frames import is_video_name
+
+_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+_LOGIN: Final = re.compile(r"[^/]*:.*@")
+"""What may be an address without its beginning: a password in it is not repeated."""
 
 
 def run_analyze(words: list[str]) -> int:
@@ -11,16 +20,31 @@ def run_analyze(words: list[str]) -> int:
     Raises:
         CommandError: The words ask for nothing, or for what does not go together.
     """
+    if "" in words or any(word.endswith("=") and word.startswith("--") for word in words):
+        raise CommandError("expected a name of a file or folder, got an empty one; check the quotes")
     options = read_options(words)
+    for word in words:
+        if _ADDRESS.match(word):
+            raise CommandError(
+                f"{hide_password(word)} is the address of a stream; 'python -m fer watch' watches streams"
+            )
+    for path in options.paths:
+        if _LOGIN.match(str(path)) and not path.exists():
+            raise CommandError(f"{hide_password(str(path))} does not exist")
     if not options.paths:
         raise CommandError("expected a picture, a folder or a video, got nothing; see 'python -m fer --help'")
     if options.workers < 1:
         raise CommandError(f"expected at least one worker, got {options.workers}")
+    check_outputs(options)
     if any(is_video_name(path) and not path.is_dir() for path in options.paths):
         from fer.commands.video import run_video  # noqa: PLC0415 - loads what pictures do not need
 
         return run_video(options)
     _refuse_video_options(options)
+    if options.anonymise:
+        from fer.commands.covered_photo import run_covered_photo  # noqa: PLC0415
+
+        return run_covered_photo(options)
     from fer.commands.pictures import run_pictures  # noqa: PLC0415
 
     return run_pictures(options)
@@ -28,7 +52,7 @@ def run_analyze(words: list[str]) -> int:
 
 def _refuse_video_options(options: AnalyzeOptions) -> None:
     asked = {
-        "--output": options.output,
+        "--output": None if options.anonymise else options.output,
         "--timeline": options.timeline,
         "--every": options.every,
         "--raw": options.raw,

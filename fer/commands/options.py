@@ -29,10 +29,12 @@ class AnalyzeOptions:
         recursive: Folders: read those below, too.
         workers: Folders: processes that share the pictures.
         engine: Folders: where the workers run; ray uses a Ray cluster that is running.
-        output: Video: write an annotated copy, with its sound.
+        output: Video: write an annotated copy, with its sound. Photo: the copy of --anonymise.
         timeline: Video: write the timeline as .csv, .json, .parquet, .srt (subtitles) or .svg (chart).
         every: Video: look at a frame every so many seconds; 0 looks at every frame.
         raw: Video: each frame's own answer, without steadying it over time.
+        anonymise: Photo or video: write the --output with every face covered instead of labelled.
+        overwrite: Replace files that are there already; without it only tables written here are replaced.
     """
 
     paths: tyro.conf.Positional[tuple[Path, ...]] = ()
@@ -48,6 +50,8 @@ class AnalyzeOptions:
     timeline: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE")] = ()
     every: float = 0.0
     raw: Flag = False
+    anonymise: Literal["blur", "pixelate", "box"] | None = None
+    overwrite: Flag = False
 
 
 def read_options(words: list[str]) -> AnalyzeOptions:

@@ -4,17 +4,20 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 from tqdm import tqdm
 
 from fer.analysis import FaceAnalyzer
-from fer.commands import CommandError, terminable
+from fer.commands import CommandError, say, terminable
 from fer.commands.options import AnalyzeOptions
-from fer.images import find_images
+from fer.commands.outputs import named_outputs, refuse_input
+from fer.folders import FolderListing, list_folder
 from fer.picture_records import AnalyzerRecipe, Record, WorkerDiedError, read_in_processes, read_in_turn
 from fer.picture_table import PictureJournal, TableError
+from fer.printable import plain_path
 
 
 def run_pictures(options: AnalyzeOptions) -> int:
@@ -24,10 +27,13 @@ def run_pictures(options: AnalyzeOptions) -> int:
         The exit status: 1 where something could not be read, 130 when it was stopped.
     """
     recipe = AnalyzerRecipe(options.weights, options.detector)
+    listing = list_pictures(options.paths, recursive=options.recursive)
+    paths = listing.paths
+    for option, file in named_outputs(options):
+        refuse_input(option, file, paths if file.exists() else ())
     analyzer = recipe.build()
-    paths, errors = list_pictures(options.paths, recursive=options.recursive)
     journal = _open_journal(options, analyzer)
-    failed = bool(errors)
+    unread: set[str] = set()
     try:
         with ExitStack() as stack:
             stack.enter_context(terminable())
@@ -37,10 +43,11 @@ def run_pictures(options: AnalyzeOptions) -> int:
             bar = stack.enter_context(
                 tqdm(total=len(paths), unit=" pictures", disable=not sys.stderr.isatty(), leave=False)
             )
-            for record in errors:
+            for record in listing.errors:
                 _say(record, options, analyzer)
             for record in _records(analyzer, recipe, paths, options):
-                failed |= "error" in record
+                if "error" in record:
+                    unread.add(record["path"])
                 if journal is not None:
                     journal.add(record)
                 _say(record, options, analyzer)
@@ -53,29 +60,49 @@ def run_pictures(options: AnalyzeOptions) -> int:
         return 130
     except (TableError, WorkerDiedError) as error:
         raise CommandError(str(error)) from error
-    return int(failed)
+    for folder, found in listing.folders.items():
+        _say_left_out(folder, found, unread)
+    is_lost = any(folder.lost_count for folder in listing.folders.values())
+    return int(bool(unread or listing.errors) or is_lost)
 
 
-def list_pictures(paths: Sequence[Path], *, recursive: bool) -> tuple[list[str], list[Record]]:
-    """The picture files that are meant, each once, and a record for each folder without any."""
+@dataclass(slots=True)
+class Listing:
+    """The picture files that are meant.
+
+    Attributes:
+        paths: Each once, in order.
+        errors: A record for each folder without any.
+        folders: What each folder holds.
+    """
+
+    paths: list[str]
+    errors: list[Record]
+    folders: dict[Path, FolderListing]
+
+
+def list_pictures(paths: Sequence[Path], *, recursive: bool) -> Listing:
+    """Look into the folders among the paths."""
     found: dict[str, None] = {}
-    errors: list[Record] = []
+    listing = Listing([], [], {})
     for path in paths:
         if not path.is_dir():
             found[str(path)] = None
             continue
         try:
-            pictures = find_images(path, recursive=recursive)
+            folder = list_folder(path, recursive=recursive)
         except OSError as error:
-            errors.append({"path": str(path), "error": f"{path} cannot be listed ({error.strerror})"})
+            sentence = f"{path} cannot be listed ({error.strerror})"
+            listing.errors.append({"path": plain_path(path), "error": plain_path(sentence)})
             continue
-        found.update(dict.fromkeys(map(str, pictures)))
-        if not pictures:
+        listing.folders[path] = folder
+        found.update(dict.fromkeys(map(str, folder.pictures)))
+        if not folder.pictures:
             hint = "" if recursive else "; --recursive looks in the folders below, too"
-            errors.append(
-                {"path": str(path), "error": f"{path} holds no pictures such as .jpg or .png{hint}"}
-            )
-    return list(found), errors
+            sentence = f"{path} holds no pictures such as .jpg or .png{hint}"
+            listing.errors.append({"path": plain_path(path), "error": plain_path(sentence)})
+    listing.paths = list(found)
+    return listing
 
 
 def picture_lines(record: Record, unsure_below: float = 0.0) -> list[str]:
@@ -111,8 +138,15 @@ def _open_journal(options: AnalyzeOptions, analyzer: FaceAnalyzer) -> PictureJou
         raise CommandError(str(error)) from error
 
 
+def _say_left_out(folder: Path, found: FolderListing, unread: set[str]) -> None:
+    unread_count = sum(plain_path(path) in unread for path in found.pictures) if unread else 0
+    sentence = found.sentence(unread_count)
+    if sentence is not None:
+        say(f"{folder}: {sentence}", sys.stderr)
+
+
 def _not_done(paths: list[str], journal: PictureJournal) -> list[str]:
-    left = [path for path in paths if path not in journal.done]
+    left = [path for path in paths if plain_path(path) not in journal.done]
     if len(left) < len(paths):
         print(f"{len(paths) - len(left)} of {len(paths)} pictures are in the table already", file=sys.stderr)
     return left
@@ -136,7 +170,10 @@ def _say(record: Record, options: AnalyzeOptions, analyzer: FaceAnalyzer) -> Non
     if options.json:
         tqdm.write(json.dumps(record), file=sys.stdout)
     elif "error" in record:
-        tqdm.write(record["error"], file=sys.stderr)
+        say(record["error"], sys.stderr)
     else:
         for line in picture_lines(record, analyzer.classifier.head.unsure_below):
-            tqdm.write(line, file=sys.stdout)
+            say(line, sys.stdout)
+    if not options.json:
+        for note in record.get("notes", ()):
+            say(f"{record['path']} {note}", sys.stderr)

@@ -1,27 +1,34 @@
 """A recorded video: a summary, a timeline, an annotated copy."""
 
 import json
+import math
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 from tqdm import tqdm
 
-from fer.commands import CommandError, terminable
+from fer.anonymising import CoverPlan, copy_covered
+from fer.commands import CommandError, say, terminable
 from fer.commands.options import AnalyzeOptions
+from fer.commands.outputs import named_outputs
 from fer.faces import Face
 from fer.picture_records import AnalyzerRecipe
+from fer.printable import plain_path
 from fer.reports import faces_to_dict
 from fer.smoothing import Steadiness
 from fer.timeline import Summary, Timeline
-from fer.timeline_export import WRITERS, write_timeline
+from fer.timeline_export import write_timeline
 from fer.video import Frame, UnreadableVideoError, UnwritableVideoError, VideoFile
-from fer.video.writing import OUTPUT_SUFFIXES
 from fer.video_analysis import analyze_video
 
 _LARGE: Final = 4096 * 2304
+_BRIEF_S: Final = 1.0
+"""A face seen for less is no person in the summary, as on the page; tables hold it all the same."""
+
 _AS_IT_IS: Final = Steadiness(time_constant_s=0.0, switch_lead=0.0, switch_after_s=0.0)
 
 
@@ -32,8 +39,7 @@ def run_video(options: AnalyzeOptions) -> int:
         CommandError: Words that do not go together, a video that cannot be read, an unwritable file.
     """
     path = _the_video(options)
-    files = _timeline_files(options)
-    _check_outputs(path, options.output, files)
+    files = [file for option, file in named_outputs(options) if option != "--output"]
     analyzer = AnalyzerRecipe(options.weights, options.detector, live=True).build()
     try:
         with ExitStack() as stack:
@@ -44,12 +50,14 @@ def run_video(options: AnalyzeOptions) -> int:
             timeline = analyze_video(
                 analyzer,
                 video,
-                output=options.output,
+                output=None if options.anonymise else options.output,
                 every_s=options.every,
                 steadiness=_AS_IT_IS if options.raw else None,
                 thread_count=os.cpu_count() or 1,
                 watcher=watcher,
             )
+            if options.anonymise and options.output is not None:
+                video.notes.extend(copy_covered(path, options.output, watcher.plan, options.anonymise))
         for file in files:
             write_timeline(timeline, file)
     except (UnreadableVideoError, UnwritableVideoError) as error:
@@ -59,9 +67,12 @@ def run_video(options: AnalyzeOptions) -> int:
     except KeyboardInterrupt:
         print("stopped; nothing was written", file=sys.stderr)
         return 130
+    for note in video.notes:
+        say(f"{path} {note}", sys.stderr)
     _warn_of_damage(video, timeline)
     if not options.json:
-        print("\n".join(summary_lines(path, timeline)))
+        for line in summary_lines(path, timeline):
+            say(line, sys.stdout)
     return 0
 
 
@@ -71,11 +82,19 @@ def summary_lines(path: Path, timeline: Timeline) -> list[str]:
     start = f"{path}: {timeline.frame_count:,} frames, {timeline.end_s:.1f} s"
     if not summaries:
         return [f"{start}, no face found"]
-    people = summaries[1:]
-    return [
-        f"{start}, {len(people)} {'person' if len(people) == 1 else 'people'}",
-        *(_person_line(path, person) for person in people),
-    ]
+    people, brief = part_brief(summaries[1:])
+    lines = [f"{start}, {len(people)} {'person' if len(people) == 1 else 'people'}"]
+    lines += [_person_line(path, person) for person in people]
+    if brief:
+        each = " each" if len(brief) > 1 else ""
+        lines.append(f"{path}: {len(brief)} more, seen for less than {_BRIEF_S:g} s{each}")
+    return lines
+
+
+def part_brief(people: Sequence[Summary]) -> tuple[list[Summary], list[Summary]]:
+    """People seen for a while, and the others: often a poster or a hand. Where nobody stays, all count."""
+    stay = [person for person in people if person.seen_s >= _BRIEF_S]
+    return (stay, [person for person in people if person not in stay]) if stay else (list(people), [])
 
 
 def _person_line(path: Path, person: Summary) -> str:
@@ -94,6 +113,7 @@ class _Watcher:
     def __init__(self, path: Path, video: VideoFile, as_json: bool) -> None:
         self._path = path
         self._as_json = as_json
+        self.plan = CoverPlan()
         self._bar = tqdm(
             total=video.info.duration_s and round(video.info.duration_s, 2),
             unit=" s",
@@ -112,6 +132,8 @@ class _Watcher:
 
     def __call__(self, frame: Frame, faces: list[Face]) -> None:
         self._bar.update(frame.timestamp_s - self._bar.n)
+        for face in faces:
+            self.plan.add(face.track_id or 0, frame.timestamp_s, face.detection.box)
         if self._as_json and faces:
             tqdm.write(json.dumps(frame_record(self._path, frame, faces)), file=sys.stdout)
 
@@ -119,14 +141,14 @@ class _Watcher:
 def frame_record(path: Path, frame: Frame, faces: list[Face]) -> dict[str, Any]:
     """One frame as the object that ``--json`` prints: a picture's, with ``timestamp_s``."""
     height, width = frame.image.shape[:2]
-    record = faces_to_dict(faces, width, height, str(path))
+    record = faces_to_dict(faces, width, height, plain_path(path))
     return {"path": record.pop("path"), "timestamp_s": frame.timestamp_s} | record
 
 
 def _the_video(options: AnalyzeOptions) -> Path:
     if len(options.paths) != 1:
         raise CommandError(f"expected one video a call and nothing beside it, got {len(options.paths)} paths")
-    if options.every < 0:
+    if not 0 <= options.every < math.inf:
         raise CommandError(f"expected --every of at least 0 seconds, got {options.every:g}")
     if options.workers != 1 or options.engine != "local":
         raise CommandError(
@@ -135,47 +157,22 @@ def _the_video(options: AnalyzeOptions) -> Path:
     return options.paths[0]
 
 
-def _timeline_files(options: AnalyzeOptions) -> list[Path]:
-    for file in options.timeline:
-        if file.suffix.lower() not in WRITERS:
-            raise CommandError(f"expected a --timeline that ends in {', '.join(WRITERS)}, got {file}")
-    for name, suffix in (("csv", ".csv"), ("parquet", ".parquet")):
-        asked = getattr(options, name)
-        if asked is not None and asked.suffix.lower() != suffix:
-            raise CommandError(f"expected a --{name} that ends in {suffix} for a video, got {asked}")
-    return [file for file in (options.csv, options.parquet, *options.timeline) if file is not None]
-
-
-def _check_outputs(path: Path, output: Path | None, files: list[Path]) -> None:
-    """Refuse before hours of work what cannot be written after them."""
-    if output is not None and output.suffix.lower() not in OUTPUT_SUFFIXES:
-        raise CommandError(f"expected an --output that ends in .mp4, .mov or .mkv, got {output}")
-    for file in [*files, *([] if output is None else [output])]:
-        if file.exists() and path.exists() and file.samefile(path):
-            raise CommandError(f"{file} is the video itself; name another file to write")
-        if file.is_dir():
-            raise CommandError(f"{file} is a folder; name a file to write")
-        if not os.access(file.parent, os.W_OK):
-            reason = "may not be written by this user" if file.parent.is_dir() else "does not exist"
-            raise CommandError(f"{file} cannot be written: the folder {file.parent} {reason}")
-
-
 def _warn_of_size(video: VideoFile) -> None:
     info = video.info
     if info.width * info.height > _LARGE:
-        print(
+        say(
             f"{video.path} has frames of {info.width}×{info.height} pixels, which takes long; "
             f"'ffmpeg -i {video.path} -vf scale=1920:-2 smaller.mp4' makes a faster copy",
-            file=sys.stderr,
+            sys.stderr,
         )
 
 
 def _warn_of_damage(video: VideoFile, timeline: Timeline) -> None:
     if video.skipped_count:
-        print(f"{video.path} is damaged; {video.skipped_count} packets were skipped", file=sys.stderr)
+        say(f"{video.path} is damaged; {video.skipped_count} packets were skipped", sys.stderr)
     length_s = video.info.duration_s
     if length_s is not None and timeline.end_s < 0.9 * length_s - 1:
-        print(
+        say(
             f"{video.path} is cut off: {timeline.end_s:.1f} of {length_s:.1f} s could be read",
-            file=sys.stderr,
+            sys.stderr,
         )

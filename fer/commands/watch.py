@@ -1,11 +1,12 @@
 """``python -m fer watch``: a camera or network stream, for days."""
 
+import math
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,9 @@ from fer.commands import CommandError
 from fer.commands.options import Name
 from fer.commands.watch_status import StatusLine
 from fer.picture_records import AnalyzerRecipe
+from fer.printable import hide_password
 from fer.video import LiveStream
+from fer.video.streams import ADDRESS
 from fer.watch_log import LogError, WatchLog
 from fer.watching import StreamNeverStartedError, Watch
 
@@ -62,8 +65,12 @@ def run_watch(words: list[str]) -> int:
     Raises:
         CommandError: Words that do not go together, a stream that never starts, a log that cannot be written.
     """
-    options = tyro.cli(WatchOptions, prog="python -m fer watch", args=words)
-    if options.every < 0 or options.rotate <= 0 or options.keep < 0 or options.give_up < 0:
+    shown = {hide_password(word): word for word in words if ADDRESS.match(word)}
+    hidden = [hide_password(word) if ADDRESS.match(word) else word for word in words]  # errors repeat words
+    options = tyro.cli(WatchOptions, prog="python -m fer watch", args=hidden)
+    options = replace(options, source=shown.get(options.source, options.source))
+    seconds_ok = all(0 <= value < math.inf for value in (options.every, options.give_up))
+    if not seconds_ok or not 0 < options.rotate < math.inf or options.keep < 0:
         raise CommandError("expected --every, --keep and --give-up of at least 0 and --rotate above 0")
     if (options.exec or options.pictures) and not options.alert:
         raise CommandError(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from fer.printable import plain_line
 from fer.watch_log import WatchLog
 from fer.watching import Watch
 
@@ -21,7 +22,7 @@ class StatusLine:
     """
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self._name = plain_line(name)
         self._lock = threading.Lock()
         self._is_terminal = sys.stderr.isatty()
 
@@ -30,7 +31,7 @@ class StatusLine:
         with self._lock:
             clear = "\r\033[K" if self._is_terminal else ""
             print(
-                f"{clear}{time.strftime('%Y-%m-%d %H:%M:%S')} {self._name}: {text}",
+                f"{clear}{time.strftime('%Y-%m-%d %H:%M:%S')} {self._name}: {plain_line(text)}",
                 file=sys.stderr,
                 flush=True,
             )

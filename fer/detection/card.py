@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from fer.cropping import Framing
 from fer.detection.verifier import Verification
+from fer.json_values import build, parse_json
 from fer.model_card import UnknownModelError
 
 DETECTOR_CARD_FILE: Final = "detector.json"
@@ -70,17 +71,13 @@ def load_detector_card(folder: Path) -> DetectorCard:
     """
     path = folder / DETECTOR_CARD_FILE
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data.pop("format", None) != _FORMAT:
+        data = parse_json(path.read_bytes())
+        if not isinstance(data, dict) or data.pop("format", None) != _FORMAT:
             raise ValueError(f"expected format {_FORMAT}")
-        data["framing"] = Framing(**data["framing"])
-        if data.get("verification") is not None:
-            data["verification"] = Verification(**data["verification"])
-        data["data_sets"] = tuple(data.get("data_sets", ()))
-        return DetectorCard(**data)
+        return build(DetectorCard, data)
     except OSError as error:
         raise UnknownModelError(
             f"no {DETECTOR_CARD_FILE} in {folder}; restore it or run 'python -m training.detector.export'"
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except ValueError as error:
         raise UnknownModelError(f"{path} cannot be understood ({error}); export the run again") from error

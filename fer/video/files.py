@@ -8,18 +8,24 @@ from typing import Any, Final, Self
 import av
 
 from fer.images import MAX_PIXELS
-from fer.video.frames import Frame, UnreadableVideoError, VideoInfo, rgb_from_frame
+from fer.video.frames import Frame, UnreadableVideoError, VideoInfo, fit_into, rgb_from_frame
 
 CONTAINERS: Final = (
-    "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,h264,hevc,m4v,mp3,wav,flac,aac"
+    "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,h264,hevc,m4v,mp3,wav,flac,aac,"
+    "mxf,dv,yuv4mpegpipe,ivf,obu,mjpeg,gif,apng,gxf,nut"
 )
 """Formats that hold their own data: a playlist could name other files of the machine, or addresses."""
+
+
+_WITHOUT_SHOWN_TIMES: Final = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo", "mjpeg"})
+"""Formats that keep frames in the order of decoding without the times at which they are shown."""
 
 
 class VideoFile:
     """A recorded video that is read once, frame after frame; a context manager for one thread.
 
-    Damaged packets are skipped; ``skipped_count`` says how many.
+    Damaged packets are skipped; ``skipped_count`` says how many. Frames of another size than the first one
+    are scaled into its size. ``notes`` say what else could not be kept, each to follow the file's name.
 
     Args:
         path: The file; its content counts, not its ending.
@@ -31,9 +37,11 @@ class VideoFile:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.skipped_count = 0
+        self.notes: list[str] = []
         self._container = _open(self.path)
         try:
             self._stream = _picture_track(self._container, self.path)
+            self._has_times = self._container.format.name not in _WITHOUT_SHOWN_TIMES
             self._start_s = (self._container.start_time or 0) / av.time_base
             self._rate = float(self._stream.average_rate or self._stream.guessed_rate or 25)
             self._pixel_aspect = float(self._stream.sample_aspect_ratio or 1) or 1.0
@@ -57,15 +65,30 @@ class VideoFile:
     def frames(self) -> Iterator[Frame]:
         """Every frame, upright, with times that always increase; can be walked through once."""
         last_s: float | None = None
+        first_dts: int | None = None
         frame, self._first = self._first, None
         while frame is not None:
-            timestamp_s = None if frame.time is None else frame.time - self._start_s
+            timestamp_s: float | None
+            if self._has_times:
+                timestamp_s = None if frame.time is None else max(0.0, frame.time - self._start_s)
+            else:
+                first_dts = frame.dts if first_dts is None else first_dts
+                timestamp_s = _time_since(first_dts, frame)
             if timestamp_s is None or (last_s is not None and timestamp_s <= last_s):
                 # No time, or one that steps back: the file is at fault, the frame is shown all the same.
                 timestamp_s = 0.0 if last_s is None else last_s + 1 / self._rate
             last_s = timestamp_s
-            yield Frame(rgb_from_frame(frame, self._pixel_aspect), timestamp_s)
+            image = rgb_from_frame(frame, self._pixel_aspect)
+            if image.shape[:2] != (self.info.height, self.info.width):
+                self._note_size(image.shape[1], image.shape[0])
+                image = fit_into(image, self.info.width, self.info.height)
+            yield Frame(image, timestamp_s)
             frame = next(self._decoded, None)
+
+    def _note_size(self, width: int, height: int) -> None:
+        note = f"changes its size to {width}×{height}; such frames are scaled into the first size"
+        if note not in self.notes:
+            self.notes.append(note)
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         packets = self._container.demux(self._stream)
@@ -90,6 +113,13 @@ class VideoFile:
             codec=self._stream.codec_context.name,
             has_sound=bool(self._container.streams.audio),
         )
+
+
+def _time_since(first_dts: int | None, frame: av.VideoFrame) -> float | None:
+    """By the order of decoding, which is even where no time of showing is stored."""
+    if first_dts is None or frame.dts is None or frame.time_base is None:
+        return None
+    return float((frame.dts - first_dts) * frame.time_base)
 
 
 def _next_packet(packets: Iterator[Any]) -> Any:

@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import av
+import cv2
 import numpy as np
 
 from fer.images import RgbImage
 
 VIDEO_SUFFIXES: Final = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts"}
-    | {".wmv", ".flv", ".ogv", ".3gp", ".vob"}
+    | {".wmv", ".flv", ".ogv", ".3gp", ".3g2", ".vob", ".mxf", ".dv", ".y4m", ".h264", ".264", ".hevc"}
+    | {".h265", ".265", ".m2v", ".m1v", ".mpe", ".mpv", ".asf", ".f4v", ".ivf", ".mjpeg", ".mjpg", ".qt"}
+    | {".mod", ".tod", ".divx", ".nut"}
 )
 """Endings that are taken for videos on the command line."""
 
@@ -67,6 +70,33 @@ def rgb_from_frame(frame: av.VideoFrame, pixel_aspect: float = 1.0) -> RgbImage:
         pixel_aspect: Width of a stored pixel over its height; the answer's pixels are square.
     """
     width = max(round(frame.width * pixel_aspect), 1)
-    image = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
-    turns = round(frame.rotation / 90) % 4  # degrees counter-clockwise, as numpy turns
-    return np.ascontiguousarray(np.rot90(image, turns))
+    image: Any = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
+    return np.ascontiguousarray(_as_displayed(image, frame))
+
+
+def fit_into(image: RgbImage, width: int, height: int) -> RgbImage:
+    """The image scaled into a frame of this size, in proportion, with black bars at the sides."""
+    if image.shape[:2] == (height, width):
+        return image
+    scale = min(width / image.shape[1], height / image.shape[0])
+    inner_wh = max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1)
+    fitted = np.zeros((height, width, 3), np.uint8)
+    left, top = (width - inner_wh[0]) // 2, (height - inner_wh[1]) // 2
+    fitted[top : top + inner_wh[1], left : left + inner_wh[0]] = cv2.resize(
+        image, inner_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    )
+    return fitted
+
+
+def _as_displayed(image: RgbImage, frame: av.VideoFrame) -> RgbImage:
+    """Turned and mirrored by the display matrix; ``frame.rotation`` would forget the mirror."""
+    side_data: Any = frame.side_data
+    matrix = next((data for data in side_data if data.type.name == "DISPLAYMATRIX"), None)
+    if matrix is None:
+        return image
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5]  # x' = a x + c y, y' = b x + d y
+    if abs(int(b)) > abs(int(a)):
+        image, right, down = image.transpose(1, 0, 2), c, b
+    else:
+        right, down = a, d
+    return image[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1]

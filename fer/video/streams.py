@@ -12,6 +12,7 @@ import av
 import cv2
 
 from fer.images import RgbImage
+from fer.printable import hide_password
 from fer.video.frames import Frame, rgb_from_frame
 
 ADDRESS: Final = re.compile(r"^(rtsps?|https?|rtmps?|udp|tcp|srt|rtp)://", re.IGNORECASE)
@@ -115,14 +116,10 @@ class LiveStream:
                         self._news.notify_all()
                 self._problem = "the stream ended"
             except (av.FFmpegError, OSError, ValueError) as error:
-                self._problem = str(getattr(error, "strerror", None) or error)
+                reason = str(getattr(error, "strerror", None) or error)
+                self._problem = reason.replace(self.source, self.name)
             self._closing.wait(wait_s)
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
-
-
-def hide_password(source: str) -> str:
-    """The address without what stands before its @, fit to be shown and logged."""
-    return re.sub(r"(?<=://)[^/@]*@", "***@", source)
 
 
 def _pictures(source: str) -> Iterator[_Picture]:

@@ -1,7 +1,6 @@
 """Frames written as an H.264 file that browsers play, with the sound of another file."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -10,8 +9,8 @@ from typing import Any, Final, Self
 import av
 
 from fer.files import replaced
-from fer.video.files import CONTAINERS
 from fer.video.frames import Frame
+from fer.video.sound import Sound
 
 OUTPUT_SUFFIXES: Final = frozenset({".mp4", ".m4v", ".mov", ".mkv"})
 
@@ -26,7 +25,8 @@ class UnwritableVideoError(OSError):
 class VideoWriter:
     """Writes frames with their own times; a context manager for one thread.
 
-    The file appears under its name only when all went well.
+    The file appears under its name only when all went well. Sound that cannot be kept is left out; ``notes``
+    say so, each to follow the file's name.
 
     Args:
         path: Ends in .mp4, .m4v, .mov or .mkv.
@@ -40,13 +40,16 @@ class VideoWriter:
     def __init__(self, path: Path, frame_rate: float | None = None, sound_from: Path | None = None) -> None:
         if path.suffix.lower() not in OUTPUT_SUFFIXES:
             raise UnwritableVideoError(f"expected an output that ends in .mp4, .mov or .mkv, got {path}")
+        if sound_from is not None and path.exists() and path.samefile(sound_from):
+            raise UnwritableVideoError(f"{path} is the video itself; name another file to write")
         self.path = path
         self._rate = Fraction(frame_rate or 25).limit_denominator(1001)
         self._stack = ExitStack()
         self._stream: Any = None
         self._sound_from = sound_from
-        self._sound: _Sound | None = None
+        self._sound: Sound | None = None
         self._last_tick = -1
+        self.notes: list[str] = []
         try:
             temporary = self._stack.enter_context(replaced(path))
             temporary.touch()  # FFmpeg opens it with the first frame only
@@ -103,7 +106,7 @@ class VideoWriter:
         stream.codec_context.time_base = Fraction(1, _CLOCK)
         stream.options = {"crf": _QUALITY, "preset": "veryfast"}
         if self._sound_from is not None:  # after the pictures: players expect them in front
-            self._sound = _Sound(self._sound_from, self._container, self._stack)
+            self._sound = Sound(self._sound_from, self._container, self._stack, self.notes)
         return stream
 
     def _finish(self) -> None:
@@ -112,75 +115,6 @@ class VideoWriter:
         self._container.mux(self._stream.encode(None))
         if self._sound is not None:
             self._sound.write_until(None)
-
-
-class _Sound:
-    """The sound of a file on its way into another one: AAC as it is, anything else turned into AAC."""
-
-    def __init__(self, path: Path, output: Any, stack: ExitStack) -> None:
-        self._output = output
-        source: Any = stack.enter_context(
-            av.open(str(path), options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"})
-        )
-        self._start_s = (source.start_time or 0) / av.time_base
-        self._waiting: Any = None
-        if not source.streams.audio:
-            self._packets: Iterator[Any] = iter(())
-            return
-        track = source.streams.audio[0]
-        if track.codec_context.name == "aac":
-            self._stream = output.add_stream_from_template(track)
-            self._packets = self._copied(source, track)
-        else:
-            self._stream = output.add_stream("aac", rate=track.rate or 44_100, layout="stereo")
-            self._packets = self._encoded(source, track)
-
-    def write_until(self, time_s: float | None) -> None:
-        """Write what is heard up to a time; None for all that is left."""
-        while True:
-            packet = self._waiting or next(self._packets, None)
-            self._waiting = packet
-            if packet is None or (time_s is not None and float(packet.pts * packet.time_base) > time_s):
-                return
-            self._output.mux(packet)
-            self._waiting = None
-
-    def _copied(self, source: Any, track: Any) -> Iterator[Any]:
-        shift = round(self._start_s / track.time_base)
-        for packet in _intact(source.demux(track)):
-            if packet.pts is None or packet.dts is None:
-                continue
-            packet.pts -= shift
-            packet.dts -= shift
-            packet.stream = self._stream
-            yield packet
-
-    def _encoded(self, source: Any, track: Any) -> Iterator[Any]:
-        resampler = av.AudioResampler("fltp", "stereo", self._stream.rate)
-        start_ticks: int | None = None
-        for packet in _intact(source.demux(track)):
-            for frame in _decoded(packet):
-                for piece in resampler.resample(frame):
-                    if start_ticks is None and piece.pts is not None:
-                        start_ticks = round(self._start_s / (piece.time_base or 1))
-                    if piece.pts is not None:
-                        piece.pts -= start_ticks or 0
-                    yield from self._stream.encode(piece)
-        yield from self._stream.encode(None)
-
-
-def _decoded(packet: Any) -> list[Any]:
-    """A packet's sound; nothing where it is damaged."""
-    try:
-        return list(packet.decode())
-    except av.FFmpegError:
-        return []
-
-
-def _intact(packets: Iterator[Any]) -> Iterator[Any]:
-    """The packets up to the end, which may come early in a truncated file."""
-    with suppress(av.FFmpegError):
-        yield from packets
 
 
 def _unwritable(path: Path, error: Exception) -> UnwritableVideoError:

@@ -1,0 +1,100 @@
+"""Writes the figures of the stored suite reports into README and model cards.
+
+``python -m benchmarks.accuracy --suite DIR --store`` stores a report beside each set of weights; this command copies
+its figures into every page, so that no two pages can differ.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import tyro
+
+from benchmarks.suite import SUITE_FILE
+from fer.model_card import load_card
+from fer.model_shelf import find_weights, list_weights
+from training.model_text import model_card_text
+from training.run_files import read_object
+
+BEGIN: Final = "<!-- figures: written by python -m benchmarks.publish -->"
+END: Final = "<!-- end of figures -->"
+TITLES: Final = {
+    "publictest_votes": "FER2013 PublicTest, majority of ten people",
+    "publictest_labels": "FER2013 PublicTest, labels of the data set",
+    "rafdb": "RAF-DB, validation split",
+    "affectnet": "AffectNet, validation split",
+    "films": "films",
+    "posed": "posed, two laboratories",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to do.
+
+    Attributes:
+        check: Change nothing; the exit status is 1 where a page differs from the reports.
+    """
+
+    check: bool = False
+
+
+def pages() -> dict[Path, str]:
+    """Every page that shows figures, with the text it should have."""
+    reports = {}
+    wanted: dict[Path, str] = {}
+    for name in list_weights():
+        folder = find_weights(name)
+        suite = read_object(folder / "run" / SUITE_FILE) if (folder / "run" / SUITE_FILE).is_file() else None
+        if suite is not None:
+            reports[name] = suite
+            report = read_object(folder / "run" / "report.json")
+            wanted[folder / "README.md"] = model_card_text(load_card(folder), report, suite)
+    if not reports:
+        return {}
+    readme = Path(__file__).parents[1] / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    start, end = text.index(BEGIN) + len(BEGIN), text.index(END)
+    wanted[readme] = f"{text[:start]}\n{readme_table(reports)}\n{text[end:]}"
+    return wanted
+
+
+def readme_table(reports: dict[str, dict[str, Any]]) -> str:
+    """One row per set: accuracy, balanced accuracy, and calibration error of all weights."""
+    names = list(reports)
+    lines = [
+        f"| Faces of | {' | '.join(f'`{name}`' for name in names)} |",
+        "|---" * (len(names) + 1) + "|",
+    ]
+    for key, title in TITLES.items():
+        cells = [
+            f"{each['accuracy']:.3f} / {each['balanced_accuracy']:.3f} / {each['ece']:.3f}"
+            for each in (report["sets"][key] for report in reports.values())
+        ]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    means = [f"**{report['mean_balanced_accuracy']:.3f}** balanced" for report in reports.values()]
+    lines.append(f"| **mean of the sets** | {' | '.join(means)} |")
+    if all("web_photos" in report for report in reports.values()):
+        found = [f"{report['web_photos']['found_and_named']:.3f}" for report in reports.values()]
+        lines.append(f"| whole web photos: found and named as labelled | {' | '.join(found)} |")
+    return "\n".join(lines)
+
+
+def main(options: Options) -> int:
+    """Write the pages that differ, or name them."""
+    differing = [path for path, text in pages().items() if path.read_text(encoding="utf-8") != text]
+    if options.check:
+        for path in differing:
+            print(
+                f"{path} differs from the stored reports; run python -m benchmarks.publish", file=sys.stderr
+            )
+        return 1 if differing else 0
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+    print("\n".join(f"wrote {path}" for path in differing) or "nothing to change")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Options, description=__doc__)))

@@ -1,0 +1,216 @@
+"""Judges weights on named sets, each by itself: pictures of other cameras, countries and photographers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.detectors import named_right
+from fer.analysis import FaceAnalyzer
+from fer.classification import EmotionClassifier
+from fer.cropping import crop_face, reference_square
+from fer.detection import FaceDetector, load_detector
+from fer.emotions import SIX_EMOTIONS, Emotion
+from fer.images import RgbImage, as_rgb, read_image
+from fer.preprocessing import prepare_crops
+from fer.version import VERSION
+from training.datasets import FaceTable, decode, read_table
+from training.detector.evaluation import read_boxed_photos
+from training.evaluate import classify_all, true_labels
+from training.metrics import report_head, restrict
+from training.splits import data_hash
+
+SUITE_FILE: Final = "suite.json"
+"""The stored report, in the ``run`` folder of the weights."""
+
+WANTED_ACCURACY: Final = 0.9
+FIGURES: Final = ("count", "accuracy", "balanced_accuracy", "macro_f1", "nll", "ece", "unsure_below")
+
+
+@dataclass(frozen=True)
+class NamedSet:
+    """A set of the suite.
+
+    Attributes:
+        name: In the report.
+        file: Under the suite's folder.
+        people: Who is in it, for the model card.
+        split: The split to judge; None for all rows.
+        votes: Judge by the majority of votes.
+        detect: Find the face first, because the pictures show more than the reference square.
+    """
+
+    name: str
+    file: str
+    people: str
+    split: str | None = "val"
+    votes: bool = False
+    detect: bool = False
+
+
+SETS: Final = (
+    NamedSet(
+        "publictest_votes",
+        "fer2013_publictest.parquet",
+        "people on web pages found by search words (2013), named by ten annotators",
+        votes=True,
+    ),
+    NamedSet("publictest_labels", "fer2013_publictest.parquet", "the same people, named by the search word"),
+    NamedSet("rafdb", "rafdb.parquet", "people on web pages of many countries, named by about 40 annotators"),
+    NamedSet(
+        "affectnet",
+        "affectnet96.parquet",
+        "people on web pages found by search words in six languages, on whose label two sources agree",
+        detect=True,
+    ),
+    NamedSet("films", "films.parquet", "actors in films, named from the subtitles' context"),
+    NamedSet("posed", "posed.parquet", "posing people of two laboratories in East Asia", detect=True),
+)
+
+
+def judge_suite(
+    folder: Path, weights: Path, photos: Path | None, detector_name: str = "kv_face"
+) -> dict[str, Any]:
+    """Judge weights on every set of the suite.
+
+    Args:
+        folder: With the files that ``SETS`` names.
+        weights: A weights folder.
+        photos: ``expw_photos_dev.parquet``: whole photos, judged end to end; None leaves them out.
+        detector_name: Finds faces in whole photos and in pictures that show more than a face.
+
+    Returns:
+        Figures by set, ``mean_balanced_accuracy`` and ``worst_ece`` over them.
+
+    Raises:
+        DatasetError: A file is missing or cannot be read.
+    """
+    classifier = EmotionClassifier(weights)
+    seven = EmotionClassifier(weights, head="seven") if _has(classifier, "seven") else None
+    detector = load_detector(detector_name)
+    sets: dict[str, Any] = {}
+    for named in SETS:
+        table = read_table(folder / named.file)
+        table = table if named.split is None else table.split(named.split)
+        crops, faces, undetected = _prepare(table, classifier, detector if named.detect else None)
+        truth = true_labels(faces, votes=True) if named.votes else list(faces.labels)
+        sets[named.name] = _judge(classifier, crops, truth, SIX_EMOTIONS) | {
+            "people": named.people,
+            "framing": f"face found by {detector_name}" if named.detect else "as cropped by the data set",
+            "without_found_face": undetected,
+            "data": named.file,
+            "data_sha256": data_hash(folder / named.file),
+        }
+        if seven is not None:
+            figures = _judge(seven, crops, truth, seven.head.emotions)
+            sets[named.name]["seven"] = {
+                name: figures[name] for name in ("count", "accuracy", "balanced_accuracy")
+            }
+    report: dict[str, Any] = {
+        "weights": classifier.card.name,
+        "weights_sha256": classifier.card.files.get("model.safetensors", ""),
+        "head": classifier.head.name,
+        "version": VERSION,
+        "sets": sets,
+        "mean_balanced_accuracy": float(np.mean([each["balanced_accuracy"] for each in sets.values()])),
+        "worst_ece": float(max(each["ece"] for each in sets.values())),
+    }
+    if photos is not None:
+        web = read_boxed_photos(photos)
+        report["web_photos"] = {
+            "found_and_named": named_right(FaceAnalyzer(detector, classifier), web),
+            "photos": len(web),
+            "data": photos.name,
+        }
+    return report
+
+
+def _has(classifier: EmotionClassifier, head: str) -> bool:
+    return head in {each.name for each in classifier.card.heads}
+
+
+def _prepare(
+    table: FaceTable, classifier: EmotionClassifier, detector: FaceDetector | None
+) -> tuple[NDArray[np.uint8], FaceTable, int]:
+    """Crops of every picture as the network sees them, and in how many no face was found."""
+    preprocessing = classifier.card.preprocessing
+    if detector is None:
+        decoded = decode(table, preprocessing)
+        return decoded.crops, decoded.table, 0
+    crops, undetected = [], 0
+    for picture in table.pictures:
+        image = as_rgb(picture if isinstance(picture, np.ndarray) else read_image(picture))
+        crop = _found_crop(image, detector, preprocessing.margin)
+        undetected += crop is None
+        crops.append(_middle(image) if crop is None else crop)
+    return prepare_crops(crops, preprocessing), table, undetected
+
+
+def _found_crop(image: RgbImage, detector: FaceDetector, margin: float) -> RgbImage | None:
+    """The largest face's crop; edge pixels repeat around the picture, so that faces may fill it."""
+    border = round(max(image.shape[:2]) / 4)
+    padded = np.pad(image, ((border, border), (border, border), (0, 0)), mode="edge")
+    found = detector.detect(np.ascontiguousarray(padded))
+    if not found:
+        return None
+    return crop_face(padded, reference_square(found[0], detector.framing), margin)
+
+
+def _middle(image: RgbImage) -> RgbImage:
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return np.ascontiguousarray(image[top : top + side, left : left + side])
+
+
+def _judge(
+    classifier: EmotionClassifier,
+    crops: NDArray[np.uint8],
+    truth: Sequence[Emotion | None],
+    labels: Sequence[Emotion],
+) -> dict[str, Any]:
+    shares = classify_all(classifier, crops)
+    report = report_head(shares, classifier.head.labels, truth, labels=labels)
+    figures: dict[str, Any] = {name: report[name] for name in FIGURES}
+    figures["recall"] = {name: row["recall"] for name, row in report["per_class"].items()}
+    figures["intervals_95"] = report["intervals_95"]
+    figures["coverage_at_90"] = max(
+        (row["coverage"] for row in report["coverage_risk"] if row["accuracy"] >= WANTED_ACCURACY),
+        default=0.0,
+    )
+    resting = [row for row, label in enumerate(truth) if label == Emotion.NEUTRAL]
+    if resting:
+        judged = restrict(shares[resting], classifier.head.labels, labels)
+        is_sure = judged.max(axis=1) >= classifier.head.unsure_below
+        is_wrong = judged.argmax(axis=1) != list(labels).index(Emotion.NEUTRAL)
+        figures["resting_named_otherwise"] = float((is_sure & is_wrong).mean())
+    return figures
+
+
+def suite_table(report: Mapping[str, Any]) -> str:
+    """The report as a table in Markdown."""
+    lines = [
+        f"{report['weights']}, head `{report['head']}`: mean balanced accuracy "
+        f"{report['mean_balanced_accuracy']:.3f}, worst ECE {report['worst_ece']:.3f}",
+        "",
+        "| Set | Faces | Accuracy (95 %) | Balanced | Macro F1 | ECE | Angry | Fearful | Happy | Sad | Surprised "
+        "| Neutral | Seven |",
+        "|---" * 13 + "|",
+    ]
+    for name, each in report["sets"].items():
+        low, high = each["intervals_95"]["accuracy"]
+        recall = " | ".join(f"{each['recall'].get(label, float('nan')):.2f}" for label in SIX_EMOTIONS)
+        seven = f"{each['seven']['accuracy']:.3f}" if "seven" in each else "–"
+        lines.append(
+            f"| {name} | {each['count']} | {each['accuracy']:.3f} ({low:.3f}–{high:.3f}) | "
+            f"{each['balanced_accuracy']:.3f} | {each['macro_f1']:.3f} | {each['ece']:.3f} | {recall} | {seven} |"
+        )
+    if "web_photos" in report:
+        lines += [
+            "",
+            f"Web photos, found and named as labelled: {report['web_photos']['found_and_named']:.3f}",
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,155 @@
+"""Measures how often faces that cannot be read are named wrongly all the same, with confidence."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import tyro
+
+from fer.analysis import find_weights
+from fer.classification import EmotionClassifier
+from fer.emotions import SIX_EMOTIONS
+from fer.images import RgbImage, as_rgb, read_image
+from fer.preprocessing import prepare_crops
+from training.datasets import DatasetError, read_table
+from training.evaluate import classify_all, true_labels
+from training.metrics import restrict
+
+WANTED: Final = 0.05
+"""Confident wrong answers at most, as a share of all faces."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to hide.
+
+    Attributes:
+        data: Cropped faces; those with votes are judged by their majority.
+        weights: A weights folder or a name under ``weights/``; None for the default.
+        inset: Share to cut off on each side of data that frames faces wider than FER2013.
+        json: Print one JSON object instead of a table.
+    """
+
+    data: tuple[Path, ...]
+    weights: str | None = None
+    inset: float = 0.0
+    json: bool = False
+
+
+def _cover(top: float, bottom: float, left: float, right: float, grey: int) -> Callable[[RgbImage], RgbImage]:
+    """Paint a rectangle, given in shares of the side."""
+
+    def change(face: RgbImage) -> RgbImage:
+        side = face.shape[0]
+        covered = face.copy()
+        rows, columns = (slice(round(a * side), round(b * side)) for a, b in ((top, bottom), (left, right)))
+        covered[rows, columns] = grey
+        return covered
+
+    return change
+
+
+def _blot(face: RgbImage) -> RgbImage:
+    side = face.shape[0]
+    covered = np.ascontiguousarray(face)
+    centre, radius = (round(side * 0.5), round(side * 0.62)), round(side * 0.3)
+    return np.asarray(cv2.circle(covered.copy(), centre, radius, (140, 120, 110), -1), dtype=np.uint8)
+
+
+def _blur(face: RgbImage) -> RgbImage:
+    return np.asarray(cv2.GaussianBlur(face, (0, 0), face.shape[0] / 12), dtype=np.uint8)
+
+
+def _small(face: RgbImage) -> RgbImage:
+    side = face.shape[0]
+    tiny = cv2.resize(face, (16, 16), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(tiny, (side, side), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def _half(face: RgbImage) -> RgbImage:
+    """What is left of a face cut by the border of the picture: edge pixels repeat over the other half."""
+    side = face.shape[0]
+    kept = face[:, side // 2 :]
+    return np.asarray(np.pad(kept, ((0, 0), (side - kept.shape[1], 0), (0, 0)), mode="edge"), dtype=np.uint8)
+
+
+CONDITIONS: Final[Mapping[str, Callable[[RgbImage], RgbImage]]] = MappingProxyType(
+    {
+        "as it is": lambda face: face,
+        "mask over nose and mouth": _cover(0.55, 1.0, 0.08, 0.92, 205),
+        "sunglasses": _cover(0.24, 0.47, 0.06, 0.94, 25),
+        "blot of a hand's size": _blot,
+        "heavy blur": _blur,
+        "16 pixels": _small,
+        "half a face at the border": _half,
+    }
+)
+
+
+def confident_wrong(classifier: EmotionClassifier, data: Path, inset: float) -> dict[str, dict[str, float]]:
+    """By condition, the share of faces named wrongly without being called unsure, and the share named at all.
+
+    Raises:
+        DatasetError: The data cannot be read.
+    """
+    table = read_table(data)
+    table = table.split("val") if "val" in table.splits else table
+    truth = true_labels(table, votes=table.has_votes)
+    rows = [row for row, label in enumerate(truth) if label in SIX_EMOTIONS]
+    if not rows:
+        raise DatasetError(f"expected faces labelled {', '.join(SIX_EMOTIONS)} in {data}, got none")
+    labels = list(SIX_EMOTIONS)
+    target = np.array([labels.index(label) for label in (truth[row] for row in rows) if label is not None])
+    faces = [_square(table.pictures[row], inset) for row in rows]
+    found = {}
+    for name, change in CONDITIONS.items():
+        crops = prepare_crops([change(face) for face in faces], classifier.card.preprocessing)
+        shares = classify_all(classifier, crops)
+        is_face = np.ones(len(shares), dtype=bool)
+        if "other" in classifier.head.labels:
+            other = shares[:, classifier.head.labels.index("other")]
+            is_face = other <= classifier.head.other_above
+        six = restrict(shares, classifier.head.labels, labels)
+        is_sure = is_face & (six.max(axis=1) >= classifier.head.unsure_below)
+        is_wrong = six.argmax(axis=1) != target
+        found[name] = {
+            "confident_wrong": float((is_sure & is_wrong).mean()),
+            "sure": float(is_sure.mean()),
+            "count": float(len(target)),
+        }
+    return found
+
+
+def _square(picture: Any, inset: float) -> RgbImage:
+    image = as_rgb(picture if isinstance(picture, np.ndarray) else read_image(picture))
+    height, width = image.shape[:2]
+    side = min(height, width)
+    cut = round(side * inset)
+    top, left = (height - side) // 2 + cut, (width - side) // 2 + cut
+    return np.ascontiguousarray(image[top : top + side - 2 * cut, left : left + side - 2 * cut])
+
+
+def main(options: Options) -> None:
+    """Measure and print."""
+    classifier = EmotionClassifier(find_weights(options.weights))
+    report = {data.stem: confident_wrong(classifier, data, options.inset) for data in options.data}
+    if options.json:
+        print(json.dumps({"weights": classifier.card.name, "sets": report}))
+        return
+    print(f"{classifier.card.name}: confident wrong answers / answers that are not unsure\n")
+    print(f"| | {' | '.join(report)} |")
+    print("|---" * (len(report) + 1) + "|")
+    for name in CONDITIONS:
+        cells = [
+            f"{each[name]['confident_wrong']:.3f} / {each[name]['sure']:.2f}" for each in report.values()
+        ]
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

@@ -1,0 +1,133 @@
+"""A folder's files: pictures to read, and what is left out with the reason."""
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from fer.images import IMAGE_SUFFIXES
+
+_SYSTEM_FOLDERS: Final = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information"})
+"""Folders that systems and network drives fill with thumbnails of their own; never a user's photos."""
+
+_OTHER_PICTURES: Final = frozenset(
+    {".3fr", ".arw", ".cr2", ".cr3", ".dcm", ".dng", ".eps", ".erf", ".exr", ".fits", ".hdr", ".jxl", ".jxr"}
+    | {".kdc", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw", ".svg", ".x3f", ".xcf"}
+)
+"""Endings of pictures that are not read: a folder that holds some was not read whole."""
+
+_STARTS: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*", b"RIFF", b"BM")
+
+
+@dataclass(slots=True)
+class FolderListing:
+    """What a folder holds.
+
+    Attributes:
+        pictures: Files to read, sorted.
+        left_out: How many files and folders are not read, by reason.
+        lost_count: How many of them are, or may hold, pictures.
+    """
+
+    pictures: list[Path] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    lost_count: int = 0
+
+    def leave(self, reason: str, *, is_lost: bool = False) -> None:
+        """Count one that is not read."""
+        self.left_out[reason] += 1
+        self.lost_count += is_lost
+
+    def sentence(self, unread_count: int = 0) -> str | None:
+        """The counts, such as ``3 pictures read, 2 left out (1 .txt, 1 dangling link)``.
+
+        Args:
+            unread_count: Of the pictures, those that could not be decoded.
+
+        Returns:
+            None where everything in the folder was read.
+        """
+        if not self.left_out and not unread_count:
+            return None
+        read_count = len(self.pictures) - unread_count
+        parts = [f"{read_count:,} {'picture' if read_count == 1 else 'pictures'} read"]
+        if unread_count:
+            parts.append(f"{unread_count:,} could not be read")
+        if self.left_out:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.left_out.items()))
+            parts.append(f"{self.left_out.total():,} left out ({reasons})")
+        return ", ".join(parts)
+
+
+def list_folder(folder: Path, *, recursive: bool = False) -> FolderListing:
+    """Look at every name in a folder, and in those below where asked; links to folders are not followed.
+
+    Raises:
+        OSError: The folder itself cannot be listed.
+    """
+    listing = FolderListing()
+    waiting = [folder]
+    while waiting:
+        place = waiting.pop()
+        try:
+            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+        except OSError:
+            if place == folder:
+                raise
+            listing.leave("folder that cannot be opened", is_lost=True)
+            continue
+        for entry in entries:
+            if _is_real_folder(entry):
+                waiting.extend(_folder_below(Path(entry.path), listing, recursive))
+            else:
+                _take_file(entry, listing, recursive)
+    listing.pictures.sort()
+    return listing
+
+
+def _is_real_folder(entry: "os.DirEntry[str]") -> bool:
+    return entry.is_dir(follow_symlinks=False)
+
+
+def _folder_below(folder: Path, listing: FolderListing, recursive: bool) -> list[Path]:
+    if folder.name.lower() in _SYSTEM_FOLDERS or folder.name.startswith("."):
+        listing.leave("system folder")
+    elif recursive:
+        return [folder]
+    else:
+        listing.leave("folder below (--recursive reads it)")
+    return []
+
+
+def _take_file(entry: "os.DirEntry[str]", listing: FolderListing, recursive: bool) -> None:
+    path = Path(entry.path)
+    suffix = path.suffix.lower()
+    is_picture = suffix in IMAGE_SUFFIXES
+    if entry.name.startswith("."):
+        listing.leave("hidden")
+    elif entry.is_dir():
+        listing.leave("linked folder", is_lost=recursive)
+    elif not path.exists():
+        listing.leave("dangling link", is_lost=is_picture or suffix in _OTHER_PICTURES)
+    elif not path.is_file():
+        listing.leave("pipe or device")
+    elif is_picture:
+        listing.pictures.append(path)
+    elif suffix in _OTHER_PICTURES:
+        listing.leave(suffix, is_lost=True)
+    elif _starts_like_a_picture(path):
+        listing.leave(f"picture named {suffix or 'without ending'}", is_lost=True)
+    else:
+        listing.leave(suffix or "without ending")
+
+
+def _starts_like_a_picture(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            start = file.read(12)
+    except OSError:
+        return False
+    if start[:4] == b"RIFF":
+        return start[8:12] == b"WEBP"
+    return start.startswith(_STARTS)

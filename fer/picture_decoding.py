@@ -1,0 +1,210 @@
+"""Pillow's pictures, made upright, of common size, colour and depth."""
+
+import io
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from typing import Any, BinaryIO, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
+
+_WHITE: Final = (255, 255, 255)
+_DEPTHS: Final = (1023, 4095, 16383)
+"""Largest values of cameras and scanners that store 10, 12 or 14 bits in 16."""
+
+_SAMPLES: Final = 1_000_000
+_MOST_PAGES: Final = 200
+_MOST_LOOKED_AT: Final = 30
+_PLAIN: Final = 3.0
+"""A frame that varies less than this (of 255) shows nothing."""
+
+
+@cache
+def add_heif() -> bool:
+    """Teach Pillow HEIC and HEIF; False where no decoder for them is installed."""
+    try:
+        from pi_heif import register_heif_opener  # noqa: PLC0415 - needed once somebody reads a picture
+    except ImportError:
+        try:
+            from pillow_heif import register_heif_opener  # noqa: PLC0415 - the same with an encoder
+        except ImportError:
+            return False
+    register_heif_opener()
+    return True
+
+
+_FORMATS: Final = (
+    "JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "TGA", "JPEG2000", "HEIF", "AVIF",
+)  # fmt: skip
+"""The decoders of the formats that are promised; Pillow has forty more that strangers could reach."""
+
+
+def _decoders() -> list[str]:
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
+
+
+def open_picture(file: BinaryIO) -> Image.Image:
+    """Open by content; JPEGs above Pillow's own limit too, for they can be decoded reduced.
+
+    Args:
+        file: An open file or bytes, never a path: Pillow maps raw TIFFs of a path into memory and shears
+            those that are stored turned.
+    """
+    add_heif()
+    try:
+        return Image.open(file, formats=_decoders())
+    except Image.DecompressionBombError:
+        file.seek(0)
+        if file.read(3) != b"\xff\xd8\xff":
+            raise
+        file.seek(0)
+        return JpegImagePlugin.JpegImageFile(file)
+
+
+def go_to_best_page(image: Image.Image) -> str | None:
+    """Go to the largest page of a document, or to the first frame of an animation that shows something.
+
+    Returns:
+        A note for people where something else is left unread.
+    """
+    count = getattr(image, "n_frames", 1)
+    if count < 2 or (image.format in {"HEIF", "AVIF"} and not getattr(image, "is_animated", False)):
+        return None
+    if image.format in {"TIFF", "MPO"}:
+        page = _largest_page(image, min(count, _MOST_PAGES))
+        image.seek(page)
+        return f"page {page + 1} of {count}, the largest, was read" if image.format == "TIFF" else None
+    frame = _first_frame_with_content(image, min(count, _MOST_LOOKED_AT))
+    image.seek(frame)
+    return f"is an animation; frame {frame + 1} of {count} was read, convert it to MP4 to have all read"
+
+
+def reduce_jpeg(image: Image.Image, max_pixels: int) -> int:
+    """Have a large JPEG decoded at a half, quarter or eighth of its size.
+
+    Returns:
+        How many times smaller the sides are; 1 where it fits or is no JPEG.
+    """
+    width, height = image.size
+    if not isinstance(image, JpegImagePlugin.JpegImageFile) or width * height <= max_pixels:
+        return 1
+    for times in (2, 4, 8):
+        if width * height / times**2 <= max_pixels:
+            image.draft(image.mode, (width // times, height // times))
+            return round(width / image.size[0])
+    return 1
+
+
+def mended_jpeg(content: bytes) -> bytes:
+    """The same JPEG with the end marker that a broken transfer lost."""
+    return content + b"\xff\xd9"
+
+
+def missing_share(pixels: NDArray[np.uint8]) -> float:
+    """The share of rows, from below, that a decoder filled with one colour."""
+    plain = pixels.max(axis=1) - pixels.min(axis=1) <= 2
+    rows = plain.all(axis=-1) if plain.ndim > 1 else plain
+    return float(np.argmin(rows[::-1]) / len(rows)) if not rows.all() else 1.0
+
+
+def to_pixels(image: Image.Image, upright: Callable[[Image.Image], None]) -> NDArray[np.uint8]:
+    """Decoded pixels, upright, in sRGB, as ``uint8`` of shape (H, W) or (H, W, 3)."""
+    content = _deep_content(image)
+    image.load()
+    if content is not None:
+        image = _shallow(content, image)
+    upright(image)
+    if image.mode.startswith(("I", "F")):
+        return to_eight_bits(np.asarray(image))
+    if image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info:
+        profile = image.info.get("icc_profile")
+        layer = image.convert("RGBA")
+        ground = Image.new("RGBA", layer.size, (*_WHITE, 255))
+        image = Image.alpha_composite(ground, layer).convert("RGB")
+        image.info["icc_profile"] = profile
+    return np.asarray(_to_srgb(image).convert("RGB"))
+
+
+def turn_upright(image: Image.Image, errors: tuple[type[BaseException], ...]) -> None:
+    """Undo the EXIF orientation in place; metadata that cannot be read is no reason to lose the picture."""
+    with suppress(*errors):
+        ImageOps.exif_transpose(image, in_place=True)
+
+
+def to_eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Scale 16-bit integers by the depth they use, anything else by the range of nearly all its values."""
+    if values.dtype.kind in "iu" and values.max(initial=0) <= 255 and values.dtype != np.uint16:
+        return values.clip(0, 255).astype(np.uint8)
+    sample = values.reshape(-1)[:: max(values.size // _SAMPLES, 1)]
+    if values.dtype.kind in "iu" and values.max(initial=0) <= 65535:
+        high = float(np.quantile(sample, 0.999))
+        depth = next((depth for depth in _DEPTHS if 255 < high <= depth), 65535)
+        return np.asarray(np.round(np.clip(values, 0, depth) * (255 / depth)), dtype=np.uint8)
+    finite = sample[np.isfinite(sample)].astype(np.float64)
+    low, high = np.quantile(finite, (0.001, 0.999)) if len(finite) else (0.0, 1.0)
+    if high <= low:
+        low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = (values.astype(np.float64).clip(low, high) - low) * (255 / ((high - low) or 1.0))
+    return np.asarray(np.nan_to_num(np.round(scaled)), dtype=np.uint8)
+
+
+def _deep_content(image: Image.Image) -> bytes | None:
+    """The file of a colour picture of 16 bits, of which Pillow would keep the upper eight only."""
+    mode = next((str(tile.args) for tile in getattr(image, "tile", []) if tile.args), "")
+    file = getattr(image, "fp", None)
+    if image.mode != "RGB" or "RGB;16" not in mode or file is None:
+        return None
+    place = file.tell()
+    file.seek(0)
+    content: bytes = file.read()
+    file.seek(place)
+    return content
+
+
+def _shallow(content: bytes, loaded: Image.Image) -> Image.Image:
+    """The same picture in eight bits, scaled by those it uses; as Pillow read it where OpenCV cannot."""
+    values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16 or values.shape != (*loaded.size[::-1], 3):
+        return loaded
+    picture = Image.fromarray(to_eight_bits(np.ascontiguousarray(values[:, :, ::-1])))  # channels reversed
+    picture.info = dict(loaded.info)
+    with suppress(OSError, SyntaxError, ValueError, LookupError, TypeError, struct.error):
+        picture.info["exif"] = loaded.getexif().tobytes()
+    return picture
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    """Colours of a wide-gamut photo as screens show them; a profile that cannot be read counts as none."""
+    content = image.info.get("icc_profile")
+    if not content or image.mode not in {"RGB", "CMYK", "LAB"}:
+        return image
+    with suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(content))
+        if "srgb" not in ImageCms.getProfileDescription(profile).lower():
+            turned = ImageCms.profileToProfile(
+                image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
+            return turned if turned is not None else image
+    return image
+
+
+def _largest_page(image: Image.Image, count: int) -> int:
+    areas = []
+    for page in range(count):
+        image.seek(page)
+        areas.append(image.size[0] * image.size[1])
+    return areas.index(max(areas))
+
+
+def _first_frame_with_content(image: Image.Image, count: int) -> int:
+    for frame in range(count):
+        image.seek(frame)
+        if np.asarray(image.convert("L")).std() >= _PLAIN:
+            return frame
+    return 0

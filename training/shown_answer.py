@@ -1,0 +1,244 @@
+"""The answer people see, fitted over the heads of several sources."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fer.emotions import OTHER, SIX_EMOTIONS, Emotion
+from fer.networks import ExpressionNetwork
+from training.config import TrainConfig
+from training.datasets import FaceTable
+from training.metrics import report_head
+from training.splits import shown_truth
+from training.targets import HEAD_LABELS
+
+SHOWN_HEADS: Final = ("six", "seven")
+"""Both are the same answer; ``six`` leaves the disgusted out."""
+
+_STEPS: Final = 200
+_BIAS_DECAY: Final = 1e-3
+"""L2 strength. A class cannot gain much from a set that shows one expression far more often than others."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedSet:
+    """A validation set with what is true in it.
+
+    Attributes:
+        name: Such as ``fer2013_publictest, votes``.
+        rows: Row numbers in the validation split, shape (N,).
+        truth: The true label of each of these rows; None where there is none.
+    """
+
+    name: str
+    rows: NDArray[np.intp]
+    truth: Sequence[Emotion | None]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownAnswer:
+    """How the shown logits come from those of the heads: a weight for each head and a bias for each label.
+
+    Attributes:
+        weights: By head.
+        bias: Shape (7,), in the order of ``labels``.
+        labels: The seven expressions.
+    """
+
+    weights: Mapping[str, float]
+    bias: NDArray[np.float64]
+    labels: tuple[Emotion, ...]
+
+    def logits(self, logits: Mapping[str, NDArray[np.floating]]) -> NDArray[np.float64]:
+        """The shown logits of the seven expressions, shape (N, 7).
+
+        Args:
+            logits: By head, shape (N, outputs).
+        """
+        parts = [
+            weight * np.asarray(logits[head], dtype=np.float64)[:, _columns(head, self.labels)]
+            for head, weight in self.weights.items()
+        ]
+        return np.asarray(sum(parts) + self.bias)
+
+
+def seven_emotions() -> tuple[Emotion, ...]:
+    """The expressions of the head ``seven``, in its order."""
+    return tuple(Emotion(label) for label in HEAD_LABELS["seven"] if label != OTHER)
+
+
+def fit_shown(
+    logits: Mapping[str, NDArray[np.floating]],
+    sets: Sequence[JudgedSet],
+    class_strength: float = 0.0,
+) -> ShownAnswer:
+    """Fit weights and biases by maximum likelihood, every set counting the same.
+
+    The scale of the weights is the temperature: the shown answer is calibrated over all sets together.
+
+    Args:
+        logits: By head, shape (N, outputs); every head must have the seven expressions.
+        sets: What to fit to; sets without any of the labels take no part.
+        class_strength: How far rare expressions of a set count more, in [0, 1]: inverse frequency to
+            this power.
+
+    Raises:
+        ValueError: No set has labels.
+    """
+    labels = seven_emotions()
+    heads = list(logits)
+    stacked = torch.stack(
+        [torch.from_numpy(np.asarray(logits[head], np.float64)[:, _columns(head, labels)]) for head in heads]
+    )
+    rows, targets, counts = [], [], []
+    for judged in sets:
+        known = [i for i, label in enumerate(judged.truth) if label in labels]
+        if not known:
+            continue
+        target = np.array([labels.index(Emotion(str(judged.truth[i]))) for i in known])
+        frequency = np.bincount(target, minlength=len(labels))
+        weight = (len(target) / np.maximum(frequency, 1)) ** class_strength
+        rows.append(judged.rows[known])
+        targets.append(target)
+        counts.append(weight[target] / weight[target].sum())
+    if not rows:
+        raise ValueError(f"expected validation pictures labelled {', '.join(labels)}, got none")
+    scores = stacked[:, np.concatenate(rows)]
+    truth, count = torch.from_numpy(np.concatenate(targets)), torch.from_numpy(np.concatenate(counts))
+    log_weights = torch.full(
+        (len(heads),), -float(np.log(len(heads))), dtype=torch.float64, requires_grad=True
+    )
+    bias = torch.zeros(len(labels), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([log_weights, bias], max_iter=_STEPS, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        shown = (log_weights.exp()[:, None, None] * scores).sum(dim=0) + bias
+        loss = (functional.cross_entropy(shown, truth, reduction="none") * count).sum() / len(rows)
+        loss = loss + _BIAS_DECAY * bias.square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    weights = {head: float(value) for head, value in zip(heads, log_weights.detach().exp(), strict=True)}
+    centred = bias.detach() - bias.detach().mean()
+    return ShownAnswer(weights, centred.numpy(), labels)
+
+
+def judged_sets(table: FaceTable, config: TrainConfig) -> list[JudgedSet]:
+    """The validation sets: every source by its labels, and by its votes where heads learn those."""
+    sources = np.asarray(table.sources)
+    by_votes = shown_truth(table)
+    sets = []
+    for source in dict.fromkeys(table.sources):
+        rows = np.flatnonzero(sources == source)
+        heads = set(config.heads_of(source))
+        if "votes" in heads and (table.votes[rows] >= 0).all(axis=1).any():
+            sets.append(JudgedSet(f"{source}, votes", rows, [by_votes[row] for row in rows]))
+        if heads - {"votes", "crowd"}:
+            sets.append(JudgedSet(source, rows, [table.labels[row] for row in rows]))
+    return sets
+
+
+def judge_sets(
+    shares: NDArray[np.floating], labels: Sequence[str], sets: Sequence[JudgedSet], judged: Sequence[Emotion]
+) -> dict[str, Any]:
+    """Figures of each set that has labels.
+
+    Args:
+        shares: Probabilities of a head for the whole validation split, shape (N, outputs).
+        labels: All outputs of the head.
+        sets: The sets.
+        judged: The expressions that count.
+    """
+    return {
+        each.name: _figures(
+            report_head(shares[each.rows], labels, each.truth, labels=judged, resample_count=0)
+        )
+        for each in sets
+        if any(label in judged for label in each.truth)
+    }
+
+
+def judge_left_out(
+    logits: Mapping[str, NDArray[np.floating]], sets: Sequence[JudgedSet], class_strength: float
+) -> dict[str, Any]:
+    """Figures over six expressions of each set, with weights and biases fitted to the other sets alone.
+
+    Sets of the same pictures are left out together.
+    """
+    found = {}
+    for each in sets:
+        others = [other for other in sets if not np.intersect1d(other.rows, each.rows).size]
+        if not others or not any(label in SIX_EMOTIONS for label in each.truth):
+            continue
+        shown = fit_shown(logits, others, class_strength)
+        scores = shown.logits({head: values[each.rows] for head, values in logits.items()})
+        shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        found[each.name] = _figures(report_head(shares, shown.labels, each.truth, resample_count=0))
+    return found
+
+
+def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("count", "accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")
+    recall = {label: row["recall"] for label, row in report["per_class"].items()}
+    return {name: report[name] for name in names} | {"recall": recall}
+
+
+def add_shown_heads(network: ExpressionNetwork, shown: ShownAnswer) -> ExpressionNetwork:
+    """The network with the heads ``six`` and ``seven`` in front, as linear layers made of its own.
+
+    Their output ``other`` starts from that of ``votes`` and is to be fitted afterwards (``fit_other``).
+
+    Args:
+        network: Trained, with the heads that ``shown`` names.
+        shown: What was fitted.
+    """
+    source = {name: _linear(network, name) for name in network.output_counts}
+    some = next(iter(source.values()))
+    matrix = torch.zeros(len(shown.labels), some.in_features)
+    bias = torch.from_numpy(shown.bias).float()
+    for head, weight in shown.weights.items():
+        columns = _columns(head, shown.labels)
+        matrix += weight * source[head].weight.detach().cpu()[columns]
+        bias = bias + weight * source[head].bias.detach().cpu()[columns]
+    counts = {name: len(HEAD_LABELS[name]) for name in SHOWN_HEADS}
+    grown = ExpressionNetwork(
+        network.architecture,
+        counts | network.output_counts,
+        network.channels,
+        mirror_average=network.mirror_average,
+        inner_view=network.inner_view,
+    )
+    state = network.state_dict()
+    grown.load_state_dict({**grown.state_dict(), **state})
+    for name in SHOWN_HEADS:
+        layer = _linear(grown, name)
+        with torch.no_grad():
+            for row, label in enumerate(HEAD_LABELS[name]):
+                if label != OTHER:
+                    at = shown.labels.index(Emotion(label))
+                    layer.weight[row], layer.bias[row] = matrix[at], bias[at]
+                else:
+                    votes = HEAD_LABELS["votes"].index(OTHER)
+                    layer.weight[row] = source["votes"].weight[votes].cpu()
+                    layer.bias[row] = source["votes"].bias[votes].cpu()
+    return grown.to(some.weight.device)
+
+
+def _linear(network: ExpressionNetwork, name: str) -> nn.Linear:
+    layer = network.heads[name]
+    assert isinstance(layer, nn.Linear)
+    return layer
+
+
+def _columns(head: str, labels: Sequence[Emotion]) -> list[int]:
+    names = list(HEAD_LABELS[head])
+    return [names.index(label) for label in labels]
