@@ -6,20 +6,21 @@ import stat
 import tempfile
 import zipfile
 import zlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
 from dashboard.wording import size_text
-from fer.emotions import UnknownEmotionError, emotion_from_name
-from fer.images import IMAGE_SUFFIXES
 from fer.model_shelf import is_plain_name
-from training.datasets import SPLIT_SPELLINGS, DatasetError, read_table
+from training.dataset_layout import TABLE_SUFFIXES, lay_out
+from training.datasets import DatasetError, read_table
 
 MAX_FILE_COUNT: Final = 300_000
 MAX_FILE_BYTES: Final = 400_000_000
 MAX_TOTAL_BYTES: Final = 4_000_000_000
-TABLE_SUFFIXES: Final = frozenset({".csv", ".parquet"})
+MAX_NAME_BYTES: Final = 255
+"""What file systems allow for one name."""
 
 _CHUNK_BYTES: Final = 1 << 20
 _UNREADABLE: Final = (
@@ -45,8 +46,8 @@ class Unpacked:
 
     Attributes:
         folder: The data set.
-        kept_count: Files that were kept.
-        left_out: Names of files that are neither pictures nor tables.
+        kept_count: Pictures or tables that were kept.
+        left_out: Sentences about files that were not, with their numbers.
     """
 
     folder: Path
@@ -103,19 +104,24 @@ def keep_upload(
 def _unzip(file: IO[bytes], folder: Path, limit_bytes: int) -> tuple[int, list[str]]:
     try:
         with zipfile.ZipFile(file) as archive:
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            entries = [entry for entry in archive.infolist() if not _path_of(entry).endswith("/")]
             _check_entries(entries, limit_bytes)
-            kept, left_out = _sort_out(entries)
-            paths = _without_wrapper([PurePosixPath(entry.filename) for entry in kept])
-            _check_classes(paths)
+            by_path = {PurePosixPath(_path_of(entry)): entry for entry in entries}
+            layout = lay_out(by_path, "the zip")
+            kept = [*layout.tables, *(picture.path for picture in layout.pictures)]
+            if not kept:
+                _refuse_nothing(list(by_path))
+            _check_names(kept)
             budget = limit_bytes
-            for entry, path in zip(kept, paths, strict=True):
-                out = folder.joinpath(*path.parts)
+            for path in kept:
+                out = folder.joinpath(*_without(layout.wrapper, path.parts))
                 out.parent.mkdir(parents=True, exist_ok=True)
-                budget -= _copy(archive.open(entry), out, min(budget, MAX_FILE_BYTES), entry.filename)
-            return len(kept), left_out
+                budget -= _copy(archive.open(by_path[path]), out, min(budget, MAX_FILE_BYTES), str(path))
+            return len(kept), list(layout.left_out)
     except ArchiveError:
         raise
+    except DatasetError as error:
+        raise ArchiveError(str(error)) from error
     except _UNREADABLE as error:
         raise ArchiveError(
             f"this is no zip file that can be unpacked ({error}); zip the folder again"
@@ -133,7 +139,7 @@ def _check_entries(entries: list[zipfile.ZipInfo], limit_bytes: int) -> None:
             "send a part of it or point at a folder"
         )
     for entry in entries:
-        path = PurePosixPath(entry.filename.replace("\\", "/"))
+        path = PurePosixPath(_path_of(entry))
         if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
             raise ArchiveError(
                 f"the zip wants to write outside of its folder ({entry.filename!r}); nothing was unpacked"
@@ -142,58 +148,44 @@ def _check_entries(entries: list[zipfile.ZipInfo], limit_bytes: int) -> None:
             raise ArchiveError(f"the zip contains a link ({entry.filename!r}); put the picture itself in it")
         if entry.flag_bits & 1:
             raise ArchiveError("the zip is locked with a password; zip the folder without one")
+    for path, count in Counter(PurePosixPath(_path_of(entry)) for entry in entries).items():
+        if count > 1:
+            raise ArchiveError(f"the zip holds {count} files of the name {path}; give each a name of its own")
 
 
-def _sort_out(entries: list[zipfile.ZipInfo]) -> tuple[list[zipfile.ZipInfo], list[str]]:
-    """Pictures and tables, and the names of everything else; system files are nothing."""
-    kept, left_out = [], []
-    for entry in entries:
-        path = PurePosixPath(entry.filename)
-        if any(part.startswith((".", "__MACOSX")) for part in path.parts) or path.name in (
-            "Thumbs.db",
-            "desktop.ini",
-        ):
-            continue
-        if path.suffix.lower() in IMAGE_SUFFIXES | TABLE_SUFFIXES:
-            kept.append(entry)
-        else:
-            left_out.append(entry.filename)
-    if not kept:
-        nested = [name for name in left_out if PurePosixPath(name).suffix.lower() in _NESTED_SUFFIXES]
-        if nested:
+def _path_of(entry: zipfile.ZipInfo) -> str:
+    """The entry's name with the slashes that the format asks for; some programs on Windows write others."""
+    return entry.filename.replace("\\", "/")
+
+
+def _check_names(paths: list[PurePosixPath]) -> None:
+    for path in paths:
+        size = max(len(part.encode(errors="surrogateescape")) for part in path.parts)
+        if size > MAX_NAME_BYTES:
             raise ArchiveError(
-                f"the zip holds other archives ({nested[0]}); unpack them first, then zip the pictures"
+                f"the zip holds a name of {size} bytes, at most {MAX_NAME_BYTES} can be written "
+                f"({str(path)[:40]}…); shorten it and zip the folder again"
             )
-        raise ArchiveError("no pictures in the zip; expected class folders such as happy/picture.jpg")
-    return kept, left_out
 
 
-def _without_wrapper(paths: list[PurePosixPath]) -> list[PurePosixPath]:
-    """Without the one folder that everything lies in, unless it means something."""
-    while all(len(path.parts) > 1 for path in paths):
-        tops = {path.parts[0] for path in paths}
-        top = next(iter(tops))
-        if len(tops) > 1 or top.strip().lower() in SPLIT_SPELLINGS or _is_emotion(top):
-            break
-        if not any(_means_something(path) for path in paths):
-            break
-        paths = [PurePosixPath(*path.parts[1:]) for path in paths]
-    return paths
+def _without(wrapper: tuple[str, ...], parts: tuple[str, ...]) -> list[str]:
+    """The parts of a path without the folders that say nothing, which may stand below a split."""
+    left, rest = list(wrapper), []
+    for part in parts:
+        if left and part == left[0]:
+            left.pop(0)
+        else:
+            rest.append(part)
+    return rest
 
 
-def _means_something(path: PurePosixPath) -> bool:
-    """Whether a folder below the first one is a split or a class, or a table lies there."""
-    is_table = path.suffix.lower() in TABLE_SUFFIXES
-    return is_table or any(_is_emotion(p) or p.strip().lower() in SPLIT_SPELLINGS for p in path.parts[1:-1])
-
-
-def _check_classes(paths: list[PurePosixPath]) -> None:
-    loose = [path for path in paths if len(path.parts) == 1 and path.suffix.lower() in IMAGE_SUFFIXES]
-    if loose:
+def _refuse_nothing(paths: list[PurePosixPath]) -> None:
+    nested = [path for path in paths if path.suffix.lower() in _NESTED_SUFFIXES]
+    if nested:
         raise ArchiveError(
-            f"pictures outside of class folders: {len(loose)}, such as {loose[0]}; put them into folders "
-            "named after what they show: angry, fearful, happy, sad, surprised, neutral"
+            f"the zip holds other archives ({nested[0]}); unpack them first, then zip the pictures"
         )
+    raise ArchiveError("no pictures in the zip; expected class folders such as happy/picture.jpg")
 
 
 def _copy(source: IO[bytes], out: Path, limit: int, name: str) -> int:
@@ -216,11 +208,3 @@ def _read(source: IO[bytes]) -> bytes:
         return source.read(_CHUNK_BYTES)
     except OSError as error:
         raise zipfile.BadZipFile(str(error)) from error
-
-
-def _is_emotion(word: str) -> bool:
-    try:
-        emotion_from_name(word)
-    except UnknownEmotionError:
-        return False
-    return True

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from dashboard.data_check import class_problems
+from dashboard.data_check import class_problems, without_training
 from dashboard.devices import Card, free_memory_bytes
 from dashboard.presets import ARCHITECTURE_NOTES
 from dashboard.wording import size_text
@@ -82,12 +82,14 @@ def check_training(
 def train_count(config: TrainConfig, table: FaceTable) -> int:
     """Pictures that will be trained on; the rest judges."""
     if "val" in table.splits:
-        return sum(split == "train" for split in table.splits)
+        return sum(split in ("train", "") for split in table.splits)
     return round(sum(split != "test" for split in table.splits) * (1 - config.val_share))
 
 
 def _check_pictures(config: TrainConfig, table: FaceTable) -> list[Problem]:
     count = train_count(config, table)
+    if not count and set(table.splits) <= {"val", "test"}:
+        return [Problem("data", without_training(table))]
     if count < FEWEST_PICTURES:
         return [
             Problem(

@@ -94,12 +94,15 @@ def _show_upload(places: Places) -> None:
         try:
             with st.spinner("Unpacking and reading …"):
                 unpacked = keep_upload(upload, upload.name, places.data, name.strip())
-        except (ArchiveError, OSError) as error:
+        except ArchiveError as error:
             st.error(f"Nothing was kept: {error}")
+            return
+        except OSError as error:  # its text would name folders of this machine
+            st.error(f"Nothing was kept: {error.strerror or 'it cannot be written here'}")
             return
         st.success(f"{unpacked.kept_count:,} files are kept as the data set {unpacked.folder.name}.")
         if unpacked.left_out:
-            st.caption(f"Left out, since neither picture nor table: {', '.join(unpacked.left_out[:8])}")
+            st.warning(f"Left out: {'; '.join(unpacked.left_out)}.")
         st.button("Look at it", icon=":material/visibility:", on_click=look_at, args=(unpacked.folder.name,))
     if upload is None:
         st.caption("Nothing is stored before you press the button.")

@@ -61,6 +61,7 @@ class DataCheck:
     def advice(self) -> list[str]:
         """Sentences about what to do before training; an empty list is a good sign."""
         texts = class_problems(self.table)
+        texts += [f"Left out: {sentence}." for sentence in self.table.left_out]
         if self.unreadable:
             texts.append(
                 f"{len(self.unreadable)} of {self.checked_count} pictures cannot be read; they are left out."
@@ -127,6 +128,8 @@ def class_problems(table: FaceTable) -> list[str]:
         if label is not None and split in ("train", "")
     ]
     counts = Counter(training)
+    if not counts and any(split in ("val", "test") for split in table.splits):
+        return [without_training(table)]
     if len(counts) < 2:
         found = next(iter(counts), "no expression")
         return [
@@ -139,6 +142,15 @@ def class_problems(table: FaceTable) -> list[str]:
             "some hundred are good."
         ]
     return []
+
+
+def without_training(table: FaceTable) -> str:
+    """Say that every picture belongs to a split that judges."""
+    held = " and ".join(split for split in ("val", "test") if split in table.splits)
+    return (
+        f"All pictures belong to the split {held}; none is left to train on. "
+        "Add a folder train, or point at the folder above."
+    )
 
 
 def spread(count: int, wanted: int) -> list[int]:

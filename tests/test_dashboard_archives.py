@@ -59,6 +59,14 @@ def kept(folder, files, **named):
             ["happy/a.png", "sad/b.png"],
             id="system files",
         ),
+        pytest.param(
+            {n.replace("/", "\\"): d for n, d in GOOD.items()}, ["happy/a.png", "sad/b.png"], id="backslashes"
+        ),
+        pytest.param(
+            {"train/mine/happy/a.png": PICTURE, "test/mine/sad/b.png": PICTURE},
+            ["test/sad/b.png", "train/happy/a.png"],
+            id="wrapped below the splits",
+        ),
         pytest.param({"train/happy/a.png": PICTURE}, ["train/happy/a.png"], id="one split is no wrapper"),
         pytest.param({"happy/a.png": PICTURE}, ["happy/a.png"], id="one class is no wrapper"),
     ],
@@ -89,6 +97,11 @@ def test_pictures_are_kept_in_their_classes(tmp_path, files, names):
         pytest.param(
             {"inner.zip": b"PK", "more.tar.gz": b"x"}, "holds other archives (inner.zip)", id="nested"
         ),
+        pytest.param(
+            {"train/happy/a.png": PICTURE, "eval/happy/b.png": PICTURE}, "unknown split 'eval'", id="split"
+        ),
+        pytest.param(GOOD | {"happy\\a.png": PICTURE}, "2 files of the name happy/a.png", id="twice"),
+        pytest.param(GOOD | {f"sad/{'x' * 300}.png": PICTURE}, "a name of 304 bytes, at most 255", id="long"),
         pytest.param({"readme.txt": b"hello"}, "no pictures in the zip", id="no pictures"),
         pytest.param({}, "no pictures in the zip", id="empty"),
     ],
@@ -207,3 +220,14 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         kept(tmp_path, GOOD)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_kept_is_counted(tmp_path):
+    more = {"happy/c.xyz": b"x", "sad/d.xyz": b"x", "fer2013.csv": b"emotion,pixels", "loose.png": PICTURE}
+    unpacked = kept(tmp_path, GOOD | more | {"__MACOSX/happy/._a.png": b"x"})
+    assert unpacked.kept_count == 2
+    assert unpacked.left_out == (
+        "2 files with .xyz, neither pictures nor tables, such as happy/c.xyz",
+        "1 picture outside of class folders, such as loose.png",
+        "1 table beside the class folders, such as fer2013.csv",
+    )

@@ -82,7 +82,11 @@ def test_the_split_is_chosen_anew_for_other_pictures(tmp_path, faces, repository
         pytest.param(lambda path: None, "no data at", id="missing"),
         pytest.param(lambda path: path.mkdir(), "no pictures in", id="empty"),
         pytest.param(
-            lambda path: (path / "grumpy").mkdir(parents=True), "unknown expression 'grumpy'", id="class"
+            lambda path: (
+                write_folder(path, 1, ("happy",)) and (path / "train" / "happy").rename(path / "grumpy")
+            ),
+            "unknown expression 'grumpy'",
+            id="class",
         ),
         pytest.param(lambda path: path.write_text("x"), "expected a folder of class folders", id="text"),
     ],

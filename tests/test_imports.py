@@ -24,10 +24,11 @@ DASHBOARD_MAY_USE = {
     "training.jobs",
     "training.config",
     "training.datasets",
+    "training.dataset_layout",
     "training.run_files",
     "training.duplicates",
 }
-WITHOUT_TORCH = {"runs", "run_files", "jobs", "config", "datasets", "duplicates"}
+WITHOUT_TORCH = {"runs", "run_files", "jobs", "config", "datasets", "dataset_layout", "duplicates"}
 TORCH = {"torch", "torchvision", "torchmetrics"}
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "core", "base", "misc"}
 

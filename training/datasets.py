@@ -3,38 +3,32 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fer.emotions import FER2013_CODES, Emotion, UnknownEmotionError, emotion_from_name
-from fer.images import RgbImage, UnreadableImageError, as_rgb, find_images, read_image
+from fer.emotions import Emotion
+from fer.images import RgbImage, UnreadableImageError, as_rgb, read_image
 from fer.json_values import parse_json
 from fer.model_card import Preprocessing
 from fer.preprocessing import prepare_crops
+from training.dataset_csv import read_csv
+from training.dataset_layout import lay_out, list_files
+from training.dataset_words import DatasetError, emotion_of, split_from_name, splits_from_column
 from training.parquet_files import linked_picture, read_parquet
 from training.targets import VOTE_WORDS
 
-SPLITS: Final = ("train", "val", "test")
-SPLIT_SPELLINGS: Final = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "publictest": "val",
-    "test": "test",
-    "privatetest": "test",
-}
-"""How data sets write the splits, lower case; FER2013 calls validation PublicTest."""
-
-
-class DatasetError(ValueError):
-    """A data set that cannot be used as it is."""
-
+__all__ = [
+    "DatasetError",
+    "DecodedFaces",
+    "FaceTable",
+    "Picture",
+    "decode",
+    "read_table",
+    "read_tables",
+]
 
 Picture = bytes | Path | RgbImage
 
@@ -49,6 +43,7 @@ class FaceTable:
         labels: The data set's label, None where it has none.
         votes: Counts of shape (N, 10) in the order of ``VOTE_WORDS``; rows of -1 without votes.
         pictures: Encoded bytes, paths, or pixels.
+        left_out: Sentences about files and rows that are not part of the table, with their numbers.
         sources: The data set of each picture: the name of its file or folder without ending.
     """
 
@@ -57,6 +52,7 @@ class FaceTable:
     labels: tuple[Emotion | None, ...]
     votes: NDArray[np.int16]
     pictures: tuple[Picture, ...]
+    left_out: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -80,6 +76,7 @@ class FaceTable:
             tuple(self.labels[i] for i in index),
             self.votes[index],
             tuple(self.pictures[i] for i in index),
+            self.left_out,
             tuple(self.sources[i] for i in index),
         )
 
@@ -121,7 +118,7 @@ def read_tables(paths: Sequence[Path]) -> FaceTable:
     """Read several data sets and put them one after the other.
 
     Raises:
-        DatasetError: Nothing there, an unknown form, an unknown class, or no pictures.
+        DatasetError: Nothing there, an unknown form, an unknown class or split, or no pictures.
     """
     tables = [read_table(path) for path in paths]
     return FaceTable(
@@ -130,6 +127,7 @@ def read_tables(paths: Sequence[Path]) -> FaceTable:
         tuple(label for table in tables for label in table.labels),
         np.concatenate([table.votes for table in tables]),
         tuple(picture for table in tables for picture in table.pictures),
+        tuple(sentence for table in tables for sentence in table.left_out),
         tuple(source for table in tables for source in table.sources),
     )
 
@@ -138,7 +136,7 @@ def read_table(path: Path) -> FaceTable:
     """Read one data set by its form: folder, ``.csv`` or ``.parquet``.
 
     Raises:
-        DatasetError: Nothing there, an unknown form, an unknown class, or no pictures.
+        DatasetError: Nothing there, an unknown form, an unknown class or split, or no pictures.
     """
     path = Path(path)
     if path.is_dir():
@@ -156,7 +154,9 @@ def read_table(path: Path) -> FaceTable:
             f"{path} has the ending {path.suffix!r}; expected a folder of class folders, .csv or .parquet"
         )
     if not len(table):
-        raise DatasetError(f"no pictures in {path}; expected class folders such as {path}/train/happy/…")
+        raise DatasetError(
+            ". ".join([f"no pictures in {path}; expected class folders such as train/happy/…", *_said(table)])
+        )
     return table if any(table.sources) else replace(table, sources=(path.stem,) * len(table))
 
 
@@ -196,74 +196,43 @@ def _square(image: RgbImage, inset: float) -> RgbImage:
     return np.ascontiguousarray(image[top : top + side, left : left + side])
 
 
+def _said(table: FaceTable) -> list[str]:
+    return [f"Left out: {'; '.join(table.left_out)}"] if table.left_out else []
+
+
 def _read_folder(folder: Path) -> FaceTable:
-    """``split/class/picture``, or ``class/picture`` without splits, or a folder of data files."""
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".csv", ".parquet"))
-    subfolders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if files and not subfolders:
-        return read_tables(files)
-    names, splits, labels, pictures = [], [], [], []
-    for subfolder in subfolders:
-        split = SPLIT_SPELLINGS.get(subfolder.name.strip().lower(), "")
-        class_folders = sorted(p for p in subfolder.iterdir() if p.is_dir()) if split else [subfolder]
-        for class_folder in class_folders:
-            if class_folder.name.startswith("."):
-                continue
-            label = _emotion(class_folder.name, f"the folder {class_folder}")
-            for path in find_images(class_folder, recursive=True):
-                names.append(str(path.relative_to(folder)))
-                splits.append(split)
-                labels.append(label)
-                pictures.append(path)
-    return FaceTable(tuple(names), tuple(splits), tuple(labels), _no_votes(len(names)), tuple(pictures))
-
-
-def _read_csv(path: Path) -> FaceTable:
-    """FER2013 as published: ``emotion``, ``pixels`` (2304 numbers), ``Usage``."""
-    try:
-        frame = pd.read_csv(path, dtype={"pixels": str}, skipinitialspace=True)
-    except (ValueError, OSError) as error:
-        raise DatasetError(f"{path} cannot be read as CSV ({error}); expected FER2013's columns") from error
-    frame.columns = frame.columns.str.strip().str.lower()
-    missing = {"emotion", "pixels"} - set(frame.columns)
-    if missing:
-        raise DatasetError(
-            f"{path} has no column {' and '.join(sorted(missing))}; expected FER2013's emotion, pixels, Usage"
-        )
-    pictures, labels = [], []
-    for row, (code, text) in enumerate(zip(frame["emotion"], frame["pixels"], strict=True), start=2):
-        pictures.append(_pixels(text, f"{path}, line {row}"))
-        labels.append(_fer2013_label(code, f"{path}, line {row}"))
-    usage = frame["usage"].astype(str) if "usage" in frame else pd.Series([""] * len(frame))
+    """Class folders with or without splits, or data files; ``lay_out`` has the rule."""
+    files, broken = list_files(folder)
+    layout = lay_out(files, str(folder))
+    left_out = tuple(f"{folder.name}: {sentence}" for sentence in (*layout.left_out, *broken))
+    if layout.tables:
+        table = read_tables([folder / path for path in layout.tables])
+        return replace(table, left_out=(*left_out, *table.left_out))
     return FaceTable(
-        tuple(f"{path.name} line {row}" for row in range(2, len(frame) + 2)),
-        tuple(SPLIT_SPELLINGS.get(word.strip().lower(), "") for word in usage),
-        tuple(labels),
-        _no_votes(len(frame)),
-        tuple(pictures),
+        tuple(str(picture.path) for picture in layout.pictures),
+        tuple(picture.split for picture in layout.pictures),
+        tuple(picture.label for picture in layout.pictures),
+        _no_votes(len(layout.pictures)),
+        tuple(folder / picture.path for picture in layout.pictures),
+        left_out,
     )
 
 
-def _pixels(text: object, where: str) -> RgbImage:
-    try:
-        values = np.array(str(text).split(), dtype=np.int64)
-    except ValueError as error:
-        raise DatasetError(f"{where}: expected numbers in 'pixels'") from error
-    side = int(np.sqrt(values.size))
-    if side * side != values.size or side == 0 or values.min() < 0 or values.max() > 255:
-        raise DatasetError(f"{where}: expected 2304 pixels in 0 to 255, got {values.size} values")
-    return as_rgb(values.reshape(side, side).astype(np.uint8))
-
-
-def _fer2013_label(code: object, where: str) -> Emotion:
-    if str(code).strip().lstrip("-").isdigit():
-        number = int(str(code))
-        if not 0 <= number < len(FER2013_CODES):
-            raise DatasetError(
-                f"{where}: expected an emotion from 0 to {len(FER2013_CODES) - 1}, got {number}"
-            )
-        return FER2013_CODES[number]
-    return _emotion(str(code), where)
+def _read_csv(path: Path) -> FaceTable:
+    faces = read_csv(path)
+    blank = (
+        (f"{path.name}: {faces.blank_count} blank row{'' if faces.blank_count == 1 else 's'}",)
+        if faces.blank_count
+        else ()
+    )
+    return FaceTable(
+        tuple(f"{path.name} line {line}" for line in faces.lines),
+        faces.splits,
+        faces.labels,
+        _no_votes(len(faces.lines)),
+        faces.pictures,
+        blank,
+    )
 
 
 def _read_parquet(path: Path) -> FaceTable:
@@ -292,11 +261,7 @@ def _read_parquet(path: Path) -> FaceTable:
             raise DatasetError(
                 f"{path}, row {row}: expected the picture's bytes in 'image', got {type(content).__name__}"
             )
-    if "split" in parquet.column_names:
-        words = [str(word).strip().lower() for word in parquet.column("split").to_pylist()]
-        splits = tuple(SPLIT_SPELLINGS.get(word, "") for word in words)
-    else:
-        splits = (_split_from_name(path.stem),) * len(pictures)
+    splits = _parquet_splits(parquet, path) or (split_from_name(path.name),) * len(pictures)
     return FaceTable(
         tuple(f"{path.name} row {row}" for row in range(len(pictures))),
         splits,
@@ -306,17 +271,24 @@ def _read_parquet(path: Path) -> FaceTable:
     )
 
 
-def _split_from_name(stem: str) -> str:
-    """``fer2013_publictest`` → ``val``; empty where the name tells nothing."""
-    words = stem.lower().replace("-", "_").replace(".", "_").split("_")
-    return next((SPLIT_SPELLINGS[word] for word in words if word in SPLIT_SPELLINGS), "")
+def _parquet_splits(parquet: pa.Table, path: Path) -> tuple[str, ...] | None:
+    """The column that names splits, translated; None without one."""
+    names = {name.lower(): name for name in parquet.column_names}
+    column = next((names[word] for word in ("split", "usage", "subset") if word in names), None)
+    if column is None:
+        return None
+    words = ["" if word is None else str(word) for word in parquet.column(column).to_pylist()]
+    splits = splits_from_column(words, [f"{path}, row {row}" for row in range(len(words))])
+    return None if splits is None else tuple(splits)
 
 
 def _parquet_labels(parquet: pa.Table, path: Path) -> list[Emotion | None]:
     column = parquet.column("label")
     values = column.to_pylist()
-    if not pa.types.is_integer(column.type):
-        return [None if value is None else _emotion(str(value), str(path)) for value in values]
+    if pa.types.is_floating(column.type):  # as pandas stores whole numbers of which some are missing
+        values = [None if value is None or np.isnan(value) else _whole(value, path) for value in values]
+    elif not pa.types.is_integer(column.type):
+        return [None if value is None else emotion_of(str(value), str(path)) for value in values]
     try:
         metadata = parse_json((parquet.schema.metadata or {})[b"huggingface"])
         words = list(metadata["info"]["features"]["label"]["names"])
@@ -324,10 +296,16 @@ def _parquet_labels(parquet: pa.Table, path: Path) -> list[Emotion | None]:
         raise DatasetError(
             f"{path} has numbers in 'label' without names; expected ClassLabel names in the schema's metadata"
         ) from error
-    emotions = [_emotion(str(word), str(path)) for word in words]
+    emotions = [emotion_of(str(word), str(path)) for word in words]
     if any(value is not None and not 0 <= value < len(emotions) for value in values):
         raise DatasetError(f"{path}: expected labels from 0 to {len(emotions) - 1}")
     return [None if value is None else emotions[value] for value in values]
+
+
+def _whole(value: float, path: Path) -> int:
+    if not float(value).is_integer():
+        raise DatasetError(f"{path}: expected whole numbers in 'label', got {value}")
+    return int(value)
 
 
 def _parquet_votes(parquet: pa.Table) -> NDArray[np.int16]:
@@ -350,10 +328,3 @@ def _parquet_votes(parquet: pa.Table) -> NDArray[np.int16]:
 
 def _no_votes(count: int) -> NDArray[np.int16]:
     return np.full((count, len(VOTE_WORDS)), -1, dtype=np.int16)
-
-
-def _emotion(word: str, where: str) -> Emotion:
-    try:
-        return emotion_from_name(word)
-    except UnknownEmotionError as error:
-        raise DatasetError(f"{where}: {error}") from error

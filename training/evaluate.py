@@ -84,6 +84,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         "split": options.split or "all",
         "votes": options.votes,
         "unreadable": list(faces.problems),
+        "left_out": list(table.left_out),
     }
 
 
@@ -126,7 +127,7 @@ def format_report(report: dict[str, Any]) -> str:
         lines.append(
             f"{name:<12}{row['precision']:>10.3f}{row['recall']:>10.3f}{row['f1']:>10.3f}{row['count']:>8}"
         )
-    lines += [f"left out: {problem}" for problem in report["unreadable"]]
+    lines += [f"left out: {problem}" for problem in (*report["unreadable"], *report["left_out"])]
     return "\n".join(lines)
 
 

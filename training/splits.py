@@ -33,6 +33,15 @@ class Splits:
     val: DecodedFaces
     summary: Mapping[str, Any]
 
+    def warnings(self) -> list[str]:
+        """Sentences about what is not trained on, or not judged."""
+        sentences = [f"left out: {sentence}" for sentence in self.summary["left_out"]]
+        if problems := self.summary["unreadable"]:
+            sentences.append(f"left out: {len(problems)} unreadable pictures, such as {problems[0]}")
+        if lacking := self.summary["val_lacks"]:
+            sentences.append(f"the split 'val' has no {', '.join(lacking)}: never judged")
+        return sentences
+
 
 def load_splits(config: TrainConfig, preprocessing: Preprocessing) -> Splits:
     """Read, decode and divide the data of a training.
@@ -48,6 +57,7 @@ def load_splits(config: TrainConfig, preprocessing: Preprocessing) -> Splits:
     table = table.with_split(
         _draw_val(table, config.val_share, config.seed) if "val" not in table.splits else table.splits
     )
+    table = table.with_split([split or "train" for split in table.splits])  # beside sets that name a val
     table = table.take(row for row, split in enumerate(table.splits) if split in ("train", "val"))
     faces = decode(table, preprocessing, config.inset_of)
     duplicates: dict[str, int] = {}
@@ -67,6 +77,8 @@ def load_splits(config: TrainConfig, preprocessing: Preprocessing) -> Splits:
         "val": _counts(val.table.labels),
         "duplicates": duplicates,
         "unreadable": list(faces.problems),
+        "left_out": list(table.left_out),
+        "val_lacks": sorted({str(label) for label in train.table.labels if label} - _names(val)),
     }
     return Splits(train, val, summary)
 
@@ -137,11 +149,16 @@ def _check(faces: DecodedFaces, split: str) -> None:
     classes = {label for label in faces.table.labels if label is not None}
     if not len(faces.table):
         raise DatasetError(
-            f"the split {split!r} is empty; expected pictures of at least two expressions in it"
+            f"the split {split!r} is empty; expected pictures of at least two expressions in it, "
+            "as files or folders that name it"
         )
     if len(classes) < 2:
         found = ", ".join(classes) or "no label"
         raise DatasetError(f"the split {split!r} has {found} alone; expected at least two expressions")
+
+
+def _names(faces: DecodedFaces) -> set[str]:
+    return {str(label) for label in faces.table.labels if label}
 
 
 def _counts(labels: Sequence[Emotion | None]) -> dict[str, int]:

@@ -80,6 +80,8 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> None:
     set_up_processor(config.thread_count)
     preprocessing = Preprocessing(size=config.size)
     splits = load_splits(config, preprocessing)
+    for sentence in splits.warnings():
+        log.warning("%s", sentence)
     environment = describe_environment(device, workers, splits.summary)
     epochs_planned = config.epochs
     if not workers.is_first:

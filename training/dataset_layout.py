@@ -1,0 +1,237 @@
+"""The rule by which files of a folder or a zip are pictures of a data set."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from fer.emotions import Emotion, UnknownEmotionError, emotion_from_name
+from fer.images import IMAGE_SUFFIXES
+from training.dataset_words import (
+    DatasetError,
+    emotion_of,
+    is_unclear_split,
+    split_from_word,
+    unknown_split,
+)
+
+TABLE_SUFFIXES: Final = frozenset({".csv", ".parquet"})
+
+_SYSTEM_NAMES: Final = frozenset(
+    {
+        "__macosx",
+        "@eadir",
+        "@recycle",
+        "#recycle",
+        "$recycle.bin",
+        "system volume information",
+        "lost+found",
+        "__pycache__",
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        "icon\r",
+    }
+)
+"""Folders and files that operating systems and storage boxes add, lower case."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedPicture:
+    """A picture file with what its folders say.
+
+    Attributes:
+        path: Relative to the data set.
+        split: ``train``, ``val``, ``test``, or empty where no folder names one.
+        label: The expression.
+    """
+
+    path: PurePosixPath
+    split: str
+    label: Emotion
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Files of a data set, sorted out.
+
+    Attributes:
+        pictures: In the order of their paths.
+        tables: CSV and parquet files that are the data set; only where there are no pictures.
+        wrapper: Folders that everything lies in and that say nothing.
+        left_out: Sentences about files that are not part of the data set, with their numbers.
+    """
+
+    pictures: tuple[PlacedPicture, ...]
+    tables: tuple[PurePosixPath, ...]
+    wrapper: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def lay_out(files: Iterable[PurePosixPath], place: str) -> Layout:
+    """Sort files into pictures with split and label, tables, and files that are left out.
+
+    ``split/class/picture``, ``class/split/picture`` and ``class/picture`` are read, below folders that say
+    nothing if all pictures lie in them; folders below a class are part of it. Files of systems do not count.
+
+    Args:
+        files: Relative paths of all files.
+        place: Name of the data set, for messages.
+
+    Raises:
+        DatasetError: A folder that is neither split nor expression, or no class folder.
+    """
+    paths = sorted(path for path in files if not is_system_file(path))
+    pictures = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
+    tables = [path for path in paths if path.suffix.lower() in TABLE_SUFFIXES]
+    others = [path for path in paths if path.suffix.lower() not in IMAGE_SUFFIXES | TABLE_SUFFIXES]
+    left_out = _count_endings(others)
+    if not pictures:
+        wrapper = _common_folders([path.parts[:-1] for path in tables])
+        return Layout((), tuple(tables), wrapper, left_out)
+
+    wrapper = _unknown_wrapper(pictures)
+    placed = [_place(path, wrapper, place) for path in pictures]
+    kept = tuple(picture for picture in placed if picture is not None)
+    loose = [path for path, picture in zip(pictures, placed, strict=True) if picture is None]
+    if not kept:
+        raise DatasetError(
+            f"{place}: pictures outside of class folders: {len(loose)}, such as {loose[0]}; put them into "
+            "folders named after what they show: angry, fearful, happy, sad, surprised, neutral"
+        )
+    if loose:
+        left_out += (f"{_files(len(loose), 'picture')} outside of class folders, such as {loose[0]}",)
+    if tables:
+        left_out += (f"{_files(len(tables), 'table')} beside the class folders, such as {tables[0]}",)
+    return Layout(kept, (), wrapper, left_out)
+
+
+def list_files(folder: Path) -> tuple[list[PurePosixPath], tuple[str, ...]]:
+    """List the files below a folder, linked folders included.
+
+    Returns:
+        Relative paths of all files, and sentences about entries that cannot be read.
+
+    Raises:
+        DatasetError: A folder below may not be read.
+    """
+    files: list[PurePosixPath] = []
+    broken: list[PurePosixPath] = []
+    seen: set[str] = set()
+    for root, names, file_names in os.walk(folder, followlinks=True, onerror=_refuse):
+        if os.path.realpath(root) in seen:  # a link to one of the folders that were read already
+            names.clear()
+            continue
+        seen.add(os.path.realpath(root))
+        names.sort()
+        inside = PurePosixPath(Path(root).relative_to(folder).as_posix())
+        names[:] = [name for name in names if not is_system_file(inside / name)]
+        for name in file_names:
+            (files if os.path.isfile(Path(root, name)) else broken).append(inside / name)  # noqa: PTH113 - quick
+    broken = [path for path in broken if not is_system_file(path)]
+    if not broken:
+        return files, ()
+    return files, (f"{_files(len(broken), 'link')} to files that are missing, such as {min(broken)}",)
+
+
+def is_system_file(path: PurePosixPath) -> bool:
+    """Whether a path lies in a folder, or is a file, that a system added; hidden ones count as such."""
+    return any(part.startswith(".") or part.lower() in _SYSTEM_NAMES for part in path.parts)
+
+
+def _unknown_wrapper(pictures: Sequence[PurePosixPath]) -> tuple[str, ...]:
+    """The folders without meaning above all pictures that lie in class folders."""
+    prefixes = {
+        tuple(part for part in parts[:depth] if split_from_word(part) is None)
+        for parts in (path.parts[:-1] for path in pictures)
+        if (depth := _class_depth(parts)) is not None
+    }
+    if len(prefixes) != 1:
+        return ()
+    prefix = prefixes.pop()
+    return () if any(is_unclear_split(part) for part in prefix) else prefix
+
+
+def _place(path: PurePosixPath, wrapper: tuple[str, ...], place: str) -> PlacedPicture | None:
+    """Read split and label from the folders of a picture; None where it lies in no class folder.
+
+    Raises:
+        DatasetError: A folder that says something unknown.
+    """
+    folders = path.parts[:-1]
+    depth = _class_depth(folders)
+    above = folders if depth is None else folders[:depth]
+    unknown = [part for part in above if split_from_word(part) is None]
+    if depth is None:
+        _check_unclear(unknown, place)
+        rest = unknown[len(wrapper) :] if tuple(unknown[: len(wrapper)]) == wrapper else unknown
+        if rest:
+            emotion_of(rest[0], f"{place}, the folder {PurePosixPath(*folders)}")
+        return None
+    if tuple(unknown) != wrapper:
+        _check_unclear(unknown, place)
+        strange = next(part for part in [*unknown, *wrapper] if part not in wrapper or part not in unknown)
+        raise DatasetError(f"{place}, the folder {PurePosixPath(*above)}: {unknown_split(strange)}")
+    below = folders[depth + 1 :]
+    label = emotion_of(folders[depth], place)
+    splits = [split for part in (*above, *below[:1]) if (split := split_from_word(part))]
+    if len(set(splits)) > 1:
+        raise DatasetError(
+            f"{place}: the folder {path.parent} says {' and '.join(splits)}; expected one split, "
+            "move its pictures"
+        )
+    if below and is_unclear_split(below[0]):
+        _check_unclear(below, place)
+    if (inner := next((part for part in below if _is_emotion(part)), None)) and emotion_of(
+        inner, place
+    ) != label:
+        raise DatasetError(
+            f"{place}: the folder {path.parent} is one expression inside of another; expected class folders "
+            "beside each other"
+        )
+    return PlacedPicture(path, splits[0] if splits else "", label)
+
+
+def _check_unclear(folders: Iterable[str], place: str) -> None:
+    for part in folders:
+        if is_unclear_split(part):
+            raise DatasetError(f"{place}, the folder {part}: {unknown_split(part)}")
+
+
+def _class_depth(folders: Sequence[str]) -> int | None:
+    return next((depth for depth, part in enumerate(folders) if _is_emotion(part)), None)
+
+
+def _common_folders(folders: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    shared = takewhile(lambda parts: len(set(parts)) == 1, zip(*folders, strict=False))
+    return tuple(parts[0] for parts in shared)
+
+
+def _is_emotion(word: str) -> bool:
+    try:
+        emotion_from_name(word)
+    except UnknownEmotionError:
+        return False
+    return True
+
+
+def _count_endings(paths: Sequence[PurePosixPath]) -> tuple[str, ...]:
+    counts = Counter(path.suffix.lower() or "no ending" for path in paths)
+    first = {path.suffix.lower() or "no ending": path for path in reversed(paths)}
+    return tuple(
+        f"{_files(count, 'file')} with {ending}, neither pictures nor tables, such as {first[ending]}"
+        for ending, count in counts.most_common()
+    )
+
+
+def _files(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _refuse(error: OSError) -> None:
+    raise DatasetError(
+        f"the folder {error.filename} cannot be read ({error.strerror}); change its permissions"
+    ) from error

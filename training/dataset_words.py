@@ -1,0 +1,140 @@
+"""Words of data sets for splits and expressions, translated or refused by name."""
+
+import re
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import Final
+
+from fer.emotions import FER2013_CODES, Emotion, UnknownEmotionError, emotion_from_name
+
+SPLIT_SPELLINGS: Final = {
+    "train": "train",
+    "training": "train",
+    "trn": "train",
+    "val": "val",
+    "valid": "val",
+    "validate": "val",
+    "validating": "val",
+    "validation": "val",
+    "dev": "val",
+    "devel": "val",
+    "development": "val",
+    "publictest": "val",
+    "test": "test",
+    "testing": "test",
+    "tst": "test",
+    "privatetest": "test",
+}
+"""How data sets write the splits, lower case; FER2013 calls validation PublicTest."""
+
+UNCLEAR_SPLITS: Final = frozenset(
+    {
+        "eval",
+        "evaluation",
+        "evaluate",
+        "holdout",
+        "heldout",
+        "unseen",
+        "query",
+        "gallery",
+        "trainval",
+        "valtest",
+    }
+)
+"""Words that some data sets use for ``val`` and others for ``test``, or for both."""
+
+
+class DatasetError(ValueError):
+    """A data set that cannot be used as it is."""
+
+
+def split_from_word(word: str) -> str | None:
+    """Translate a word for a split, also ``test-set``, ``Public Test`` or ``train2017``; None for others."""
+    plain = _plain(word)
+    return SPLIT_SPELLINGS.get(plain) or SPLIT_SPELLINGS.get(
+        re.sub(r"(set|split|data|images|faces)$", "", plain)
+    )
+
+
+def is_unclear_split(word: str) -> bool:
+    """Whether a word names a split without telling which one."""
+    return _plain(word) in UNCLEAR_SPLITS
+
+
+def split_from_name(name: str) -> str:
+    """Find the split in the name of a file: ``fer2013_publictest.csv`` is ``val``; empty without any word.
+
+    Raises:
+        DatasetError: Words of several splits, or a word that could mean several.
+    """
+    words = [word for word in re.split(r"[^a-z0-9]+", PurePath(name).stem.lower()) if word]
+    splits = {split: word for word in words if (split := split_from_word(word))}
+    unclear = [word for word in words if is_unclear_split(word)]
+    if len(splits) > 1 or (unclear and not splits):
+        found = " and ".join([*splits.values(), *unclear])
+        raise DatasetError(
+            f"{name}: its name says {found!r}, which could be more than one split; "
+            "rename it with one of train, val and test, or add a column 'split'"
+        )
+    return next(iter(splits), "")
+
+
+def splits_from_column(words: Sequence[str], places: Sequence[str]) -> list[str] | None:
+    """Translate a column of split words; None where the whole column is empty.
+
+    Args:
+        words: As the data set writes them.
+        places: Of each word, for messages.
+
+    Raises:
+        DatasetError: A word that is unknown or unclear, or missing in some rows.
+    """
+    if not any(word.strip() for word in words):
+        return None
+    known = {word: split_from_word(word) for word in set(words)}
+    for word, place in zip(words, places, strict=True):
+        if known[word] is None:
+            raise DatasetError(f"{place}: {unknown_split(word)}")
+    return [known[word] or "" for word in words]
+
+
+def unknown_split(word: str) -> str:
+    """Say that a word is no split, and which words are."""
+    found = f"unknown split {word!r}" if word.strip() else "no word for the split, which other rows have"
+    return (
+        f"{found}; expected train (or training), val (or validation, dev, PublicTest) "
+        "or test (or testing, PrivateTest)"
+    )
+
+
+def emotion_of(word: str, place: str) -> Emotion:
+    """Translate a data set's word for an expression.
+
+    Raises:
+        DatasetError: An unknown word; the sentence begins with its place.
+    """
+    try:
+        return emotion_from_name(word)
+    except UnknownEmotionError as error:
+        raise DatasetError(f"{place}: {error}") from error
+
+
+def emotion_of_code(code: str, place: str) -> Emotion:
+    """Translate a number of FER2013, also written as ``0.0``, or a word.
+
+    Raises:
+        DatasetError: Neither.
+    """
+    try:
+        number = float(code)
+    except ValueError:
+        return emotion_of(code, place)
+    if not number.is_integer() or not 0 <= number < len(FER2013_CODES):
+        raise DatasetError(
+            f"{place}: expected an emotion from 0 to {len(FER2013_CODES) - 1}, got {code.strip()}"
+        )
+    return FER2013_CODES[int(number)]
+
+
+def _plain(word: str) -> str:
+    return re.sub(r"\d+$", "", re.sub(r"[\s_.-]+", "", word.lower()))
