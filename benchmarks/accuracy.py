@@ -44,7 +44,7 @@ np.save(sys.argv[2], np.array(rows))
 
 @dataclass(frozen=True)
 class Options:
-    """What to compare on what.
+    """Weights to compare and the data to compare them on.
 
     Attributes:
         data: Data sets of cropped faces; those with votes are judged by majority and by label.

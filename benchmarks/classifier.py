@@ -15,7 +15,7 @@ from fer.model_card import INT8_FILE, load_card
 
 @dataclass(frozen=True)
 class Options:
-    """What to time.
+    """Weights to time, and how often.
 
     Attributes:
         weights: Names under ``weights/`` or folders; empty for all that come along.

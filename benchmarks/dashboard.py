@@ -1,4 +1,4 @@
-"""How long the page of runs takes to open and to redraw over a folder of many long runs."""
+"""Times opening and redrawing the page of runs over a folder of many long runs."""
 
 import argparse
 import statistics

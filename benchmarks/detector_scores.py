@@ -24,7 +24,7 @@ from training.detector.verifier_files import load_verifier, write_verifier
 
 @dataclass(frozen=True)
 class Options:
-    """What to measure.
+    """Photos and settings to measure.
 
     Attributes:
         weights: The detector's folder.

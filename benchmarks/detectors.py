@@ -41,7 +41,7 @@ TIMED_SIZES_WH = ((640, 480), (1280, 720))
 
 @dataclass(frozen=True)
 class Options:
-    """What to measure on.
+    """Photos and detectors to measure.
 
     Attributes:
         photos: Folder with boxed_photos_dev.parquet and expw_photos_dev.parquet.

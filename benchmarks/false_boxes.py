@@ -1,4 +1,4 @@
-"""How many wrong boxes of a detector the classifier's ``other`` drops, and how many faces that costs."""
+"""Counts the false positives of a detector that the classifier's ``other`` drops, and the faces that this costs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from training.crop_others import known_photos
 
 @dataclass(frozen=True)
 class Options:
-    """What to try.
+    """Photos and thresholds to try.
 
     Attributes:
         photos: Parquet files with photos and the boxes of all faces.

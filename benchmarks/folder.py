@@ -21,7 +21,7 @@ from fer.version import VERSION
 
 @dataclass(frozen=True)
 class FolderBenchmark:
-    """What to measure.
+    """Folder size and worker counts to measure.
 
     Attributes:
         source: A folder of photos, or Parquet files in Hugging Face's layout whose column image holds them.

@@ -238,7 +238,7 @@ def is_below(pid: int, root: int, processes: dict[int, tuple[int, float]]) -> bo
 
 
 def memory_mb(pid: int) -> float:
-    """What a process holds in memory."""
+    """Return the memory that a process holds, in megabytes."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024

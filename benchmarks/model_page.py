@@ -26,7 +26,7 @@ thresholds; nothing here was measured on a picture that stands in the training s
 
 @dataclass(frozen=True)
 class Options:
-    """Where to write.
+    """Output of the page.
 
     Attributes:
         output: The page; its pictures go into ``images`` beside it.
@@ -118,7 +118,7 @@ def head_section(name: str, head: str, report: dict[str, Any], images: Path, *, 
 
 
 def integers(figures: dict[str, Any]) -> str:
-    """What eight-bit integers cost."""
+    """Describe the accuracy lost to eight-bit integers."""
     lines = ["### Eight-bit integers\n", "| Head | single precision | integers |\n|---|---|---|"]
     lines += [
         f"| `{head}` | {value:.4f} | {figures['int8_accuracy'][head]:.4f} |"

@@ -25,7 +25,7 @@ from fer.version import VERSION
 
 @dataclass(frozen=True)
 class Options:
-    """What to time.
+    """Weights, detector and number of repeats to time.
 
     Attributes:
         weights: A name under ``weights/``; None for the default.

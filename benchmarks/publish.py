@@ -31,7 +31,7 @@ TITLES: Final = {
 
 @dataclass(frozen=True)
 class Options:
-    """What to do.
+    """Write the pages, or only check them.
 
     Attributes:
         check: Change nothing; the exit status is 1 where a page differs from the reports.

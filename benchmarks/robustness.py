@@ -21,7 +21,7 @@ from training.metrics import report_head
 
 @dataclass(frozen=True)
 class Options:
-    """What to try.
+    """Data and weights to try.
 
     Attributes:
         data: Cropped faces, such as FER2013's PublicTest.

@@ -1,4 +1,4 @@
-"""How many pictures a second a training goes through, with and without augmentation."""
+"""Measures the training throughput in images per second, with and without augmentation."""
 
 import argparse
 import json

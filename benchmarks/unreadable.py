@@ -26,7 +26,7 @@ WANTED: Final = 0.05
 
 @dataclass(frozen=True)
 class Options:
-    """What to hide.
+    """Faces to cover or damage, and the weights to judge.
 
     Attributes:
         data: Cropped faces; those with votes are judged by their majority.
@@ -72,7 +72,7 @@ def _small(face: RgbImage) -> RgbImage:
 
 
 def _half(face: RgbImage) -> RgbImage:
-    """What is left of a face cut by the border of the picture: edge pixels repeat over the other half."""
+    """Cut a face in half, as the border of an image does: edge pixels repeat over the other half."""
     side = face.shape[0]
     kept = face[:, side // 2 :]
     return np.asarray(np.pad(kept, ((0, 0), (side - kept.shape[1], 0), (0, 0)), mode="edge"), dtype=np.uint8)

@@ -43,7 +43,7 @@ print(json.dumps(answer | {"with_face": faces}))
 
 @dataclass(frozen=True)
 class VideoBenchmark:
-    """What to measure.
+    """Videos and settings to measure.
 
     Attributes:
         clip: A video.

@@ -20,7 +20,7 @@ MAX_FILE_COUNT: Final = 300_000
 MAX_FILE_BYTES: Final = 400_000_000
 MAX_TOTAL_BYTES: Final = 4_000_000_000
 MAX_NAME_BYTES: Final = 255
-"""What file systems allow for one name."""
+"""Longest name that file systems allow, in bytes."""
 
 _CHUNK_BYTES: Final = 1 << 20
 _UNREADABLE: Final = (
@@ -31,7 +31,7 @@ _UNREADABLE: Final = (
     zlib.error,
     lzma.LZMAError,
 )
-"""What ``zipfile`` raises, besides OSError, where a file is no zip, or damaged."""
+"""Errors besides OSError that ``zipfile`` raises for a file that is no zip, or damaged."""
 
 _NESTED_SUFFIXES: Final = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"})
 
@@ -42,7 +42,7 @@ class ArchiveError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """What became of an upload.
+    """Result of unpacking an upload.
 
     Attributes:
         folder: The data set.
@@ -129,7 +129,7 @@ def _unzip(file: IO[bytes], folder: Path, limit_bytes: int) -> tuple[int, list[s
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], limit_bytes: int) -> None:
-    """What makes a whole archive untrustworthy."""
+    """Reject an archive whose entries make the whole of it untrustworthy."""
     if len(entries) > MAX_FILE_COUNT:
         raise ArchiveError(f"the zip has {len(entries)} files; at most {MAX_FILE_COUNT} are unpacked")
     total = sum(entry.file_size for entry in entries)

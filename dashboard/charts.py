@@ -80,7 +80,7 @@ def _plan(
 
 
 def legend_html(runs: Sequence[ShownRun]) -> str:
-    """What colours, dashes and marks of all charts mean."""
+    """Return the legend of all charts: colours, dashes and marks, as HTML."""
     dots = [
         f'<span style="white-space:nowrap;margin-right:1.2em"><span style="color:{colour}">●</span> '
         f"{escape(shown.name)}</span>"

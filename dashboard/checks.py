@@ -1,4 +1,4 @@
-"""What stands in the way of a training, said before it starts."""
+"""Checks that a training can start, before it starts."""
 
 import re
 import shutil

@@ -32,7 +32,7 @@ FEW_PICTURES: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class DataCheck:
-    """What was found in a data set.
+    """Findings about a data set.
 
     Attributes:
         table: What was read.
@@ -121,7 +121,7 @@ def count_table(table: FaceTable) -> pd.DataFrame:
 
 
 def class_problems(table: FaceTable) -> list[str]:
-    """What the numbers of pictures stand in the way of."""
+    """List the problems that follow from the number of images per class."""
     training = [
         str(label)
         for label, split in zip(table.labels, table.splits, strict=True)

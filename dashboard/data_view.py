@@ -1,4 +1,4 @@
-"""What a data set holds: counts, samples, what to do about it before training."""
+"""Page section on a data set: counts, samples, and advice before training."""
 
 from collections.abc import Callable
 from pathlib import Path

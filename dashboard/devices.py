@@ -1,4 +1,4 @@
-"""What a training can run on here, asked of the driver rather than of PyTorch."""
+"""Devices that a training can run on here, as the driver lists them, without importing PyTorch."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Where an exported network looked in the pictures that it named wrongly."""
+"""Heat maps of an exported network for the images that it named wrongly."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

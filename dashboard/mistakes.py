@@ -24,7 +24,7 @@ _UNREADABLE: Final = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What numpy and ``zipfile`` answer damaged files with."""
+"""Errors that numpy and ``zipfile`` raise for damaged files."""
 
 
 @dataclass(frozen=True, slots=True)

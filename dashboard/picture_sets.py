@@ -27,7 +27,7 @@ class PictureSetError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CropReport:
-    """What became of the pictures whose faces were cropped.
+    """Result of cropping the faces of a set of images.
 
     Attributes:
         kept_count: Faces that were kept.

@@ -1,4 +1,4 @@
-"""Which folders the dashboard reads and writes."""
+"""Folders that the dashboard reads and writes."""
 
 import argparse
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Where the training form starts from: presets that contain only their differences."""
+"""Presets of the training form; each contains only its differences from the defaults."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 @dataclass(frozen=True, slots=True)
 class ArchitectureNote:
-    """What to know before choosing a network.
+    """Facts that help to choose a network.
 
     Attributes:
         title: For the list.

@@ -40,7 +40,7 @@ def evaluate(weights: Path, data: Path, split: str | None, *, votes: bool = Fals
 
 
 def estimate(arguments: Sequence[str]) -> dict[str, Any]:
-    """What a timed warm-up of a training says: ``images_per_second``, ``device``, ``parameters``.
+    """Time a warm-up of a training; return ``images_per_second``, ``device`` and ``parameters``.
 
     Args:
         arguments: As for ``python -m training.train``.

@@ -93,7 +93,7 @@ def class_chart(report: Mapping[str, Any]) -> alt.Chart:
 
 
 def reliability_chart(report: Mapping[str, Any]) -> alt.LayerChart:
-    """How often the model is right at each confidence; on the dashed line it knows exactly how good it is."""
+    """Chart accuracy against confidence; on the dashed line the model is perfectly calibrated."""
     table = pd.DataFrame(report["reliability"], columns=["confidence", "accuracy", "count"])
     axis = alt.Axis(format="%", tickCount=5)
     x = alt.X("confidence:Q", title="confidence", scale=alt.Scale(domain=[0, 1]), axis=axis)
@@ -116,7 +116,7 @@ def reliability_chart(report: Mapping[str, Any]) -> alt.LayerChart:
 
 
 def coverage_chart(report: Mapping[str, Any]) -> alt.Chart:
-    """How often the model is right if it only answers for the faces it is surest of."""
+    """Chart accuracy against coverage, the share of faces with the highest confidence."""
     table = pd.DataFrame(report["coverage_risk"], columns=["coverage", "accuracy", "confidence"])
     table["risk"] = 1 - table["accuracy"]
     chart: alt.Chart = (

@@ -29,7 +29,7 @@ def show_settings(shown: ShownRun) -> None:
 
 
 def show_environment(shown: ShownRun) -> None:
-    """What it ran on and what it was trained with."""
+    """Show the environment and the settings of a run."""
     environment = shown.run.environment
     if not environment:
         return

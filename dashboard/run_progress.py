@@ -1,4 +1,4 @@
-"""How far a run is, with the buttons that stop it and let it go on."""
+"""Progress of a run, with the buttons that stop and resume it."""
 
 import streamlit as st
 

@@ -1,4 +1,4 @@
-"""What the model of a run gets wrong: confusions, classes, confidence, the worst mistakes."""
+"""Errors of a run's model: confusion matrix, classes, calibration, worst mistakes."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -143,7 +143,7 @@ def show_mistakes(shown: ShownRun) -> None:
 
 
 def _why_none(shown: ShownRun) -> str:
-    """Why there is no mistake to show."""
+    """Explain why there is no mistake to show."""
     if shown.is_shipped:
         return (
             "The pictures behind the figures stay on the machine that trained them; "
@@ -175,7 +175,7 @@ def _weights_of(shown: ShownRun) -> Any:
 
 
 def exported_name(shown: ShownRun) -> str:
-    """What a run's weights are called on the user's shelf: ``<architecture>.<run>``."""
+    """Return the name of a run's weights on the user's shelf: ``<architecture>.<run>``."""
     return f"{shown.run.config.get('architecture', 'model')}.{export_tag(shown)}"
 
 

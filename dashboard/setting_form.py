@@ -48,7 +48,7 @@ def setting_controls(preset_name: str, preset: Preset) -> tuple[dict[str, Any], 
 
 
 def setting_help() -> dict[str, str]:
-    """What ``TrainConfig`` says about each of its settings."""
+    """Return the help text of each setting, taken from ``TrainConfig``."""
     text = inspect.getdoc(TrainConfig) or ""
     attributes = text.split("Attributes:", 1)[-1]
     found = re.findall(r"^    (\w+): (.+?)(?=^    \w+:|\Z)", attributes, flags=re.MULTILINE | re.DOTALL)
@@ -56,7 +56,7 @@ def setting_help() -> dict[str, str]:
 
 
 def preset_value(preset: Preset, name: str) -> Any:
-    """What a preset starts a setting with."""
+    """Return the initial value of a setting in a preset."""
     if name == "initial_weights" and preset.starts_from_model:
         names = list_weights()
         return DEFAULT_WEIGHTS if DEFAULT_WEIGHTS in names else next(iter(names), "")

@@ -29,5 +29,5 @@ def in_percent(table: pd.DataFrame, shares: Sequence[str]) -> pd.DataFrame:
 
 
 def percent_columns(shares: Sequence[str]) -> Mapping[str, Any]:
-    """How columns made by ``in_percent`` are printed."""
+    """Return the column format of shares made by ``in_percent``."""
     return dict.fromkeys(shares, st.column_config.NumberColumn(format="%.1f %%"))

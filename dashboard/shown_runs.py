@@ -15,7 +15,7 @@ VERIFIER: Final = "kv_face_verifier"
 """The architectures of the project's own face detector; all others name expressions."""
 
 DETECTOR_MODULES: Final = {DETECTOR: "train", VERIFIER: "train_verifier"}
-"""Which module of ``training.detector`` trains them."""
+"""Module of ``training.detector`` that trains each kind of network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class ShownRun:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a run came to; None where nothing is known yet.
+    """Key figures of a run; None while unknown.
 
     Attributes:
         best_epoch: The epoch that was or would be kept.
@@ -131,7 +131,7 @@ def _best_detector_row(run: Run) -> Mapping[str, Any] | None:
 
 
 def figures(run: Run) -> Figures:
-    """What a run came to so far."""
+    """Return the key figures of a run so far."""
     row = best_row(run) or {}
     seconds = sum(
         float(epoch["seconds"]) for epoch in run.epochs if isinstance(epoch.get("seconds"), int | float)
@@ -142,7 +142,7 @@ def figures(run: Run) -> Figures:
 
 
 def epoch_count(run: Run) -> int:
-    """How many epochs are planned; at least as many as there are."""
+    """Return the number of planned epochs; at least the number of finished ones."""
     planned = run.status.get("epoch_count") or run.config.get("epochs") or 0
     return max(int(planned) if isinstance(planned, int | float) else 0, len(run.epochs))
 
@@ -164,7 +164,7 @@ def seconds_left(run: Run, now: datetime | None = None) -> float | None:
 
 
 def step_share(run: Run) -> float:
-    """How much of the current epoch is done, in [0, 1]."""
+    """Return the finished share of the current epoch, in [0, 1]."""
     step, step_count = run.status.get("step") or 0, run.status.get("step_count") or 0
     return min(step / step_count, 1.0) if step_count else 0.0
 

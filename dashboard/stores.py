@@ -1,4 +1,4 @@
-"""What all visitors of the dashboard share in one process."""
+"""State that all visitors of the dashboard share in one process."""
 
 from pathlib import Path
 

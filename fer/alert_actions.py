@@ -1,4 +1,4 @@
-"""What happens at an alert: a picture is kept, a program is run."""
+"""Actions of an alert: keep a frame, run a program."""
 
 import os
 import shlex

@@ -15,7 +15,7 @@ _MISSED_FOR_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What to watch for.
+    """Condition that sets off an alert.
 
     Attributes:
         emotion: The expression.

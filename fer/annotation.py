@@ -60,7 +60,7 @@ class FaceAnnotator:
         return canvas
 
     def text(self, face: Face, number: int = 1) -> str:
-        """What is written beside a face, such as ``Happy 93 %`` or ``2 · Unsure: sad 34 %``."""
+        """Return the label of a face, such as ``Happy 93 %`` or ``2 · Unsure: sad 34 %``."""
         prediction = face.prediction
         word = prediction.emotion.display_name
         if prediction.is_unsure:
@@ -78,7 +78,7 @@ class FaceAnnotator:
 def place_labels(
     sizes_wh: Sequence[tuple[float, float]], boxes: Sequence[Box], image_wh: tuple[float, float]
 ) -> list[tuple[float, float]]:
-    """Where labels go: above their face, or where they cover less of other faces and labels.
+    """Place each label above its face, or at the side that covers less of other faces and labels.
 
     Args:
         sizes_wh: Width and height of each label, in pixels.

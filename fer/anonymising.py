@@ -17,7 +17,7 @@ from fer.video import Frame, VideoFile, VideoWriter
 Cover = Literal["blur", "pixelate", "box"]
 
 _MARGIN: Final = 0.25
-"""How far a cover reaches beyond a face's box, as a share of its sides: hair and chin name a person, too."""
+"""Margin of a cover around a face's box, as a share of its sides: hair and chin identify a person, too."""
 
 _BLOCKS: Final = 6
 """Squares across a face that is pixelated: too few for a person or a program to name it."""
@@ -50,14 +50,14 @@ def cover_faces(image: RgbImage, boxes: Sequence[Box], cover: Cover) -> RgbImage
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """Where a face was at a time."""
+    """Box of a face at one time."""
 
     time_s: float
     box: Box
 
 
 class CoverPlan:
-    """Where every face of a video has to be covered, before, between and after the frames that showed it."""
+    """Covers for every face of a video, before, between and after the frames that showed it."""
 
     def __init__(self) -> None:
         self._sights: defaultdict[int, list[Sight]] = defaultdict(list)
@@ -67,7 +67,7 @@ class CoverPlan:
         self._sights[track_id].append(Sight(time_s, box))
 
     def boxes(self, time_s: float) -> list[Box]:
-        """What to cover at a time: each track from shortly before its first sight to after its last."""
+        """Return the boxes to cover at a time, from before each track's first sight to after its last."""
         return [box for sights in self._sights.values() if (box := _place(sights, time_s)) is not None]
 
 

@@ -14,7 +14,7 @@ MAX_CROP_SIDE = 256
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """How a detector's upright boxes map to the reference square, FER2013's tight frame of a face.
+    """Map from a detector's upright boxes to the reference square, FER2013's tight frame of a face.
 
     Attributes:
         scale: Side of the reference square as a share of the mean box side.
@@ -38,7 +38,7 @@ class Square:
 
 
 def reference_square(detection: Detection, framing: Framing) -> Square:
-    """Where FER2013's frame lies around a detected face."""
+    """Return FER2013's frame around a detected face."""
     box = detection.box
     mean_side = (box.width + box.height) / 2
     angle = np.radians(detection.roll)

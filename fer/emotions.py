@@ -49,7 +49,7 @@ SPELLINGS: Final[Mapping[Emotion, frozenset[str]]] = MappingProxyType(
         Emotion.CONTEMPTUOUS: frozenset({"contemptuous", "contempt"}),
     }
 )
-"""How data sets and folders made by hand write each expression, lower case."""
+"""Spellings of each expression in data sets and hand-made folders, lower case."""
 
 FER2013_CODES: Final[tuple[Emotion, ...]] = (
     Emotion.ANGRY,
@@ -60,7 +60,7 @@ FER2013_CODES: Final[tuple[Emotion, ...]] = (
     Emotion.SURPRISED,
     Emotion.NEUTRAL,
 )
-"""What the numbers 0 to 6 mean in the ``emotion`` column of the published FER2013 CSV files."""
+"""Meaning of the numbers 0 to 6 in the ``emotion`` column of the published FER2013 CSV files."""
 
 _BY_SPELLING: Final = MappingProxyType(
     {spelling: emotion for emotion, spellings in SPELLINGS.items() for spelling in spellings}

@@ -24,7 +24,7 @@ _GLOW: Final = np.array([255.0, 196.0, 84.0])
 
 
 class BatchClassifier(Protocol):
-    """What an explanation needs of a classifier; ``EmotionClassifier`` is one."""
+    """A classifier that an explanation can ask; ``EmotionClassifier`` is one."""
 
     @property
     def card(self) -> ModelCard:
@@ -39,7 +39,7 @@ class BatchClassifier(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explanation:
-    """Which parts of a face an answer rests on.
+    """The parts of a face that an answer rests on.
 
     Attributes:
         emotion: The expression that is explained: the most probable one.

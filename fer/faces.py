@@ -1,4 +1,4 @@
-"""What is said about a face: where it is, how sure the detector was, which expression it shows."""
+"""Types that describe a face: box, detection, prediction."""
 
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -126,7 +126,7 @@ class Detection:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """Which expression a face shows.
+    """The expression of a face.
 
     Attributes:
         labels: The expressions, in the order of the probabilities.

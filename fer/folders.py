@@ -22,7 +22,7 @@ _STARTS: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*", 
 
 @dataclass(slots=True)
 class FolderListing:
-    """What a folder holds.
+    """Contents of a folder.
 
     Attributes:
         pictures: Files to read, sorted.

@@ -8,7 +8,7 @@ from fer.local_search import close_up, drop_doubles, search_around
 from fer.video import Frame
 
 _SCAN_EVERY_S: Final = 0.2
-"""How long a newcomer may go unseen; a cut shows at once, for then those before are lost."""
+"""Longest time for which a newcomer may go unseen, in seconds; at a cut a newcomer is shown at once."""
 
 _SAME_FACE: Final = 0.3
 

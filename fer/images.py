@@ -64,7 +64,7 @@ _STRANGERS: Final = (
     (re.compile(rb"%PDF"), "is a PDF document, not a picture; save its pages as PNG"),
     (re.compile(rb"\s*<(\?xml|svg)"), "is a drawing such as SVG, not a picture; save it as PNG"),
 )
-"""How files begin that are often taken for pictures, and what to say."""
+"""First bytes of files that are often mistaken for images, with the sentence to show."""
 
 _DECODER_ERRORS: Final = (
     OSError,
@@ -78,7 +78,7 @@ _DECODER_ERRORS: Final = (
     struct.error,
     zlib.error,
 )
-"""What Pillow's decoders answer damaged files with; found by feeding them thousands."""
+"""Errors that Pillow's decoders raise for damaged files; found by fuzzing."""
 
 
 class UnreadableImageError(ValueError):
@@ -189,7 +189,7 @@ def _opened(source: str | Path | bytes) -> BinaryIO:
 
 
 def _what_else(source: str | Path | bytes) -> str:
-    """What a file is that is no picture, and what to do."""
+    """Name the kind of a file that is no image, and the way out."""
     try:
         with _opened(source) as file:
             start = file.read(64)

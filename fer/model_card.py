@@ -29,7 +29,7 @@ class WeightsMismatchError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """What a network wants to see.
+    """Input format of a network.
 
     Attributes:
         size: Side of the square crop in pixels.
@@ -91,7 +91,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What has to be known to use a set of weights; the only place where label order matters.
+    """Everything needed to use a set of weights; the only place where label order matters.
 
     Attributes:
         name: ``architecture.tag``, the name of the folder.

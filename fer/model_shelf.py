@@ -25,7 +25,7 @@ def weights_shelf() -> Path:
 
 
 def user_folder() -> Path:
-    """Where this user's models and pictures are kept; may not exist yet."""
+    """Return the folder of this user's models and images; it may not exist yet."""
     return platformdirs.user_data_path(APPLICATION, appauthor=False)
 
 

@@ -92,7 +92,7 @@ def origin_trunk(channels: int) -> nn.Sequential:
 
 
 class Architecture:
-    """How to build a trunk, how many features it gives, which dropout stands before its heads."""
+    """A trunk's constructor, its number of features, and the dropout before its heads."""
 
     def __init__(self, trunk: Callable[[int], nn.Sequential], feature_count: int, dropout: float) -> None:
         self.trunk, self.feature_count, self.dropout = trunk, feature_count, dropout

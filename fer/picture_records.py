@@ -37,7 +37,7 @@ class WorkerDiedError(RuntimeError):
 
 @dataclass(frozen=True)
 class AnalyzerRecipe:
-    """What a process needs to build an analyzer of its own; names as in :func:`fer.load_analyzer`.
+    """Everything that a process needs to build an analyzer of its own; names as in :func:`fer.load_analyzer`.
 
     Attributes:
         weights: Name or folder of weights; None for the default.

@@ -1,4 +1,4 @@
-"""What is said about the faces of one picture, as plain values for JSON and tables."""
+"""Records of the faces of one image, as plain values for JSON and tables."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -19,7 +19,7 @@ _SETTLING: Final = 2.5
 
 @dataclass(frozen=True, slots=True)
 class Steadiness:
-    """How slowly the answer for one face may change.
+    """Settings that limit the rate of change of one face's answer.
 
     Attributes:
         time_constant_s: After this time 63 % of a change is shown; 0 shows every frame as it is.
@@ -174,5 +174,5 @@ class SteadyPoint:
 
 
 def _share(elapsed_s: float, time_constant_s: float) -> float:
-    """How much of a change shows after some time, in [0, 1]."""
+    """Return the share of a change that shows after some time, in [0, 1]."""
     return 1.0 if time_constant_s <= 0 else 1.0 - math.exp(-elapsed_s / time_constant_s)

@@ -14,7 +14,7 @@ from fer.tracking import Expectation, FaceTracker, TrackingSettings
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """What a frame may cost and how often the whole of it is looked at.
+    """Time budget of a frame, and the interval between searches of the whole frame.
 
     Attributes:
         budget_s: Where searching one frame takes longer, searches are skipped and faces glide on.
@@ -35,7 +35,7 @@ class StreamSettings:
 
 @dataclass(frozen=True, slots=True)
 class FrameCost:
-    """What the last frame cost, in seconds: finding, reading and following faces."""
+    """Cost of the last frame in seconds: detection, classification and tracking."""
 
     detect_s: float = 0.0
     classify_s: float = 0.0

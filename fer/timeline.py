@@ -17,7 +17,7 @@ _CHUNK_ROWS: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What one person showed, or everybody together.
+    """Summary of one person's expressions, or of everybody's.
 
     Attributes:
         track_id: The person; None for everybody.
@@ -162,7 +162,7 @@ class Timeline:
         ]
 
     def frame_durations(self) -> NDArray[np.float64]:
-        """How long each frame is shown, in seconds; the last as long as frames usually are."""
+        """Return the duration of each frame in seconds; the last one gets the usual duration."""
         gaps = np.diff(np.asarray(self._times, dtype=np.float64))
         return np.append(gaps, float(np.median(gaps)) if len(gaps) else 0.0)
 

@@ -92,4 +92,4 @@ WRITERS: Final[Mapping[str, Callable[[Timeline, Path], None]]] = {
     ".srt": _write_subtitles,
     ".svg": _write_chart,
 }
-"""How each ending is written."""
+"""Writer for each ending."""

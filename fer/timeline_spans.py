@@ -57,7 +57,7 @@ def spans(timeline: Timeline) -> list[Span]:
 
 
 def subtitles(timeline: Timeline) -> str:
-    """What is shown when, as a SubRip file; people are numbered where there are several."""
+    """Return the spans as a SubRip file; people are numbered where there are several."""
     found = spans(timeline)
     are_several = len({span.track_id for span in found}) > 1
     edges = sorted({span.start_s for span in found} | {span.end_s for span in found})

@@ -1,4 +1,4 @@
-"""Who is who from one frame of a stream to the next."""
+"""Tracks people from one frame of a stream to the next."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,16 +14,16 @@ _VELOCITY_TIME_S: Final = 0.15
 """Time constant of the measured velocity: two to five frames."""
 
 _GLIDE_TIME_S: Final = 1.0
-"""How long a face that is not seen keeps moving: heads slow down."""
+"""Time for which an unseen face keeps moving, in seconds: heads slow down."""
 
 _REACH: Final = 0.6
 _REACH_PER_S: Final = 0.8
-"""How far from where it was expected a face may turn up, in sides of it, plus so much a second unseen."""
+"""Farthest distance of a face from its expected place, in sides of it, plus a share per second unseen."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrackingSettings:
-    """How faces are followed.
+    """Settings of the tracker.
 
     Attributes:
         steadiness: How slowly a face's expression may change.
@@ -42,7 +42,7 @@ class TrackingSettings:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """Where a person should be by now, and for how long nobody saw them."""
+    """Expected place of a person, and the time since the last sight."""
 
     track_id: int
     detection: Detection
@@ -92,7 +92,7 @@ class FaceTracker:
         return sorted(shown, key=lambda face: -face.detection.box.area)
 
     def predict(self, timestamp_s: float) -> list[Expectation]:
-        """Where the people remembered should be at this time, the last seen first."""
+        """Return the expected places of all remembered people at this time, the last seen first."""
         return [
             Expectation(track.track_id, track.predict(timestamp_s), timestamp_s - track.time_s)
             for track in self._tracks
@@ -140,11 +140,11 @@ class _Track:
         self._take(face, elapsed_s)
 
     def predict(self, timestamp_s: float) -> Detection:
-        """Where the face should be by now: it glides on in its direction, slowing down."""
+        """Return the expected place of the face: it glides on in its direction, slowing down."""
         return _glide(self._measured, self._velocity, timestamp_s - self.time_s)
 
     def face(self, timestamp_s: float) -> Face:
-        """What to report for this time."""
+        """Return the face to report for this time."""
         detection = _glide(self._shown, self._velocity, timestamp_s - self.time_s)
         return Face(detection, self._prediction, self.track_id)
 
@@ -193,7 +193,7 @@ def _match(
 
 
 def _likeness(expected: Box, found: Box, unseen_s: float) -> float | None:
-    """How well a box fits the expected one; None where it cannot be the same person."""
+    """Score the match of a box with the expected one; None where it cannot be the same person."""
     size_ratio = _side(found) / _side(expected)
     distance = float(np.hypot(*np.subtract(found.centre, expected.centre))) / _side(expected)
     reach = _REACH + _REACH_PER_S * unseen_s

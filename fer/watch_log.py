@@ -39,10 +39,10 @@ _CHECK_SIZE_EVERY_S: Final = 10.0
 _RETRY_MOVE_S: Final = 60.0
 
 _OPEN_WAIT_S: Final = 30.0
-"""How long the first and the last write wait for other programs."""
+"""Longest wait of the first and the last write for other programs, in seconds."""
 
 _WRITE_WAIT_S: Final = 0.2
-"""How long a write in between waits; rows that cannot be written yet are kept in memory."""
+"""Longest wait of a write in between, in seconds; rows that cannot be written yet are kept in memory."""
 
 _MOST_UNWRITTEN: Final = 100_000
 """Statements kept in memory, about 50 MB; more are written to a dated file beside the log."""

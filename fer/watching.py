@@ -19,11 +19,11 @@ _WAIT_S: Final = 0.25
 
 
 class Stream(Protocol):
-    """Where frames come from, such as :class:`fer.video.LiveStream`."""
+    """A source of frames, such as :class:`fer.video.LiveStream`."""
 
     @property
     def problem(self) -> str | None:
-        """Why nothing comes at the moment."""
+        """Explain why no frames come at the moment."""
 
     def next_frame(self, timeout_s: float) -> Frame | None:
         """The newest frame that was not given yet."""

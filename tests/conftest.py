@@ -106,7 +106,7 @@ def run(config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def weights(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What ``run`` exported; who spoils it copies it first."""
+    """Export of ``run``; a test that changes it copies it first."""
     from training import export  # noqa: PLC0415 - imports torch
 
     return export.export_run(

@@ -42,7 +42,7 @@ def open_page(module: str, folder: Path, timeout: float = 60, **query: str) -> A
 
 
 def went(page: AppTest) -> str:
-    """Where the page sent its visitor, or nowhere."""
+    """Return the page that the visitor was sent to; empty where there was none."""
     return page.session_state.get("went", "")
 
 

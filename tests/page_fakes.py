@@ -1,4 +1,4 @@
-"""What the tests of the page share: analyzers with a real detector and a classifier that needs no weights."""
+"""Shared fakes of the page tests: analyzers with a real detector and a classifier that needs no weights."""
 
 import io
 

@@ -58,7 +58,7 @@ def test_class_folders_without_splits_are_counted(tmp_path, files, words):
 
 
 def test_the_split_is_chosen_anew_for_other_pictures(tmp_path, faces, repository, monkeypatch):
-    """What trained a model is not judged unasked because pictures without splits were chosen before."""
+    """The training split is not judged unasked because pictures without splits were chosen before."""
     monkeypatch.setattr(model_shelf, "weights_shelf", lambda: repository / "weights")
     write_folder(tmp_path / "data" / "b", 3)
     shutil.copytree(tmp_path / "data" / "b" / "train", tmp_path / "data" / "a")

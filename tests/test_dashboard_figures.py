@@ -1,4 +1,4 @@
-"""What the dashboard tells of runs: their figures, curves, report tables and mistakes."""
+"""The dashboard's view of runs: figures, curves, report tables and mistakes."""
 
 import json
 from datetime import UTC, datetime, timedelta

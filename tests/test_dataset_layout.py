@@ -1,4 +1,4 @@
-"""Which files of a folder are pictures of which split and expression, and which rows a CSV file has."""
+"""Splits and labels of the files in folders and of the rows in CSV files."""
 
 from pathlib import PurePosixPath
 

@@ -175,7 +175,7 @@ class TestAssignment:
 
 class TestLoss:
     def perfect(self, batch, grid) -> torch.Tensor:
-        """What a network would have to say."""
+        """Return a perfect network's output."""
         cells = torch.zeros(*batch.rows.shape, FIELD_COUNT)
         cells[:, :, 0] = -20.0
         for image, cell in torch.nonzero(batch.rows >= 0):

@@ -101,7 +101,7 @@ class TestCandidates:
         assert len(found.is_face) == 0
 
     def find(self, image, corners, *, sure=0.9, teacher=None) -> Candidates:
-        """What becomes of one place in the photo as it is."""
+        """Return the detections for one place in the photo as it is."""
         photo = scene(image, FACE, scores=(sure,))
 
         def detect(view):

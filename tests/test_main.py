@@ -125,7 +125,7 @@ def test_a_table_of_other_models_is_not_continued(fake, pictures, tmp_path, caps
 
 
 def test_a_journal_that_was_cut_off_is_continued(fake, pictures, tmp_path, capsys):
-    """What kill -9 leaves behind: whole lines, then half a one."""
+    """A kill leaves whole lines, then half a line."""
     whole, table = tmp_path / "whole.parquet", tmp_path / "faces.parquet"
     main([str(pictures), "--parquet", str(whole)])
     journal = tmp_path / "faces.parquet.partial.jsonl"

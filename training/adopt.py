@@ -22,7 +22,7 @@ HEAD: Final = "adopted"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdoptOptions:
-    """What to make of which file.
+    """File to adopt and the weights to make of it.
 
     Attributes:
         file: A ``.pth`` file: a state dictionary, alone or under ``state_dict`` or ``model_state_dict``.

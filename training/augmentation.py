@@ -103,7 +103,7 @@ class Augmentation:
         return torch.where(self._chosen(count, 0.4), lit, pixels).clamp(0, 1)
 
     def _degrade(self, pixels: Tensor) -> Tensor:
-        """What small, blurred, dark and compressed faces look like."""
+        """Imitate small, blurred, dark and compressed faces."""
         count, _, side, _ = pixels.shape
         small_side = int(self._uniform(1, 16, 40).item()) * side // 48
 

@@ -1,4 +1,4 @@
-"""What is set right after a training, on the validation split: temperature, lead of frequent answers."""
+"""Fits after a training, on the validation split: temperature, lead of frequent answers."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from fer.emotions import Emotion
 def prior_shift(
     logits: NDArray[np.floating], head_labels: Sequence[str], strength: float
 ) -> NDArray[np.float64]:
-    """What to add to a head's logits so that frequent expressions lose some of their lead.
+    """Return the offsets that take some of their lead from frequent expressions.
 
     Logit adjustment (Menon et al. 2021) with the mean predicted share of each expression as its prior;
     ``other`` keeps its weight on average.

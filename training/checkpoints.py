@@ -1,4 +1,4 @@
-"""What a training needs to go on after a stop."""
+"""Checkpoint: everything a training needs to resume."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -11,7 +11,7 @@ from torch import nn
 
 @dataclass(slots=True)
 class Progress:
-    """What a training knows between two epochs; stored in its checkpoint."""
+    """State of a training between two epochs; stored in its checkpoint."""
 
     epoch: int = 0
     best_epoch: int = 0

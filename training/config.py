@@ -1,4 +1,4 @@
-"""What a training is asked to do."""
+"""Settings of a training."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields

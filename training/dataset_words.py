@@ -25,7 +25,7 @@ SPLIT_SPELLINGS: Final = {
     "tst": "test",
     "privatetest": "test",
 }
-"""How data sets write the splits, lower case; FER2013 calls validation PublicTest."""
+"""Spellings of the splits in data sets, lower case; FER2013 calls validation PublicTest."""
 
 UNCLEAR_SPLITS: Final = frozenset(
     {

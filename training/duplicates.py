@@ -16,7 +16,7 @@ _CANDIDATE_CORRELATION = 0.97
 
 @dataclass(frozen=True, slots=True)
 class DuplicateReport:
-    """What was found and done.
+    """Counts of the duplicates found and dropped.
 
     Attributes:
         across_splits: Training pictures dropped because the picture stands in ``val`` or ``test`` too.
@@ -59,7 +59,7 @@ def drop_duplicates(faces: DecodedFaces) -> tuple[DecodedFaces, DuplicateReport]
 
 
 def near_copies(crops: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which crops stand among the others too: same pixels, mirrored, or nearly so.
+    """Find crops that stand among the others too: same pixels, mirrored, or nearly so.
 
     Candidates are found by the correlation of small sketches, then compared pixel by pixel.
 

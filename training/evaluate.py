@@ -24,7 +24,7 @@ _BATCH_SIZE = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateOptions:
-    """What to judge on what.
+    """Weights to judge and the data to judge them on.
 
     Attributes:
         weights: A weights folder, or a name under ``weights/``.

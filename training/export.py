@@ -23,7 +23,7 @@ from training.weights_folder import Export, write_weights
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportOptions:
-    """What to make of which run.
+    """Run to export and the weights to make of it.
 
     Attributes:
         run: The run directory.

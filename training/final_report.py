@@ -1,4 +1,4 @@
-"""What the best epoch of a training comes to: the last fits, then the figures."""
+"""Judges the best epoch of a training: the last fits, then the figures."""
 
 import logging
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a training runs on: processes, device, precision, and a description of them."""
+"""Hardware of a training: processes, device, precision, and a description of them."""
 
 import os
 import platform

@@ -35,7 +35,7 @@ from training.runs import Run, RunStore, new_run_folder, read_run
 
 JOB_FILE: Final = "job.json"
 WAIT_S: Final = 0.5
-"""How often a job looks whether it is its turn."""
+"""Interval at which a queued job checks for its turn, in seconds."""
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _LOG_TAIL_BYTES: Final = 64 * 1024
@@ -150,7 +150,7 @@ def command_line(config: TrainConfig) -> list[str]:
 
 
 def training_command(folder: Path) -> list[str]:
-    """What starts or resumes the training of a run directory; one process a card."""
+    """Return the command that starts or resumes the training of a run directory; one process per GPU."""
     process_count = len(cuda_devices(folder))
     launcher = [sys.executable, "-u", "-m"]
     if process_count > 1:

@@ -34,7 +34,7 @@ KNOWN_DATA: Final[Mapping[str, str]] = {
         "for research use; they teach the output `other`."
     ),
 }
-"""What is known about data sets, by the start of their file names."""
+"""Descriptions of known data sets, by the start of their file names."""
 
 
 def describe_data(name: str) -> str:
@@ -46,7 +46,7 @@ def describe_data(name: str) -> str:
 
 
 def describe_views(card: ModelCard) -> str:
-    """How often a network looks at each face, as a sentence."""
+    """Describe the views that a network takes of each face, as a sentence."""
     views = ["the face"]
     if card.inner_view < 1:
         views.append(f"the middle {card.inner_view:.0%} of it")

@@ -1,4 +1,4 @@
-"""What an exporter leaves in an ONNX file that belongs to the machine it ran on."""
+"""Removes traces of the exporting machine from ONNX files."""
 
 from pathlib import Path
 

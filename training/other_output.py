@@ -19,7 +19,7 @@ from training.targets import HEAD_LABELS, crowd_targets
 _BATCH_SIZE: Final = 256
 _STEPS: Final = 200
 _PLACE_WEIGHT: Final = 0.2
-"""What a place counts for beside a face: most of what a detector gives is one."""
+"""Weight of a place beside that of a face: most detections are faces."""
 
 _VOTERS: Final = 10
 """Annotators of each picture of FER+."""
@@ -112,7 +112,7 @@ def _of_ten(votes: NDArray[np.integer]) -> NDArray[np.int64]:
 
 @torch.inference_mode()
 def _features(network: ExpressionNetwork, crops: NDArray[np.uint8]) -> Tensor:
-    """What the heads see, averaged over all views as answers are."""
+    """Return the input of the heads, averaged over all views as answers are."""
     network.eval()
     device = next(network.parameters()).device
     parts = []

@@ -1,4 +1,4 @@
-"""How fast a training would be, and the largest batch that its device can hold, found out by trying."""
+"""Measures the throughput of a training, and the largest batch that its device can hold."""
 
 import time
 from collections.abc import Callable
@@ -23,7 +23,7 @@ SMALLEST_BATCH: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What a timed warm-up on made-up pictures showed.
+    """Result of a timed warm-up on made-up images.
 
     Attributes:
         images_per_second: Trained, augmentation included where the settings want it.

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 MAX_ROW_COUNT: Final = 2_000_000
 MAX_UNPACKED_BYTES: Final = 4_000_000_000
-"""What a data set may take in memory; as much as an uploaded zip may unpack to."""
+"""Most memory that a data set may take; the same limit as for an unpacked upload."""
 
 _MAX_RATIO: Final = 100
 _ALWAYS_READ_BYTES: Final = 100_000_000
@@ -24,7 +24,7 @@ _UNREADABLE: Final = (
     RecursionError,
     MemoryError,
 )
-"""What pyarrow answers damaged files with, pandas' metadata among them."""
+"""Errors that pyarrow, pandas' metadata included, raises for damaged files."""
 
 
 def read_parquet(path: Path) -> pa.Table:

@@ -16,7 +16,7 @@ from training.train import train
 log = logging.getLogger(__name__)
 
 _STUDENTS: Final = {"kv_fast": 40 / 48, "kv_accurate": 1.0}
-"""What ships, each with the side of the inner view that was best for it."""
+"""Shipped architectures, each with the side of the inner view that was best for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

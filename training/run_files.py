@@ -30,7 +30,7 @@ BEFORE_FOLDER: Final = "before"
 
 
 class RunState(StrEnum):
-    """Where a training stands."""
+    """State of a training."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -176,7 +176,7 @@ def cut_unfinished_line(path: Path) -> None:
 
 
 def state_of(folder: Path) -> RunState | None:
-    """What the status file says; None where there is none, or none that can be read."""
+    """Return the state in the status file; None where there is none, or none that can be read."""
     try:
         return RunState(read_object(folder / STATUS_FILE)["state"])
     except (OSError, ValueError, KeyError):

@@ -59,10 +59,10 @@ __all__ = [
 ]
 
 HEARTBEAT_S: Final = 1.0
-"""How often a running training rewrites its status at most."""
+"""Shortest interval at which a running training rewrites its status, in seconds."""
 
 STARTING_S: Final = 15.0
-"""How long a job may take from being asked for to holding its lock."""
+"""Longest time from a job's request to its lock, in seconds."""
 
 SILENCE_S: Final = 120.0
 """A run whose lock cannot be tried (read-only folder, another machine) counts as dead after this silence."""

@@ -43,7 +43,7 @@ class JudgedSet:
 
 @dataclass(frozen=True, slots=True)
 class ShownAnswer:
-    """How the shown logits come from those of the heads: a weight for each head and a bias for each label.
+    """The shown logits as a combination of the heads': a weight for each head and a bias for each label.
 
     Attributes:
         weights: By head.

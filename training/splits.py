@@ -84,7 +84,7 @@ def load_splits(config: TrainConfig, preprocessing: Preprocessing) -> Splits:
 
 
 def head_truth(head: str, table: FaceTable, config: TrainConfig) -> list[Emotion | None]:
-    """What a head should call each picture; None where its data set does not teach the head."""
+    """Return a head's true label of each picture; None where its data set does not teach the head."""
     truth = shown_truth(table) if head in ("crowd", "votes") else list(table.labels)
     taught = {source: head in config.heads_of(source) for source in set(table.sources)}
     return [label if taught[source] else None for label, source in zip(truth, table.sources, strict=True)]
@@ -109,7 +109,7 @@ def draw_rows(sources: Sequence[str], config: TrainConfig) -> Tensor:
 
 
 def shown_truth(table: FaceTable) -> list[Emotion | None]:
-    """What people would call each picture: the crowd's majority where there are votes, else the label."""
+    """Return the crowd's majority where there are votes, else the label."""
     voted = was_voted(table.votes)
     by_crowd = majority(np.where(voted[:, None], table.votes, 0))
     return [by_crowd[row] if voted[row] else table.labels[row] for row in range(len(table))]

@@ -21,7 +21,7 @@ VOTE_WORDS: Final = (
     "unknown",
     "nf",
 )
-"""What FER+'s ten annotators could choose (Barsoum et al. 2016); ``nf`` is "not a face"."""
+"""Choices of FER+'s ten annotators (Barsoum et al. 2016); ``nf`` is "not a face"."""
 
 VOTE_MEANINGS: Final[tuple[str, ...]] = (
     Emotion.NEUTRAL,
@@ -73,7 +73,7 @@ def majority(votes: NDArray[np.integer]) -> list[Emotion | None]:
 
 
 def was_voted(votes: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Which rows carry counts, shape (N,)."""
+    """Return a mask of the rows that carry counts, shape (N,)."""
     return np.asarray((votes >= 0).all(axis=1))
 
 
@@ -90,7 +90,7 @@ def crowd_targets(
     votes: NDArray[np.integer] | None,
     names: tuple[str, ...] = HEAD_LABELS["crowd"],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What a head with the output ``other`` should answer.
+    """Return the targets of a head with the output ``other``.
 
     Votes give shares, single votes dropped; without votes the label stands alone. Expressions that the head
     lacks, "unknown" and "not a face" go to ``other``; so does a picture whose votes are all zero.

@@ -35,7 +35,7 @@ _TRACE: Final = 1e-20
 """Weights below this are noise of weight decay: they change no answer."""
 
 GOLDEN_TOLERANCE: Final = 1e-4
-"""How far ONNX Runtime's probabilities may lie from PyTorch's."""
+"""Largest difference between ONNX Runtime's probabilities and PyTorch's."""
 
 INT8_TOLERANCE: Final = 0.1
 """The same in eight-bit integers, on a picture that is no photograph."""

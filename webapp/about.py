@@ -30,7 +30,7 @@ def _smaller_headings(text: str) -> str:
 
 
 def _card_text(card: ModelCard) -> str:
-    """What the card itself says, for weights without a written model card."""
+    """Describe weights without a written model card from their card."""
     labels = ", ".join(Emotion(label).display_name for label in card.head().emotions)
     lines = [f"**{card.name}**: {card.description or card.architecture}", f"- Expressions: {labels}"]
     lines += [f"- Licence: {card.licence}"]

@@ -12,7 +12,7 @@ from fer.model_shelf import DEFAULT_WEIGHTS, find_weights, list_weights, selecte
 
 
 class Analyzers(Protocol):
-    """Where the page gets its analyzers from."""
+    """A source of analyzers for the page."""
 
     @property
     def detectors(self) -> list[str]:

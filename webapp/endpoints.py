@@ -35,7 +35,7 @@ class PhotoAnswer(TypedDict):
 
 
 class SummaryAnswer(TypedDict):
-    """What one person showed; everybody together where ``track_id`` is null."""
+    """Summary of one person; of everybody where ``track_id`` is null."""
 
     track_id: int | None
     start_s: float

@@ -29,7 +29,7 @@ _SMALL_SHARE: Final = 0.09
 
 @dataclass(frozen=True, slots=True)
 class LiveSettings:
-    """What a visitor can set.
+    """Settings of a visitor.
 
     Attributes:
         detector: A name on the page's list; None for its own.
@@ -166,7 +166,7 @@ def _as_dict(person: Face) -> dict[str, Any]:
 
 
 def _hint(frame: RgbImage, people: list[Face]) -> str | None:
-    """What stands in the way of a good answer: ``dark``, ``small``, ``none`` for no face."""
+    """Name the obstacle to a good answer: ``dark``, ``small``, ``none`` for no face."""
     if not people:
         return "dark" if frame[::8, ::8].mean() < _DARK else "none"
     largest = people[0].detection.box

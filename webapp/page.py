@@ -50,7 +50,7 @@ class Tab:
 
 
 def build_routes(tabs: Sequence[Tab], analyzers: Analyzers) -> FastAPI:
-    """What the scripts of the page talk to, without the page itself."""
+    """Build the routes that the page's scripts call, without the page itself."""
     server = FastAPI(title=TITLE, docs_url=None, redoc_url=None, openapi_url=None)
     server.mount("/kv/assets", StaticFiles(directory=ASSETS))
     server.add_api_route("/kv/choices", lambda: _choices(analyzers))
@@ -103,7 +103,7 @@ def add_part(name: str) -> gr.HTML:
 
 
 def _choices(analyzers: Analyzers) -> dict[str, Any]:
-    """What the scripts need to know: words, colours, names of models."""
+    """Return the words, colours and model names that the scripts need."""
     return {
         "emotions": [
             {"id": emotion.value, "name": emotion.display_name, "colour": EMOTION_HEX[emotion]}
@@ -127,7 +127,7 @@ def _detector_choice(name: str, analyzers: Analyzers) -> dict[str, Any]:
 
 
 def _say(_: Request, error: Exception) -> JSONResponse:
-    """What a visitor did wrong, as one sentence."""
+    """Answer a visitor's mistake with one sentence."""
     return JSONResponse({"error": str(error)}, status_code=422)
 
 

@@ -39,7 +39,7 @@ class ReadPhoto:
     faces: list[Face]
 
     def as_answer(self, name: str) -> dict[str, Any]:
-        """What goes to the page: the picture's record, its table, and the annotated picture."""
+        """Return the answer to the page: the picture's record, its table, and the annotated picture."""
         height, width = self.image.shape[:2]
         return {
             "record": faces_to_dict(self.faces, width, height, name),
@@ -71,7 +71,7 @@ def read_photo(data: bytes, analyzer: FaceAnalyzer) -> ReadPhoto:
 
 
 class Place(BaseModel):
-    """Which face of a picture is meant, and by which models it was read."""
+    """Reference to one face of a picture, with the models that read it."""
 
     left: float
     top: float
@@ -90,7 +90,7 @@ class Place(BaseModel):
 
 
 def explain_photo(data: bytes, detection: Detection, analyzer: FaceAnalyzer) -> dict[str, Any]:
-    """Where the network looked in one face of a picture.
+    """Return a heat map of the network's attention in one face of a picture.
 
     Raises:
         UnreadableImageError: The bytes are no picture, or the face lies outside of it.

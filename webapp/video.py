@@ -25,7 +25,7 @@ _FILES: Final = {ANNOTATED: "video/mp4"} | {
 
 
 def describe(job: VideoJob) -> dict[str, Any]:
-    """What the page is told about a video: how far it is, then what was seen."""
+    """Describe a video to the page: its progress, then the results."""
     state: dict[str, Any] = {
         "state": job.state,
         "share": job.share,

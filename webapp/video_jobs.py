@@ -72,7 +72,7 @@ class VideoJob:
 
     @property
     def left_s(self) -> float | None:
-        """How long it will still take; None where that cannot be told yet."""
+        """Estimate the remaining time; None where that is not possible yet."""
         if self.state != "running" or not self.share or self.share < 0.02:
             return None
         return (time.monotonic() - self.started_s) * (1 - self.share) / self.share

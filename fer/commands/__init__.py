@@ -12,7 +12,7 @@ from fer.printable import plain_line
 
 
 class CommandError(Exception):
-    """What stops a command; the text is the sentence that is shown."""
+    """Error that ends a command; the text is the sentence shown to the user."""
 
 
 def say(text: str, file: TextIO) -> None:

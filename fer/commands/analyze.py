@@ -11,7 +11,7 @@ from fer.video.frames import is_video_name
 
 _ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 _LOGIN: Final = re.compile(r"[^/]*:.*@")
-"""What may be an address without its beginning: a password in it is not repeated."""
+"""Words that may be an address without its scheme; a password in them is not repeated."""
 
 
 def run_analyze(words: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""What can be said after ``python -m fer``."""
+"""Options of ``python -m fer``."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a command is about to write: refused before anything is read where it would destroy something."""
+"""Checks the outputs of a command before anything is read: none may destroy a file."""
 
 import os
 import re
@@ -32,7 +32,7 @@ _OURS: Final = {
     ".srt": re.compile(rf"1\r?\n[0-9:,]+ --> [0-9:,]+\r?\n(Person \d+: )?({_WORDS})\r?\n".encode()),
     ".svg": re.compile(rb'<svg [^>]*aria-label="Expressions over time"'),
 }
-"""How files that this program wrote begin, by their endings; a newer run may replace them."""
+"""First bytes of files that this program wrote, by ending; a newer run may replace them."""
 
 
 def check_outputs(options: AnalyzeOptions) -> None:

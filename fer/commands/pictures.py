@@ -106,7 +106,7 @@ def list_pictures(paths: Sequence[Path], *, recursive: bool) -> Listing:
 
 
 def picture_lines(record: Record, unsure_below: float = 0.0) -> list[str]:
-    """What is said about a picture: a line a face, or one line when there is none."""
+    """Return one line per face, or one line when there is none."""
     if not record["faces"]:
         return [f"{record['path']}: no face found"]
     lines = []

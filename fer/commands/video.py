@@ -77,7 +77,7 @@ def run_video(options: AnalyzeOptions) -> int:
 
 
 def summary_lines(path: Path, timeline: Timeline) -> list[str]:
-    """What was seen, for people: the video, then each person."""
+    """Return the summary of a video for people: the video, then each person."""
     summaries = timeline.summaries()
     start = f"{path}: {timeline.frame_count:,} frames, {timeline.end_s:.1f} s"
     if not summaries:

@@ -18,11 +18,11 @@ class FaceDetector(Protocol):
 
     @property
     def name(self) -> str:
-        """How it is asked for."""
+        """Name of the detector in options."""
 
     @property
     def framing(self) -> Framing:
-        """How its boxes map to the reference square."""
+        """Map from its boxes to the reference square."""
 
     def detect(self, image: RgbImage) -> list[Detection]:
         """All faces, largest first; an empty list when there are none.

@@ -19,7 +19,7 @@ _FORMAT: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class DetectorCard:
-    """What has to be known to use a detector's weights.
+    """Everything needed to use a detector's weights.
 
     Attributes:
         name: ``architecture.tag``, the name of the folder.

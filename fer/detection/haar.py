@@ -19,7 +19,7 @@ CASCADE_FILE: Final = "haarcascade_frontalface_alt2.xml"
 
 @dataclass(frozen=True, slots=True)
 class HaarSettings:
-    """How thoroughly the cascade searches.
+    """Thoroughness of the cascade's search.
 
     Attributes:
         scale_factor: From one searched size to the next.

@@ -26,7 +26,7 @@ _OVERLAP: Final = 0.4
 
 
 def kv_face_folder() -> Path:
-    """Where the weights that come along should be."""
+    """Return the folder of the shipped detector weights; it may be missing."""
     return weights_shelf() / KV_FACE_WEIGHTS
 
 
@@ -57,7 +57,7 @@ class KvFaceDetector:
 
     @property
     def framing(self) -> Framing:
-        """How its boxes map to the reference square, by its card."""
+        """Map from its boxes to the reference square, from its card."""
         return self.card.framing
 
     def detect(self, image: RgbImage) -> list[Detection]:

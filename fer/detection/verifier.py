@@ -21,14 +21,14 @@ VERIFIED_SIDE: Final = 40
 """Side of the pictures that the network sees, in pixels."""
 
 VERIFIED_MARGIN: Final = 0.25
-"""What they show around the reference square on each side, as a share of it: hair and neck tell much."""
+"""Margin of a crop around the reference square on each side, as a share of it: hair and neck tell much."""
 
 _SMALLEST_DOUBT: Final = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """How the closer look is joined to the detector's score.
+    """Rule that joins the closer look to the detector's score.
 
     Attributes:
         candidate_score: Places that the detector scores lower are not looked at, in (0, 1).
@@ -109,7 +109,7 @@ def verified_crop(
     margin: float = VERIFIED_MARGIN,
     side: int = VERIFIED_SIDE,
 ) -> RgbImage:
-    """What the network sees of a place, upright; RGB ``uint8`` of shape (side, side, 3).
+    """Return the network's view of a place, upright; RGB ``uint8`` of shape (side, side, 3).
 
     Raises:
         ValueError: The place does not touch the image.

@@ -35,7 +35,7 @@ column: flat strips gave faces of a score up to 1, now and then."""
 
 
 def yunet_path() -> Path:
-    """Where ``fetch_yunet`` puts the file."""
+    """Return the path of YuNet's file, as ``fetch_yunet`` writes it."""
     return cache_folder() / YUNET.name
 
 

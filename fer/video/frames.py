@@ -1,4 +1,4 @@
-"""What is said about a video: its frames, its size, its length."""
+"""Types that describe a video: frames, size, length."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +38,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What a file says about itself.
+    """Properties that a file declares about itself.
 
     Attributes:
         width: Of the upright frame with square pixels.

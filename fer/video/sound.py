@@ -16,7 +16,7 @@ _MOST_CHANNELS: Final = 6
 """PyAV's resampler ends the whole process on PCM of more channels."""
 
 _RATES: Final = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
-"""What AAC can hold; other sound is resampled."""
+"""Sample rates that AAC can hold; other sound is resampled."""
 
 _TRIED_PACKETS: Final = 20
 
@@ -128,7 +128,7 @@ class Sound:
 
 
 def _problem(track: Any) -> str | None:
-    """Why a track cannot be turned into AAC; None where it can."""
+    """Explain why a track cannot be turned into AAC; None where it can."""
     context = track.codec_context
     if context is None or not context.name or context.codec is None:
         return "is in a codec that cannot be decoded here"

@@ -16,7 +16,7 @@ from fer.printable import hide_password
 from fer.video.frames import Frame, rgb_from_frame
 
 ADDRESS: Final = re.compile(r"^(rtsps?|https?|rtmps?|udp|tcp|srt|rtp)://", re.IGNORECASE)
-"""What is taken for a network stream."""
+"""Schemes of network streams."""
 
 _FIRST_WAIT_S: Final = 0.5
 _LONGEST_WAIT_S: Final = 30.0
@@ -35,7 +35,7 @@ _IDLE_SHARE: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """What the decoder gave: turned into RGB only if somebody asks for it."""
+    """A decoded frame; converted to RGB only on request."""
 
     frame: Any
     timestamp_s: float
@@ -86,7 +86,7 @@ class LiveStream:
 
     @property
     def problem(self) -> str | None:
-        """Why nothing comes at the moment; None while frames come."""
+        """Explain why no frames come at the moment; None while they come."""
         return self._problem
 
     def next_frame(self, timeout_s: float) -> Frame | None:

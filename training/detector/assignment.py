@@ -1,4 +1,4 @@
-"""Which cell of the network answers for which face."""
+"""Assigns faces to cells of the detector network."""
 
 from dataclasses import dataclass
 from typing import Final

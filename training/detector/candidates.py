@@ -19,10 +19,10 @@ STORED_SIDE: Final = 56
 """Side of the crops that the verifier learns from, in pixels; they show more than it sees, to be moved."""
 
 STORED_MARGIN: Final = 0.55
-"""What they show around the reference square on each side."""
+"""Margin of a crop around the reference square on each side, as a share of it."""
 
 TURNED_COUNT: Final = 3
-"""How often each photo is searched turned and zoomed."""
+"""Number of turned and zoomed searches of each photo."""
 
 _FACE_IOU: Final = 0.4
 _PART_IOU: Final = (0.05, 0.2)

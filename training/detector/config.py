@@ -1,4 +1,4 @@
-"""What a training of the detector is asked to do."""
+"""Settings of a detector training."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path

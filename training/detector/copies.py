@@ -15,7 +15,7 @@ _LEAST_CORRELATION: Final = 0.93
 
 
 def find_copies(images: Sequence[RgbImage], others: Sequence[RgbImage]) -> NDArray[np.bool_]:
-    """Which images stand among the others too: the same, mirrored, or another frame of the same scene.
+    """Find images that stand among the others too: the same, mirrored, or another frame of the same scene.
 
     Returns:
         Shape (images,).

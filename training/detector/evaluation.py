@@ -1,4 +1,4 @@
-"""How many faces a detector finds, on photos that carry boxes."""
+"""Measures the recall of a detector on photos with boxes."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ class BoxedPhoto:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """How many marked faces were found, how many boxes were on none."""
+    """Counts of faces found and of false positives."""
 
     found: int
     count: int

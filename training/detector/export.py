@@ -58,12 +58,12 @@ VERIFIER_FOLDER: Final = "verifier"
 """In a detector's run folder: settings and history of the verifier's training."""
 
 GOLDEN_TOLERANCE: Final = 1e-3
-"""How far ONNX Runtime's values may lie from PyTorch's, in cells; a hundredth of a pixel at most."""
+"""Largest difference between ONNX Runtime and PyTorch, in cells; a hundredth of a pixel at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorExport:
-    """What to make of which run.
+    """Run to export and the weights to make of it.
 
     Attributes:
         run: The run directory.

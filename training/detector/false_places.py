@@ -1,4 +1,4 @@
-"""Where the network sees faces in photos that have none there: what it has to learn next."""
+"""False positives of the network on its training photos, to be learned next."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

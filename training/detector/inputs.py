@@ -1,4 +1,4 @@
-"""What the trainings of detector and verifier start from alike."""
+"""Inputs that the trainings of detector and verifier share."""
 
 import platform
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How far the detector's cells are from what they should say."""
+"""Loss of the detector: the distance of its cells from their targets."""
 
 from typing import Final
 

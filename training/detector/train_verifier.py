@@ -228,7 +228,7 @@ class _Training:
 
 
 def gather_candidates(config: VerifierConfig) -> Candidates:
-    """What the detector takes for faces in the photos, but for copies of those used for choosing."""
+    """Gather the detector's candidates in the photos, without copies of those used for choosing."""
     card = load_detector_card(config.detector)
     run = onnx_runner(network_file(config.detector, card))
     choosing = [*read_boxed_photos(config.boxed_photos), *read_boxed_photos(config.web_photos)]

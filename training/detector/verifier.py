@@ -12,12 +12,12 @@ from fer.detection.verifier import VERIFIED_MARGIN, VERIFIED_SIDE
 from training.detector.candidates import STORED_MARGIN
 
 VERIFIER_ARCHITECTURE: Final = "kv_face_verifier"
-"""What a run directory calls it."""
+"""Architecture name in run directories."""
 
 _CHANNELS: Final = (16, 32, 48)
 _DROPOUT: Final = 0.2
 _SHOWN: Final = (1 + 2 * VERIFIED_MARGIN) / (1 + 2 * STORED_MARGIN)
-"""How much of a stored crop the network sees."""
+"""Share of a stored crop that the network sees."""
 
 _ZOOM: Final = 0.16
 _TURN: Final = 0.26  # radians
