@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow.parquet
 import tyro
 
-from fer.images import find_images
+from fer.folders import list_folder
 from fer.version import VERSION
 
 
@@ -102,7 +102,7 @@ def lay_out(options: FolderBenchmark, folder: Path) -> None:
     originals.mkdir()
     for source in options.source:
         if source.is_dir():
-            for path in find_images(source, recursive=True):
+            for path in list_folder(source, recursive=True).pictures:
                 shutil.copy(path, originals / f"{len(list(originals.iterdir())):05}{path.suffix}")
             continue
         for number, row in enumerate(

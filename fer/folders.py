@@ -8,8 +8,11 @@ from typing import Final
 
 from fer.images import IMAGE_SUFFIXES
 
-_SYSTEM_FOLDERS: Final = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information"})
-"""Folders that systems and network drives fill with thumbnails of their own; never a user's photos."""
+_SYSTEM_NAMES: Final = frozenset(
+    {"__macosx", "@eadir", "@recycle", "#recycle", "$recycle.bin", "system volume information", "lost+found"}
+    | {"__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
+)
+"""Folders and files that operating systems and network drives add, lower case; never a user's photos."""
 
 _OTHER_PICTURES: Final = frozenset(
     {".3fr", ".arw", ".cr2", ".cr3", ".dcm", ".dng", ".eps", ".erf", ".exr", ".fits", ".hdr", ".jxl", ".jxr"}
@@ -60,6 +63,11 @@ class FolderListing:
         return ", ".join(parts)
 
 
+def is_system_name(name: str) -> bool:
+    """Return whether a file or folder is hidden, or was added by a system."""
+    return name.startswith(".") or name.lower() in _SYSTEM_NAMES
+
+
 def list_folder(folder: Path, *, recursive: bool = False) -> FolderListing:
     """Look at every name in a folder, and in those below where asked; links to folders are not followed.
 
@@ -91,7 +99,7 @@ def _is_real_folder(entry: "os.DirEntry[str]") -> bool:
 
 
 def _folder_below(folder: Path, listing: FolderListing, recursive: bool) -> list[Path]:
-    if folder.name.lower() in _SYSTEM_FOLDERS or folder.name.startswith("."):
+    if is_system_name(folder.name):
         listing.leave("system folder")
     elif recursive:
         return [folder]
@@ -104,8 +112,8 @@ def _take_file(entry: "os.DirEntry[str]", listing: FolderListing, recursive: boo
     path = Path(entry.path)
     suffix = path.suffix.lower()
     is_picture = suffix in IMAGE_SUFFIXES
-    if entry.name.startswith("."):
-        listing.leave("hidden")
+    if is_system_name(entry.name):
+        listing.leave("hidden or system file")
     elif entry.is_dir():
         listing.leave("linked folder", is_lost=recursive)
     elif not path.exists():

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from fer.picture_decoding import (
+    FORMAT_SUFFIXES,
     go_to_best_page,
     mended_jpeg,
     missing_share,
@@ -32,11 +33,7 @@ RgbImage: TypeAlias = NDArray[np.uint8]
 MAX_PIXELS: Final = 80_000_000
 """Larger pictures are refused before they are decoded: 240 MB as RGB is what a photo may cost."""
 
-IMAGE_SUFFIXES: Final = frozenset(
-    {".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".j2c", ".j2k", ".jfif"}
-    | {".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pfm", ".pgm", ".png"}
-    | {".pnm", ".ppm", ".psd", ".tga", ".tif", ".tiff", ".webp"}
-)
+IMAGE_SUFFIXES: Final = frozenset(suffix for suffixes in FORMAT_SUFFIXES.values() for suffix in suffixes)
 """Endings that are taken for pictures when a folder is read."""
 
 MAX_REDUCED_PIXELS: Final = 256_000_000
@@ -238,16 +235,6 @@ def as_rgb(image: NDArray[Any]) -> RgbImage:
         alpha = image[:, :, 3:].astype(np.float32) / 255
         image = np.round(image[:, :, :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
     return np.ascontiguousarray(image)
-
-
-def find_images(folder: Path, *, recursive: bool = False) -> list[Path]:
-    """The picture files of a folder by their endings, sorted; hidden files are left out."""
-    found = folder.rglob("*") if recursive else folder.iterdir()
-    return sorted(
-        path
-        for path in found
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
 
 
 def shrink_blocks(image: RgbImage, times: int) -> RgbImage:

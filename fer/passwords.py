@@ -3,12 +3,13 @@
 import base64
 import hashlib
 import hmac
-import os
 import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+
+from fer.files import replaced
 
 _COST: Final = {"n": 2**14, "r": 8, "p": 1}
 """16 MB and some 50 ms for each guess."""
@@ -35,11 +36,9 @@ def add_user(path: Path, user: str, password: str) -> None:
     users = dict(read_users(path)) if path.exists() else {}
     salt = secrets.token_bytes(16)
     users[user] = f"scrypt${_text(salt)}${_text(_hash(password, salt))}"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.writelines(f"{name}:{line}\n" for name, line in users.items())
-    temporary.replace(path)
+    with replaced(path) as temporary:
+        temporary.touch(mode=0o600)
+        temporary.write_text("".join(f"{name}:{line}\n" for name, line in users.items()), encoding="utf-8")
 
 
 def read_users(path: Path) -> Mapping[str, str]:

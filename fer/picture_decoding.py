@@ -2,7 +2,7 @@
 
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from typing import Any, BinaryIO, Final
@@ -23,6 +23,33 @@ _PLAIN: Final = 3.0
 """A frame that varies less than this (of 255) shows nothing."""
 
 
+FORMAT_SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "MPO": (".mpo",),
+    "PNG": (".png", ".apng"),
+    "WEBP": (".webp",),
+    "GIF": (".gif",),
+    "BMP": (".bmp",),
+    "DIB": (".dib",),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".pbm", ".pfm", ".pgm", ".pnm", ".ppm"),
+    "TGA": (".tga",),
+    "JPEG2000": (".j2c", ".j2k", ".jp2", ".jpc", ".jpf", ".jpx"),
+    "HEIF": (".heic", ".heif", ".hif"),
+    "AVIF": (".avif", ".avifs"),
+    "PSD": (".psd",),
+}
+"""Formats that are read, by Pillow's names, with their endings; strangers reach none of its forty others."""
+
+
+@cache
+def _decoders() -> tuple[str, ...]:
+    """Return the decoders that are installed, after HEIF's was added."""
+    add_heif()
+    Image.init()
+    return tuple(name for name in FORMAT_SUFFIXES if name in Image.OPEN)
+
+
 @cache
 def add_heif() -> bool:
     """Teach Pillow HEIC and HEIF; False where no decoder for them is installed."""
@@ -37,17 +64,6 @@ def add_heif() -> bool:
     return True
 
 
-_FORMATS: Final = (
-    "JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "TGA", "JPEG2000", "HEIF", "AVIF",
-)  # fmt: skip
-"""The decoders of the formats that are promised; Pillow has forty more that strangers could reach."""
-
-
-def _decoders() -> list[str]:
-    Image.init()
-    return [name for name in _FORMATS if name in Image.OPEN]
-
-
 def open_picture(file: BinaryIO) -> Image.Image:
     """Open by content; JPEGs above Pillow's own limit too, for they can be decoded reduced.
 
@@ -55,7 +71,6 @@ def open_picture(file: BinaryIO) -> Image.Image:
         file: An open file or bytes, never a path: Pillow maps raw TIFFs of a path into memory and shears
             those that are stored turned.
     """
-    add_heif()
     try:
         return Image.open(file, formats=_decoders())
     except Image.DecompressionBombError:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer.images import MAX_PIXELS, UnreadableImageError, as_rgb, find_images, read_image, shrink_blocks
+from fer.folders import list_folder
+from fer.images import MAX_PIXELS, UnreadableImageError, as_rgb, read_image, shrink_blocks
 
 RED = (220, 30, 20)
 
@@ -234,8 +235,12 @@ def test_pictures_of_a_folder(tmp_path: Path):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"")
     (tmp_path / "folder.png").mkdir()
-    assert [path.name for path in find_images(tmp_path)] == ["a.png", "b.JPG"]
-    assert [path.name for path in find_images(tmp_path, recursive=True)] == ["a.png", "b.JPG", "c.webp"]
+    assert [path.name for path in list_folder(tmp_path).pictures] == ["a.png", "b.JPG"]
+    assert [path.name for path in list_folder(tmp_path, recursive=True).pictures] == [
+        "a.png",
+        "b.JPG",
+        "c.webp",
+    ]
 
 
 @pytest.mark.slow

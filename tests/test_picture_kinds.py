@@ -10,6 +10,7 @@ from fakes import fake_analyzer, red_face
 from PIL import Image, ImageCms
 
 from fer.images import IMAGE_SUFFIXES, UnreadableImageError, read_image, read_picture
+from fer.picture_decoding import FORMAT_SUFFIXES, add_heif
 from fer.picture_records import read_record
 
 HEIC = """
@@ -58,6 +59,17 @@ def test_kinds_are_read_by_their_content(kind, tmp_path):
     assert is_halves(read_image(path))
     assert is_halves(read_image(bytearray(content)))
     assert is_halves(read_image(memoryview(content)))
+
+
+def test_every_ending_has_a_decoder_that_is_reached():
+    add_heif()
+    Image.init()
+    known = Image.registered_extensions()
+    for name, suffixes in FORMAT_SUFFIXES.items():
+        if name == "HEIF" and name not in Image.OPEN:
+            continue  # needs pi-heif
+        assert name in Image.OPEN or name == "MPO"  # Pillow opens MPO as the JPEG it begins with
+        assert {known.get(suffix) for suffix in suffixes} == {name}
 
 
 def test_endings_of_phones_and_cameras_are_known():

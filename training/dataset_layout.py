@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from fer.emotions import Emotion, UnknownEmotionError, emotion_from_name
+from fer.folders import is_system_name
 from fer.images import IMAGE_SUFFIXES
 from training.dataset_words import (
     DatasetError,
@@ -19,24 +20,6 @@ from training.dataset_words import (
 )
 
 TABLE_SUFFIXES: Final = frozenset({".csv", ".parquet"})
-
-_SYSTEM_NAMES: Final = frozenset(
-    {
-        "__macosx",
-        "@eadir",
-        "@recycle",
-        "#recycle",
-        "$recycle.bin",
-        "system volume information",
-        "lost+found",
-        "__pycache__",
-        "thumbs.db",
-        "ehthumbs.db",
-        "desktop.ini",
-        "icon\r",
-    }
-)
-"""Folders and files that operating systems and storage boxes add, lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +122,7 @@ def list_files(folder: Path) -> tuple[list[PurePosixPath], tuple[str, ...]]:
 
 def is_system_file(path: PurePosixPath) -> bool:
     """Whether a path lies in a folder, or is a file, that a system added; hidden ones count as such."""
-    return any(part.startswith(".") or part.lower() in _SYSTEM_NAMES for part in path.parts)
+    return any(map(is_system_name, path.parts))
 
 
 def _unknown_wrapper(pictures: Sequence[PurePosixPath]) -> tuple[str, ...]:
