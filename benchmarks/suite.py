@@ -14,20 +14,19 @@ from fer.classification import EmotionClassifier
 from fer.cropping import crop_face, reference_square
 from fer.detection import FaceDetector, load_detector
 from fer.emotions import SIX_EMOTIONS, Emotion
-from fer.images import RgbImage, as_rgb, read_image
+from fer.images import RgbImage
 from fer.preprocessing import prepare_crops
 from fer.version import VERSION
-from training.datasets import FaceTable, decode, read_table
+from training.datasets import FaceTable, decode, pixels_of, read_table, square_of
 from training.detector.evaluation import read_boxed_photos
 from training.evaluate import classify_all, true_labels
-from training.metrics import report_head, restrict
+from training.metrics import key_figures, report_head, restrict
 from training.splits import data_hash
 
 SUITE_FILE: Final = "suite.json"
 """The stored report, in the ``run`` folder of the weights."""
 
 WANTED_ACCURACY: Final = 0.9
-FIGURES: Final = ("count", "accuracy", "balanced_accuracy", "macro_f1", "nll", "ece", "unsure_below")
 
 
 @dataclass(frozen=True)
@@ -142,10 +141,10 @@ def _prepare(
         return decoded.crops, decoded.table, 0
     crops, undetected = [], 0
     for picture in table.pictures:
-        image = as_rgb(picture if isinstance(picture, np.ndarray) else read_image(picture))
+        image = pixels_of(picture)
         crop = _found_crop(image, detector, preprocessing.margin)
         undetected += crop is None
-        crops.append(_middle(image) if crop is None else crop)
+        crops.append(square_of(image) if crop is None else crop)
     return prepare_crops(crops, preprocessing), table, undetected
 
 
@@ -159,13 +158,6 @@ def _found_crop(image: RgbImage, detector: FaceDetector, margin: float) -> RgbIm
     return crop_face(padded, reference_square(found[0], detector.framing), margin)
 
 
-def _middle(image: RgbImage) -> RgbImage:
-    height, width = image.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return np.ascontiguousarray(image[top : top + side, left : left + side])
-
-
 def _judge(
     classifier: EmotionClassifier,
     crops: NDArray[np.uint8],
@@ -174,9 +166,7 @@ def _judge(
 ) -> dict[str, Any]:
     shares = classify_all(classifier, crops)
     report = report_head(shares, classifier.head.labels, truth, labels=labels)
-    figures: dict[str, Any] = {name: report[name] for name in FIGURES}
-    figures["recall"] = {name: row["recall"] for name, row in report["per_class"].items()}
-    figures["intervals_95"] = report["intervals_95"]
+    figures = key_figures(report) | {name: report[name] for name in ("unsure_below", "intervals_95")}
     figures["coverage_at_90"] = max(
         (row["coverage"] for row in report["coverage_risk"] if row["accuracy"] >= WANTED_ACCURACY),
         default=0.0,

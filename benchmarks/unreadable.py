@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
@@ -14,9 +14,9 @@ import tyro
 from fer.analysis import find_weights
 from fer.classification import EmotionClassifier
 from fer.emotions import SIX_EMOTIONS
-from fer.images import RgbImage, as_rgb, read_image
+from fer.images import RgbImage
 from fer.preprocessing import prepare_crops
-from training.datasets import DatasetError, read_table
+from training.datasets import DatasetError, pixels_of, read_table, square_of
 from training.evaluate import classify_all, true_labels
 from training.metrics import restrict
 
@@ -105,7 +105,7 @@ def confident_wrong(classifier: EmotionClassifier, data: Path, inset: float) -> 
         raise DatasetError(f"expected faces labelled {', '.join(SIX_EMOTIONS)} in {data}, got none")
     labels = list(SIX_EMOTIONS)
     target = np.array([labels.index(label) for label in (truth[row] for row in rows) if label is not None])
-    faces = [_square(table.pictures[row], inset) for row in rows]
+    faces = [square_of(pixels_of(table.pictures[row]), inset) for row in rows]
     found = {}
     for name, change in CONDITIONS.items():
         crops = prepare_crops([change(face) for face in faces], classifier.card.preprocessing)
@@ -123,15 +123,6 @@ def confident_wrong(classifier: EmotionClassifier, data: Path, inset: float) -> 
             "count": float(len(target)),
         }
     return found
-
-
-def _square(picture: Any, inset: float) -> RgbImage:
-    image = as_rgb(picture if isinstance(picture, np.ndarray) else read_image(picture))
-    height, width = image.shape[:2]
-    side = min(height, width)
-    cut = round(side * inset)
-    top, left = (height - side) // 2 + cut, (width - side) // 2 + cut
-    return np.ascontiguousarray(image[top : top + side - 2 * cut, left : left + side - 2 * cut])
 
 
 def main(options: Options) -> None:

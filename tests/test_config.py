@@ -114,6 +114,7 @@ def test_sets_teach_the_heads_that_are_named() -> None:
 @pytest.mark.parametrize(
     ("settings", "name"),
     [
+        pytest.param({"heads": ("six",)}, "heads", id="a head that is fitted, not trained"),
         pytest.param({"teaches": ("rafdb",)}, "teaches", id="no head"),
         pytest.param({"teaches": ("rafdb=wbe",)}, "teaches", id="unknown head"),
         pytest.param({"insets": ("rafdb=much",)}, "insets", id="no number"),

@@ -73,12 +73,12 @@ def test_broken_picture_in_the_middle_is_named_and_left_out(tmp_path: Path) -> N
 
 
 def test_wide_pictures_are_cut_to_their_middle() -> None:
-    from training.datasets import _square  # noqa: PLC0415
+    from training.datasets import square_of  # noqa: PLC0415
 
     image = np.zeros((10, 30, 3), dtype=np.uint8)
     image[:, 10:20] = 200
-    assert (_square(image, 0.0) == 200).all()
-    assert _square(image, 0.2).shape == (6, 6, 3)
+    assert (square_of(image, 0.0) == 200).all()
+    assert square_of(image, 0.2).shape == (6, 6, 3)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from fer.emotions import OTHER, SIX_EMOTIONS, Emotion
 from fer.networks import ExpressionNetwork
+from training.config import TrainConfig
+from training.datasets import FaceTable
 from training.loop import predict
 from training.shown_answer import (
     JudgedSet,
@@ -11,6 +15,7 @@ from training.shown_answer import (
     fit_shown,
     judge_left_out,
     judge_sets,
+    judged_sets,
     seven_emotions,
 )
 from training.targets import HEAD_LABELS
@@ -102,3 +107,26 @@ def test_a_set_is_judged_by_the_labels_asked_for() -> None:
     assert seven["count"] == COUNT
     assert six["count"] == sum(label != Emotion.DISGUSTED for label in truth)
     assert "disgusted" in seven["recall"] and "disgusted" not in six["recall"]
+
+
+@pytest.mark.parametrize(
+    ("teaches", "voted", "expected"),
+    [
+        pytest.param("a=web", False, ["a"], id="labels"),
+        pytest.param("a=votes", True, ["a, votes"], id="votes"),
+        pytest.param("a=votes+web", True, ["a, votes", "a"], id="both"),
+        pytest.param("a=votes", False, ["a"], id="nobody voted, so labels teach the head"),
+    ],
+)
+def test_a_set_is_judged_by_what_it_teaches(teaches: str, voted: bool, expected: list[str]) -> None:
+    votes = np.full((2, 10), -1, dtype=np.int16)
+    if voted:
+        votes[0] = [10, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+    table = FaceTable(
+        ("0", "1"), ("val", "val"), (Emotion.HAPPY, Emotion.SAD), votes, (b"", b""), sources=("a", "a")
+    )
+    config = TrainConfig(data=(Path("a.parquet"),), heads=("web", "votes"), teaches=(teaches,))
+    sets = judged_sets(table, config)
+    assert [each.name for each in sets] == expected
+    assert all(each.rows.tolist() == [0, 1] for each in sets)
+    assert list(sets[0].truth)[0] == (Emotion.NEUTRAL if voted else Emotion.HAPPY)

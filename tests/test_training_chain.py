@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_faces import SIX_WORDS, toy_face
+from toy_faces import SIX_WORDS, WORDS, toy_face, write_folder
 from toy_runs import EPOCHS
 
 from fer.model_card import (
@@ -195,3 +195,40 @@ def test_a_teacher_without_the_students_heads_is_refused(config: TrainConfig, tm
     weights_folder.write_weights(tmp_path / "kv_fast.one", network, weights_folder.Export(card))
     with pytest.raises(UnknownModelError, match="lacks fer2013"):
         train.train(replace(config, teachers=(str(tmp_path / "kv_fast.one"),)), tmp_path / "run")
+
+
+def test_sources_of_several_kinds_come_to_one_shown_answer(config: TrainConfig, tmp_path: Path) -> None:
+    """From two data sets that teach different heads to weights that answer with six and with seven."""
+    web = write_folder(tmp_path / "web", words=WORDS)
+    votes = write_folder(tmp_path / "crowd", words=WORDS)
+    settings = replace(
+        config,
+        data=(web, votes),
+        heads=("web", "votes"),
+        teaches=("web=web", "crowd=votes"),
+        draws=("crowd=0.5",),
+        size=64,
+        prior_shift=0.0,
+    )
+    train.train(settings, tmp_path / "run")
+    record = read_run(tmp_path / "run")
+    assert record.report is not None
+    heads = record.report["heads"]
+    assert list(heads) == ["six", "seven", "web", "votes"]
+    assert record.report["default_head"] == "six"
+    assert set(heads["six"]["sets"]) == set(heads["six"]["left_out"]) == {"web", "crowd"}
+    assert heads["seven"]["count"] == heads["six"]["count"] * 7 // 6
+    assert heads["seven"]["accuracy"] > 0.5  # a seventh by chance
+    folder = export.export_run(export.ExportOptions(run=tmp_path / "run", tag="toy", weights=tmp_path))
+    card = load_card(folder)
+    assert card.preprocessing.size == 64
+    assert card.head().labels == HEAD_LABELS["six"]
+    assert card.head("seven").labels == HEAD_LABELS["seven"]
+    assert set(card.metrics["six"]["sets"]) == {"web", "crowd"}
+    shown = evaluate.evaluate(
+        evaluate.EvaluateOptions(weights=str(folder), data=web, split="val", head="seven", classes="head")
+    )
+    assert shown["accuracy"] == pytest.approx(
+        heads["seven"]["sets"]["web"]["accuracy"], abs=0.05
+    )  # eight bits
+    assert "ECE left out" in (folder / "README.md").read_text(encoding="utf-8")

@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
+
+TRAINED_HEADS: Final = ("crowd", "fer2013", "votes", "web")
+"""Heads that data teaches; ``training.targets`` has their labels."""
 
 Schedule = Literal["cosine", "plateau", "step", "constant"]
 Optimizer = Literal["sgd", "adamw", "adam"]
@@ -119,7 +122,12 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _require(len(self.data) > 0, "data", self.data, "at least one folder or file")
-        _require(len(self.heads) > 0, "heads", self.heads, "at least one head")
+        _require(
+            len(self.heads) > 0 and set(self.heads) <= set(TRAINED_HEADS),
+            "heads",
+            self.heads,
+            f"at least one head out of {', '.join(TRAINED_HEADS)}",
+        )
         _require(
             32 <= self.size <= 128
             and self.size % 8 == 0
@@ -211,16 +219,16 @@ class TrainConfig:
         Args:
             source: The name of its file or folder without ending.
         """
-        named = {stem: heads for stem, _, heads in (entry.partition("=") for entry in self.teaches)}
-        return tuple(named[source].split("+")) if source in named else self.heads
+        heads = _by_source(self.teaches).get(source)
+        return self.heads if heads is None else tuple(heads.split("+"))
 
     def inset_of(self, source: str) -> float:
         """The share that is cut off on each side of a data set's pictures; see ``heads_of``."""
-        return _share_of(self.insets, source, 0.0)
+        return float(_by_source(self.insets).get(source, 0.0))
 
     def draw_of(self, source: str) -> float:
         """The share of a data set's pictures that one epoch draws; see ``heads_of``."""
-        return _share_of(self.draws, source, 1.0)
+        return float(_by_source(self.draws).get(source, 1.0))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as stored in a run directory."""
@@ -250,9 +258,8 @@ class TrainConfig:
         return cls(**values)
 
 
-def _share_of(entries: tuple[str, ...], source: str, otherwise: float) -> float:
-    named = {stem: share for stem, _, share in (entry.partition("=") for entry in entries)}
-    return float(named.get(source, otherwise))
+def _by_source(entries: tuple[str, ...]) -> dict[str, str]:
+    return {stem: value for stem, _, value in (entry.partition("=") for entry in entries)}
 
 
 def _is_share(text: str, low: float, high: float) -> bool:

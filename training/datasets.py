@@ -171,23 +171,32 @@ def decode(
         inset: What to cut off on each side, as a share, from data sets that frame faces wider; one share for
             all, or a function from a picture's source to its share.
     """
-    inset_of = inset if callable(inset) else lambda _: inset
+    insets = {source: inset(source) if callable(inset) else inset for source in set(table.sources)}
     kept, prepared, problems = [], [], []
     for row, picture in enumerate(table.pictures):
         try:
-            image = picture if isinstance(picture, np.ndarray) else read_image(picture)
+            image = square_of(pixels_of(picture), insets[table.sources[row]])
         except UnreadableImageError as error:
             problems.append(f"{table.names[row]}: {error}")
             continue
-        prepared.append(prepare_crops([_square(as_rgb(image), inset_of(table.sources[row]))], preprocessing))
+        prepared.append(prepare_crops([image], preprocessing))
         kept.append(row)
     shape = (0, preprocessing.channel_count, preprocessing.size, preprocessing.size)
     crops = np.concatenate(prepared) if prepared else np.empty(shape, dtype=np.uint8)
     return DecodedFaces(table.take(kept), crops, tuple(problems))
 
 
-def _square(image: RgbImage, inset: float) -> RgbImage:
-    """The largest centred square, less the inset."""
+def pixels_of(picture: Picture) -> RgbImage:
+    """Decode a picture of a table.
+
+    Raises:
+        UnreadableImageError: It cannot be decoded.
+    """
+    return as_rgb(picture if isinstance(picture, np.ndarray) else read_image(picture))
+
+
+def square_of(image: RgbImage, inset: float = 0.0) -> RgbImage:
+    """Cut out the largest centred square, less a share on each side."""
     height, width = image.shape[:2]
     side = min(height, width)
     cut = round(side * inset)

@@ -13,6 +13,7 @@ from fer.emotions import OTHER
 from fer.model_card import Head, ModelCard, Preprocessing
 from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
+from training.metrics import key_figures
 from training.quantisation import SAMPLE_FILE
 from training.run_files import BEFORE_FOLDER
 from training.runs import BEST_FILE, SHOWN_FILE, read_run
@@ -111,11 +112,7 @@ def _head(name: str, report: Mapping[str, Any]) -> Head:
 
 
 def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("count", "accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")
-    figures = {name: report[name] for name in names} | {
-        "recall": {label: row["recall"] for label, row in report["per_class"].items()}
-    }
-    return figures | {name: report[name] for name in ("sets", "left_out") if name in report}
+    return key_figures(report) | {name: report[name] for name in ("sets", "left_out") if name in report}
 
 
 def _files(environment: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -24,6 +24,7 @@ from training.runs import BEST_FILE, MISTAKES_FILE, SHOWN_FILE
 from training.setup import initial_network
 from training.shown_answer import (
     SHOWN_HEADS,
+    JudgedSet,
     add_shown_heads,
     fit_shown,
     judge_left_out,
@@ -64,26 +65,36 @@ def judge_best(
     network = initial_network(config)
     network.load_state_dict(load_file(folder / BEST_FILE))
     network.to(val_crops.device)
+    truths, sets, more = dict(val_truth), list[JudgedSet](), dict[str, Any]()
+    default = default_head(config)
     if is_shown_fitted(config):
-        return _judge_shown(config, folder, splits, val_crops, val_truth, network)
-    if config.other_places:
-        _fit_other(config, folder, splits, network)
-    save_sample(folder / SAMPLE_FILE, splits.train.crops, splits.val.crops, val_truth)
+        sets = judged_sets(splits.val.table, config)
+        network, more = _with_shown_heads(config, splits, network, sets, val_crops)
+        save_weights(network, folder / SHOWN_FILE)
+        truths |= dict.fromkeys(SHOWN_HEADS, shown_truth(splits.val.table))
+    elif config.other_places:
+        _fit_other(config, splits, network, ["crowd" if "crowd" in config.heads else "votes"])
+        save_weights(network, folder / BEST_FILE)
+    save_sample(folder / SAMPLE_FILE, splits.train.crops, splits.val.crops, truths)
     heads: dict[str, Any] = {}
     for head, scores in predict(network, val_crops).items():
-        truth, labels = val_truth[head], HEAD_LABELS[head]
-        # The first head is shown to people, who expect rare expressions to be named too.
-        strength = config.prior_shift if head == config.heads[0] else 0.0
+        truth, labels, is_fitted = truths[head], HEAD_LABELS[head], head in SHOWN_HEADS
+        # A trained head that people see is expected to name rare expressions, too.
+        strength = config.prior_shift if head == default and not is_fitted else 0.0
         shift = prior_shift(scores.numpy(), labels, strength)
         shifted = scores + torch.from_numpy(shift).float()
-        temperature = fit_temperature(shifted.numpy(), labels, truth)
+        temperature = 1.0 if is_fitted else fit_temperature(shifted.numpy(), labels, truth)
         shares = torch.softmax(shifted / temperature, dim=1).numpy()
-        heads[head] = report_head(shares, labels, truth)
+        judged = seven_emotions() if head == "seven" else SIX_EMOTIONS
+        heads[head] = report_head(shares, labels, truth, labels=judged)
         heads[head] |= {"temperature": temperature, "logit_shift": shift.tolist()}
         if OTHER in labels:
             is_face = [label in labels for label in truth]
             heads[head]["other_above"] = other_limit(shares[is_face, labels.index(OTHER)])
-        if head == config.heads[0]:
+        if is_fitted:
+            heads[head]["sets"] = judge_sets(shares, labels, sets, judged)
+        if head == default:
+            heads[head] |= more
             save_mistakes(folder / MISTAKES_FILE, shares, head, splits.val, truth)
     return heads
 
@@ -98,59 +109,35 @@ def default_head(config: TrainConfig) -> str:
     return SHOWN_HEADS[0] if is_shown_fitted(config) else config.heads[0]
 
 
-def _judge_shown(
+def _with_shown_heads(
     config: TrainConfig,
-    folder: Path,
     splits: Splits,
-    val_crops: Tensor,
-    val_truth: Mapping[str, Sequence[Emotion | None]],
     network: ExpressionNetwork,
-) -> dict[str, Any]:
-    """Fit the shown answer and judge it on every validation set; the trained heads are judged as ever."""
+    sets: Sequence[JudgedSet],
+    val_crops: Tensor,
+) -> tuple[ExpressionNetwork, dict[str, Any]]:
+    """Add the shown heads; gives the figures of their fit, too."""
     logits = {head: scores.numpy() for head, scores in predict(network, val_crops).items()}
-    sets = judged_sets(splits.val.table, config)
     shown = fit_shown(logits, sets, config.class_balance)
     for head, weight in shown.weights.items():
         log.info("shown answer: %.2f times the logits of %s", weight, head)
     grown = add_shown_heads(network, shown)
-    for head in SHOWN_HEADS:
-        fitted = fit_other(grown, splits.train, config.other_places, Preprocessing(size=config.size), head)
-        log.info(
-            "other of %s: loss %.4f before, %.4f after", head, fitted["loss_before"], fitted["loss_after"]
-        )
-    save_weights(grown, folder / SHOWN_FILE)
-    truth_by_head = dict(val_truth) | dict.fromkeys(SHOWN_HEADS, shown_truth(splits.val.table))
-    save_sample(folder / SAMPLE_FILE, splits.train.crops, splits.val.crops, truth_by_head)
-    heads: dict[str, Any] = {}
-    for head, scores in predict(grown, val_crops).items():
-        truth, labels = truth_by_head[head], HEAD_LABELS[head]
-        is_shown = head in SHOWN_HEADS
-        judged = seven_emotions() if head == SHOWN_HEADS[1] else SIX_EMOTIONS
-        temperature = 1.0 if is_shown else fit_temperature(scores.numpy(), labels, truth)
-        shares = torch.softmax(scores / temperature, dim=1).numpy()
-        heads[head] = report_head(shares, labels, truth, labels=judged) | {"temperature": temperature}
-        if OTHER in labels:
-            is_face = [label in labels for label in truth]
-            heads[head]["other_above"] = other_limit(shares[is_face, labels.index(OTHER)])
-        if is_shown:
-            heads[head]["sets"] = judge_sets(shares, labels, sets, judged)
-    heads[SHOWN_HEADS[0]]["left_out"] = judge_left_out(logits, sets, config.class_balance)
-    heads[SHOWN_HEADS[0]]["shown"] = {"weights": dict(shown.weights), "bias": shown.bias.tolist()}
-    default = default_head(config)
-    shares = torch.softmax(predict(grown, val_crops)[default], dim=1).numpy()
-    save_mistakes(folder / MISTAKES_FILE, shares, default, splits.val, truth_by_head[default])
-    return heads
+    _fit_other(config, splits, grown, SHOWN_HEADS)
+    return grown, {
+        "left_out": judge_left_out(logits, sets, config.class_balance),
+        "shown": {"weights": dict(shown.weights), "bias": shown.bias.tolist()},
+    }
 
 
-def _fit_other(config: TrainConfig, folder: Path, splits: Splits, network: ExpressionNetwork) -> None:
-    """Fit the output ``other`` to places without a face and keep the result.
+def _fit_other(config: TrainConfig, splits: Splits, network: ExpressionNetwork, heads: Sequence[str]) -> None:
+    """Fit the output ``other`` to places without a face.
 
     All else in the network stays, so that a report made again finds the same.
     """
-    head = "crowd" if "crowd" in config.heads else "votes"
-    fitted = fit_other(network, splits.train, config.other_places, Preprocessing(size=config.size), head)
-    log.info(
-        "other: loss %.4f before, %.4f after the fit to %d places and %d faces",
-        fitted["loss_before"], fitted["loss_after"], fitted["place_count"], fitted["face_count"],
-    )  # fmt: skip
-    save_weights(network, folder / BEST_FILE)
+    preprocessing = Preprocessing(size=config.size)
+    fits = fit_other(network, splits.train, config.other_places, preprocessing, heads)
+    for head, fitted in fits.items():
+        log.info(
+            "other of %s: loss %.4f before, %.4f after the fit to %d places and %d faces",
+            head, fitted["loss_before"], fitted["loss_after"], fitted["place_count"], fitted["face_count"],
+        )  # fmt: skip

@@ -1,6 +1,6 @@
 """From probabilities and true labels to a report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -37,6 +37,13 @@ def restrict(
     columns = [list(head_labels).index(label) for label in labels]
     kept = np.asarray(probabilities, dtype=np.float64)[:, columns]
     return np.asarray(kept / np.maximum(kept.sum(axis=1, keepdims=True), 1e-12))
+
+
+def key_figures(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what cards and tables show of a report of :func:`report_head`, with the recall by class."""
+    names = ("count", "accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")
+    recall = {label: row["recall"] for label, row in report["per_class"].items()}
+    return {name: report[name] for name in names} | {"recall": recall}
 
 
 def report_head(

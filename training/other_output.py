@@ -21,9 +21,6 @@ _STEPS: Final = 200
 _PLACE_WEIGHT: Final = 0.2
 """Weight of a place beside that of a face: most detections are faces."""
 
-_VOTERS: Final = 10
-"""Annotators of each picture of FER+."""
-
 _DECAY: Final = 1e-5
 """L2 strength. With it there is one best solution, wherever the search starts."""
 
@@ -33,9 +30,9 @@ def fit_other(
     faces: DecodedFaces,
     places: Sequence[Path],
     preprocessing: Preprocessing,
-    head: str = "crowd",
-) -> dict[str, float]:
-    """Fit one row of a head's last layer by logistic regression.
+    heads: Sequence[str] = ("crowd",),
+) -> dict[str, dict[str, float]]:
+    """Fit one row of the last layer of each head by logistic regression.
 
     The log-odds of ``other`` against everything else are linear in the features, so the ratios between the
     expressions do not change.
@@ -43,34 +40,44 @@ def fit_other(
     Args:
         network: Trained; changed in place.
         faces: What it was trained on; what annotators called no face stays so, in part where they disagreed.
-        places: Parquet files of crops without a face, written by ``training.crop_others``.
+        places: Parquet files of crops without a face, written by ``training.crop_others``; may be empty.
         preprocessing: How crops are prepared.
-        head: A head with the output ``other``.
+        heads: Heads with the output ``other``.
 
     Returns:
-        ``face_count``, ``place_count``, and the mean loss before and after.
+        By head: ``face_count``, ``place_count``, and the mean loss before and after.
 
     Raises:
         DatasetError: The files cannot be used.
         ValueError: The network has no such output.
     """
-    if OTHER not in HEAD_LABELS.get(head, ()) or head not in network.heads:
-        raise ValueError(f"expected a network with the head {head!r}, got {sorted(network.heads)}")
+    for head in heads:
+        if OTHER not in HEAD_LABELS.get(head, ()) or head not in network.heads:
+            raise ValueError(f"expected a network with the head {head!r}, got {sorted(network.heads)}")
+    crops = [faces.crops]
+    if places:
+        crops.append(decode(read_tables(places), preprocessing).crops)
+    face_features, *place_features = (_features(network, each) for each in crops)
+    return {head: _fit_row(network, head, faces, face_features, place_features) for head in heads}
+
+
+def _fit_row(
+    network: ExpressionNetwork,
+    head: str,
+    faces: DecodedFaces,
+    face_features: Tensor,
+    place_features: Sequence[Tensor],
+) -> dict[str, float]:
     row = HEAD_LABELS[head].index(OTHER)
-    size, channels = preprocessing.size, preprocessing.channel_count
-    found = (
-        decode(read_tables(places), preprocessing).crops
-        if places
-        else np.empty((0, channels, size, size), dtype=np.uint8)
-    )
-    # Seven expressions, so that a disgusted face is a face, also for a head that cannot name it.
-    names = HEAD_LABELS["crowd" if head == "crowd" else "seven"]
-    shares, weights = crowd_targets(list(faces.table.labels), _of_ten(faces.table.votes), names)
+    # A disgusted face is a face, also for the head ``six``, which cannot name it.
+    names = HEAD_LABELS["seven" if head == "six" else head]
+    shares, weights = crowd_targets(list(faces.table.labels), faces.table.votes, names)
     counted = weights > 0
-    features = torch.cat([_features(network, crops) for crops in (faces.crops[counted], found) if len(crops)])
+    features = torch.cat([face_features[torch.from_numpy(counted)], *place_features])
     is_other = torch.from_numpy(shares[counted, names.index(OTHER)]).float()
-    target = torch.cat([is_other, torch.ones(len(found))])
-    counts = torch.cat([torch.ones(len(is_other)), torch.full((len(found),), _PLACE_WEIGHT)])
+    place_count = len(features) - len(is_other)
+    target = torch.cat([is_other, torch.ones(place_count)])
+    counts = torch.cat([torch.ones(len(is_other)), torch.full((place_count,), _PLACE_WEIGHT)])
     layer = cast(nn.Linear, network.heads[head])
     rest = [index for index in range(layer.out_features) if index != row]
     with torch.inference_mode():
@@ -98,16 +105,10 @@ def fit_other(
         layer.bias[row] = bias.to(layer.bias)
     return {
         "face_count": float(counted.sum()),
-        "place_count": float(len(found)),
+        "place_count": float(place_count),
         "loss_before": before,
         "loss_after": float(loss().detach()),
     }
-
-
-def _of_ten(votes: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Votes of annotators who could choose "not a face"; rows of -1 where they could not."""
-    could_choose = votes.sum(axis=1) <= _VOTERS
-    return np.where(could_choose[:, None], votes, -1).astype(np.int64)
 
 
 @torch.inference_mode()

@@ -14,9 +14,9 @@ from fer.emotions import OTHER, SIX_EMOTIONS, Emotion
 from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
 from training.datasets import FaceTable
-from training.metrics import report_head
+from training.metrics import key_figures, report_head
 from training.splits import shown_truth
-from training.targets import HEAD_LABELS
+from training.targets import HEAD_LABELS, was_voted
 
 SHOWN_HEADS: Final = ("six", "seven")
 """Both are the same answer; ``six`` leaves the disgusted out."""
@@ -74,16 +74,14 @@ def seven_emotions() -> tuple[Emotion, ...]:
 
 
 def fit_shown(
-    logits: Mapping[str, NDArray[np.floating]],
-    sets: Sequence[JudgedSet],
-    class_strength: float = 0.0,
+    logits: Mapping[str, NDArray[np.floating]], sets: Sequence[JudgedSet], class_strength: float = 0.0
 ) -> ShownAnswer:
     """Fit weights and biases by maximum likelihood, every set counting the same.
 
     The scale of the weights is the temperature: the shown answer is calibrated over all sets together.
 
     Args:
-        logits: By head, shape (N, outputs); every head must have the seven expressions.
+        logits: By head, shape (N, outputs); heads without all seven expressions take no part.
         sets: What to fit to; sets without any of the labels take no part.
         class_strength: How far rare expressions of a set count more, in [0, 1]: inverse frequency to
             this power.
@@ -92,7 +90,7 @@ def fit_shown(
         ValueError: No set has labels.
     """
     labels = seven_emotions()
-    heads = list(logits)
+    heads = [head for head in logits if set(labels) <= set(HEAD_LABELS[head])]
     stacked = torch.stack(
         [torch.from_numpy(np.asarray(logits[head], np.float64)[:, _columns(head, labels)]) for head in heads]
     )
@@ -132,16 +130,16 @@ def fit_shown(
 
 
 def judged_sets(table: FaceTable, config: TrainConfig) -> list[JudgedSet]:
-    """The validation sets: every source by its labels, and by its votes where heads learn those."""
+    """The validation sets: every source by what its heads learn: votes, labels, or each by itself."""
     sources = np.asarray(table.sources)
     by_votes = shown_truth(table)
     sets = []
     for source in dict.fromkeys(table.sources):
         rows = np.flatnonzero(sources == source)
-        heads = set(config.heads_of(source))
-        if "votes" in heads and (table.votes[rows] >= 0).all(axis=1).any():
+        heads, has_votes = set(config.heads_of(source)), was_voted(table.votes[rows]).any()
+        if "votes" in heads and has_votes:
             sets.append(JudgedSet(f"{source}, votes", rows, [by_votes[row] for row in rows]))
-        if heads - {"votes", "crowd"}:
+        if heads - {"votes", "crowd"} or not has_votes:
             sets.append(JudgedSet(source, rows, [table.labels[row] for row in rows]))
     return sets
 
@@ -158,7 +156,7 @@ def judge_sets(
         judged: The expressions that count.
     """
     return {
-        each.name: _figures(
+        each.name: key_figures(
             report_head(shares[each.rows], labels, each.truth, labels=judged, resample_count=0)
         )
         for each in sets
@@ -180,16 +178,9 @@ def judge_left_out(
             continue
         shown = fit_shown(logits, others, class_strength)
         scores = shown.logits({head: values[each.rows] for head, values in logits.items()})
-        shares = np.exp(scores - scores.max(axis=1, keepdims=True))
-        shares /= shares.sum(axis=1, keepdims=True)
-        found[each.name] = _figures(report_head(shares, shown.labels, each.truth, resample_count=0))
+        shares = torch.softmax(torch.from_numpy(scores), dim=1).numpy()
+        found[each.name] = key_figures(report_head(shares, shown.labels, each.truth, resample_count=0))
     return found
-
-
-def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("count", "accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")
-    recall = {label: row["recall"] for label, row in report["per_class"].items()}
-    return {name: report[name] for name in names} | {"recall": recall}
 
 
 def add_shown_heads(network: ExpressionNetwork, shown: ShownAnswer) -> ExpressionNetwork:
@@ -217,8 +208,7 @@ def add_shown_heads(network: ExpressionNetwork, shown: ShownAnswer) -> Expressio
         mirror_average=network.mirror_average,
         inner_view=network.inner_view,
     )
-    state = network.state_dict()
-    grown.load_state_dict({**grown.state_dict(), **state})
+    grown.load_state_dict(network.state_dict(), strict=False)  # the new heads are filled below
     for name in SHOWN_HEADS:
         layer = _linear(grown, name)
         with torch.no_grad():

@@ -90,6 +90,12 @@ def head_truth(head: str, table: FaceTable, config: TrainConfig) -> list[Emotion
     return [label if taught[source] else None for label, source in zip(truth, table.sources, strict=True)]
 
 
+def drawn_counts(sources: Sequence[str], config: TrainConfig) -> dict[str, int]:
+    """Return how many pictures of each data set one epoch draws."""
+    counts = Counter(sources)
+    return {source: max(round(config.draw_of(source) * count), 1) for source, count in counts.items()}
+
+
 def draw_rows(sources: Sequence[str], config: TrainConfig) -> Tensor:
     """Draw the rows of one epoch with PyTorch's generator: some of every data set, in random order.
 
@@ -102,9 +108,8 @@ def draw_rows(sources: Sequence[str], config: TrainConfig) -> Tensor:
         return order
     names = np.asarray(sources)[order.numpy()]
     kept = np.zeros(len(names), dtype=bool)
-    for source in set(sources):
-        rows = np.flatnonzero(names == source)
-        kept[rows[: max(round(config.draw_of(source) * len(rows)), 1)]] = True
+    for source, count in drawn_counts(sources, config).items():
+        kept[np.flatnonzero(names == source)[:count]] = True
     return order[torch.from_numpy(kept)]
 
 

@@ -55,7 +55,7 @@ from training.setup import (
     make_optimizer,
     split_tensors,
 )
-from training.splits import Splits, draw_rows, head_truth, load_splits
+from training.splits import Splits, draw_rows, drawn_counts, head_truth, load_splits
 from training.targets import HEAD_LABELS
 
 _LAST_WITHOUT_MIXUP: Final = 0.15
@@ -128,7 +128,7 @@ class _Training:
         self.progress = Progress()
         self._checkpoint = Checkpoint(self.network, self.averaged, self.optimizer)
         self.autocast = autocast_for(config, device)
-        drawn = len(draw_rows(splits.train.table.sources, config))
+        drawn = sum(drawn_counts(splits.train.table.sources, config).values())
         self.step_count = max(math.ceil(drawn / workers.count / config.batch_size), 1)
         self.stop_wanted = False
 
