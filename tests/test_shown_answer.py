@@ -129,4 +129,4 @@ def test_a_set_is_judged_by_what_it_teaches(teaches: str, voted: bool, expected:
     sets = judged_sets(table, config)
     assert [each.name for each in sets] == expected
     assert all(each.rows.tolist() == [0, 1] for each in sets)
-    assert list(sets[0].truth)[0] == (Emotion.NEUTRAL if voted else Emotion.HAPPY)
+    assert sets[0].truth[0] == (Emotion.NEUTRAL if voted else Emotion.HAPPY)
