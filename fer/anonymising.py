@@ -1,7 +1,6 @@
 """Faces made unrecognisable in photos and videos."""
 
-from bisect import bisect_left
-from collections import defaultdict
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,15 @@ from typing import Final, Literal
 import cv2
 import numpy as np
 
+from fer.analysis import DEFAULT_DETECTOR
+from fer.detection import FaceDetector, load_detector
 from fer.faces import Box
 from fer.images import RgbImage
 from fer.video import Frame, VideoFile, VideoWriter
 
 Cover = Literal["blur", "pixelate", "box"]
 
-_MARGIN: Final = 0.25
+_MARGIN: Final = 0.3
 """Margin of a cover around a face's box, as a share of its sides: hair and chin identify a person, too."""
 
 _BLOCKS: Final = 6
@@ -24,6 +25,22 @@ _BLOCKS: Final = 6
 
 _LEAD_S: Final = 0.5
 """A face is covered so long before it was first found and after it was last: it came from somewhere."""
+
+_SAME_FACE: Final = 0.1
+_LONGEST_GAP_S: Final = 5.0
+"""A face that is found again at its place after this time or less was there all along."""
+
+
+def load_eager_detector(name: str | None) -> FaceDetector:
+    """Build a detector that misses as few faces as possible: a place covered for nothing does no harm.
+
+    Args:
+        name: A detector's name; None for the default.
+
+    Raises:
+        UnknownModelError: No such detector.
+    """
+    return load_detector(name or DEFAULT_DETECTOR, eager=True)
 
 
 def cover_faces(image: RgbImage, boxes: Sequence[Box], cover: Cover) -> RgbImage:
@@ -57,18 +74,29 @@ class Sight:
 
 
 class CoverPlan:
-    """Covers for every face of a video, before, between and after the frames that showed it."""
+    """Covers for every face of a video, before, between and after the frames that showed it.
+
+    Sights that follow each other at nearly the same place are one face. A cover spans all its sights within
+    half a second, so that it is there before the face is; between distant sights it spans both.
+    """
 
     def __init__(self) -> None:
-        self._sights: defaultdict[int, list[Sight]] = defaultdict(list)
+        self._faces: list[list[Sight]] = []
 
-    def add(self, track_id: int, time_s: float, box: Box) -> None:
-        """A face was found; times of one track increase."""
-        self._sights[track_id].append(Sight(time_s, box))
+    def add(self, time_s: float, boxes: Sequence[Box]) -> None:
+        """Note the boxes of one frame; times increase."""
+        open_faces = [sights for sights in self._faces if 0 < time_s - sights[-1].time_s <= _LONGEST_GAP_S]
+        for box in boxes:
+            best = max(open_faces, key=lambda sights: box.iou(sights[-1].box), default=None)
+            if best is not None and box.iou(best[-1].box) >= _SAME_FACE:
+                open_faces.remove(best)
+                best.append(Sight(time_s, box))
+            else:
+                self._faces.append([Sight(time_s, box)])
 
     def boxes(self, time_s: float) -> list[Box]:
-        """Return the boxes to cover at a time, from before each track's first sight to after its last."""
-        return [box for sights in self._sights.values() if (box := _place(sights, time_s)) is not None]
+        """Return the boxes to cover at a time."""
+        return [box for sights in self._faces if (box := _place(sights, time_s)) is not None]
 
 
 def copy_covered(path: Path, output: Path, plan: CoverPlan, cover: Cover) -> list[str]:
@@ -88,13 +116,14 @@ def copy_covered(path: Path, output: Path, plan: CoverPlan, cover: Cover) -> lis
 
 
 def _place(sights: Sequence[Sight], time_s: float) -> Box | None:
-    """The box at a time, between two sights all from one to the other; None where it is not there."""
-    if not sights[0].time_s - _LEAD_S <= time_s <= sights[-1].time_s + _LEAD_S:
-        return None
-    after = bisect_left(sights, time_s - 1e-6, key=lambda sight: sight.time_s)
-    if after < len(sights) and abs(sights[after].time_s - time_s) <= 1e-6:
-        return sights[after].box
-    near = sights[max(after - 1, 0) : after + 1]
+    """The box around all sights near a time, or both ends of a gap; None where the face is not there."""
+    start = bisect_left(sights, time_s - _LEAD_S - 1e-6, key=lambda sight: sight.time_s)
+    end = bisect_right(sights, time_s + _LEAD_S + 1e-6, key=lambda sight: sight.time_s)
+    near = sights[start:end]
+    if not near:
+        if not 0 < start < len(sights):
+            return None
+        near = sights[start - 1 : start + 1]
     return Box(
         min(sight.box.left for sight in near),
         min(sight.box.top for sight in near),

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fer.cropping import Framing
-from fer.detection.haar import PHOTO, HaarDetector
+from fer.detection.haar import EAGER, HaarDetector
 from fer.detection.kv_face import KvFaceDetector, find_faces, kv_face_folder, network_file, onnx_runner
 from fer.faces import Box, Detection
 from fer.images import RgbImage, UnreadableImageError, read_image
@@ -25,11 +25,11 @@ from training.detector.false_places import SecondLook
 from training.detector.inputs import open_teacher
 from training.detector.scenes import make_scene
 
-EAGER: Final = replace(PHOTO, neighbour_count=1, tilts=())
-"""Settings that err far more often than those in use."""
+_UPRIGHT: Final = replace(EAGER, tilts=())
+"""Turned places are searched by themselves."""
 
 EAGER_SCORE: Final = 0.15
-"""The same for the project's own detector."""
+"""Least score of the project's own detector: it errs far more often than in use."""
 
 _SIDE: Final = 48
 
@@ -99,7 +99,7 @@ def _box(face: object) -> Box:
 def _eager_detector(name: str) -> tuple[Callable[[RgbImage], list[Detection]], Framing]:
     """A detector that takes too much for a face, and how its boxes map to the reference square."""
     if name == "haar":
-        haar = HaarDetector(EAGER)
+        haar = HaarDetector(_UPRIGHT)
         return haar.detect, haar.framing
     detector = KvFaceDetector()
     run = onnx_runner(network_file(kv_face_folder(), detector.card))

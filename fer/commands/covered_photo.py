@@ -5,12 +5,11 @@ from typing import Final
 
 from PIL import Image
 
-from fer.anonymising import cover_faces
+from fer.anonymising import cover_faces, load_eager_detector
 from fer.commands import CommandError, say
 from fer.commands.options import AnalyzeOptions
 from fer.files import replaced
 from fer.images import UnreadableImageError, read_picture
-from fer.picture_records import AnalyzerRecipe
 
 _QUALITY: Final = 92
 
@@ -28,10 +27,10 @@ def run_covered_photo(options: AnalyzeOptions) -> int:
     path, output, cover = options.paths[0], options.output, options.anonymise
     if output is None or cover is None:
         raise CommandError("--anonymise needs an --output to write the covered copy to")
-    analyzer = AnalyzerRecipe(options.weights, options.detector).build()
+    finder = load_eager_detector(options.detector)
     try:
         picture = read_picture(path)
-        boxes = [detection.box for detection in analyzer.detector.detect(picture.image)]
+        boxes = [detection.box for detection in finder.detect(picture.image)]
         covered = Image.fromarray(cover_faces(picture.image, boxes, cover))
         with replaced(output) as temporary:
             covered.save(temporary, quality=_QUALITY)
@@ -41,5 +40,5 @@ def run_covered_photo(options: AnalyzeOptions) -> int:
         raise CommandError(f"{output} cannot be written ({error.strerror or error})") from error
     for note in picture.notes:
         say(f"{path} {note}", sys.stderr)
-    say(f"{path}: {len(boxes)} {'face' if len(boxes) == 1 else 'faces'} covered in {output}", sys.stdout)
+    say(f"{path}: {len(boxes)} {'place' if len(boxes) == 1 else 'places'} covered in {output}", sys.stdout)
     return 0

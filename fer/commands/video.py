@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from tqdm import tqdm
 
-from fer.anonymising import CoverPlan, copy_covered
+from fer.anonymising import CoverPlan, copy_covered, load_eager_detector
 from fer.commands import CommandError, say, terminable
 from fer.commands.options import AnalyzeOptions
 from fer.commands.outputs import named_outputs
+from fer.detection import FaceDetector
 from fer.faces import Face
 from fer.picture_records import AnalyzerRecipe
 from fer.printable import plain_path
@@ -46,7 +47,8 @@ def run_video(options: AnalyzeOptions) -> int:
             stack.enter_context(terminable())
             video = stack.enter_context(VideoFile(path))
             _warn_of_size(video)
-            watcher = stack.enter_context(_Watcher(path, video, options.json))
+            finder = load_eager_detector(options.detector) if options.anonymise else None
+            watcher = stack.enter_context(_Watcher(path, video, options.json, finder))
             timeline = analyze_video(
                 analyzer,
                 video,
@@ -110,9 +112,12 @@ def _person_line(path: Path, person: Summary) -> str:
 class _Watcher:
     """Shows how far it is, and prints frames where JSON is wanted."""
 
-    def __init__(self, path: Path, video: VideoFile, as_json: bool) -> None:
+    def __init__(
+        self, path: Path, video: VideoFile, as_json: bool, finder: FaceDetector | None = None
+    ) -> None:
         self._path = path
         self._as_json = as_json
+        self._finder = finder
         self.plan = CoverPlan()
         self._bar = tqdm(
             total=video.info.duration_s and round(video.info.duration_s, 2),
@@ -132,8 +137,8 @@ class _Watcher:
 
     def __call__(self, frame: Frame, faces: list[Face]) -> None:
         self._bar.update(frame.timestamp_s - self._bar.n)
-        for face in faces:
-            self.plan.add(face.track_id or 0, frame.timestamp_s, face.detection.box)
+        if self._finder is not None:
+            self.plan.add(frame.timestamp_s, [each.box for each in self._finder.detect(frame.image)])
         if self._as_json and faces:
             tqdm.write(json.dumps(frame_record(self._path, frame, faces)), file=sys.stdout)
 

@@ -37,6 +37,9 @@ class HaarSettings:
 
 
 PHOTO: Final = HaarSettings()
+EAGER: Final = HaarSettings(neighbour_count=1)
+"""Finds doubtful faces too, with far more false positives."""
+
 LIVE: Final = HaarSettings(scale_factor=1.2, neighbour_count=5, smallest_share=0.15, longest_side=480)
 
 _SMALLEST_SIDE: Final = 20  # the window the cascade was trained on
@@ -49,7 +52,7 @@ class HaarDetector:
     """Finds frontal faces without landmarks; may be called from several threads.
 
     Args:
-        settings: ``PHOTO`` or ``LIVE``.
+        settings: ``PHOTO``, ``LIVE`` or ``EAGER``.
 
     Raises:
         UnknownModelError: This OpenCV has no cascades.

@@ -24,6 +24,10 @@ Runner = Callable[[NDArray[np.uint8]], NDArray[Any]]
 
 _OVERLAP: Final = 0.4
 
+EAGER_SIDE: Final = 640
+EAGER_SCORE: Final = 0.2
+"""Search size and least score that find doubtful faces too, with far more false positives."""
+
 
 def kv_face_folder() -> Path:
     """Return the folder of the shipped detector weights; it may be missing."""
@@ -45,13 +49,16 @@ class KvFaceDetector:
 
     name: Final = "kv_face"
 
-    def __init__(self, folder: Path | None = None, *, live: bool = False, thread_count: int = 1) -> None:
+    def __init__(
+        self, folder: Path | None = None, *, live: bool = False, eager: bool = False, thread_count: int = 1
+    ) -> None:
         folder = folder or kv_face_folder()
         self.card: DetectorCard = load_detector_card(folder)
-        self.longest_side = self.card.live_side if live else self.card.photo_side
+        self.longest_side = EAGER_SIDE if eager else self.card.live_side if live else self.card.photo_side
+        self._least_score = EAGER_SCORE if eager else self.card.least_score
         self._run = onnx_runner(network_file(folder, self.card), thread_count)
         self._verifier: FaceVerifier | None = None
-        if self.card.verification is not None:
+        if self.card.verification is not None and not eager:
             path = verified_file(folder, self.card, VERIFIER_FILE)
             self._verifier = FaceVerifier(path, self.card.verification, self.card.framing, thread_count)
 
@@ -66,12 +73,11 @@ class KvFaceDetector:
         Args:
             image: RGB ``uint8`` of shape (H, W, 3).
         """
-        least_score = self.card.least_score
         if self._verifier is None:
-            return find_faces(self._run, image, longest_side=self.longest_side, least_score=least_score)
+            return find_faces(self._run, image, longest_side=self.longest_side, least_score=self._least_score)
         asked = self._verifier.verification.candidate_score
         places = find_faces(self._run, image, longest_side=self.longest_side, least_score=asked)
-        return [face for face in self._verifier.verify(image, places) if face.score >= least_score]
+        return [face for face in self._verifier.verify(image, places) if face.score >= self._least_score]
 
 
 def network_file(folder: Path, card: DetectorCard) -> Path:

@@ -26,6 +26,9 @@ YUNET: Final = Download(
 PHOTO_SIDE: Final = 640
 LIVE_SIDE: Final = 320
 
+EAGER_SCORE: Final = 0.3
+"""Least score that finds doubtful faces too, with far more false positives."""
+
 _SCORE: Final = 0.6  # OpenCV's 0.9 is too strict: it loses turned and small faces
 _OVERLAP: Final = 0.3
 _CANDIDATES: Final = 1000
@@ -54,6 +57,7 @@ class YuNetDetector:
     Args:
         path: The network's file; None for the one that was fetched.
         longest_side: Larger pictures are shrunk to this for the search.
+        least_score: Less certain faces are dropped, in [0, 1].
 
     Raises:
         UnknownModelError: The file was not fetched yet.
@@ -63,9 +67,12 @@ class YuNetDetector:
     name: Final = "yunet"
     framing: Final = Framing(1.14)  # measured by benchmarks/framing.py
 
-    def __init__(self, path: Path | None = None, *, longest_side: int = PHOTO_SIDE) -> None:
+    def __init__(
+        self, path: Path | None = None, *, longest_side: int = PHOTO_SIDE, least_score: float = _SCORE
+    ) -> None:
         self._path = _verified(path or yunet_path())
         self.longest_side = longest_side
+        self._least_score = least_score
         # OpenCV keeps the input size between calls, so each caller needs a network of its own.
         self._networks = Pool(self._build)
 
@@ -95,7 +102,9 @@ class YuNetDetector:
         return sorted(found, key=lambda detection: -detection.box.area)
 
     def _build(self) -> "cv2.FaceDetectorYN":
-        return cv2.FaceDetectorYN.create(str(self._path), "", (64, 64), _SCORE, _OVERLAP, _CANDIDATES)
+        return cv2.FaceDetectorYN.create(
+            str(self._path), "", (64, 64), self._least_score, _OVERLAP, _CANDIDATES
+        )
 
 
 def _detection(row: NDArray[np.float32]) -> Detection:
