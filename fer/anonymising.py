@@ -1,8 +1,10 @@
 """Faces made unrecognisable in photos and videos."""
 
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import floor
 from pathlib import Path
 from typing import Final, Literal
 
@@ -11,7 +13,7 @@ import numpy as np
 
 from fer.analysis import DEFAULT_DETECTOR
 from fer.detection import FaceDetector, load_detector
-from fer.faces import Box
+from fer.faces import Box, Detection
 from fer.images import RgbImage
 from fer.video import Frame, VideoFile, VideoWriter
 
@@ -23,10 +25,13 @@ _MARGIN: Final = 0.3
 _BLOCKS: Final = 6
 """Squares across a face that is pixelated: too few for a person or a program to name it."""
 
-_LEAD_S: Final = 0.5
+_LEAD_S: Final = 0.2
 """A face is covered so long before it was first found and after it was last: it came from somewhere."""
 
-_SAME_FACE: Final = 0.1
+_SURE: Final = 0.4
+"""Score that a face reaches at least once; doubtful places that never do are left uncovered."""
+
+_SAME_FACE: Final = 0.3
 _LONGEST_GAP_S: Final = 5.0
 """A face that is found again at its place after this time or less was there all along."""
 
@@ -73,30 +78,48 @@ class Sight:
     box: Box
 
 
+@dataclass(slots=True, eq=False)
+class _Face:
+    sights: list[Sight] = field(default_factory=list)
+    is_sure: bool = False
+
+
 class CoverPlan:
     """Covers for every face of a video, before, between and after the frames that showed it.
 
-    Sights that follow each other at nearly the same place are one face. A cover spans all its sights within
-    half a second, so that it is there before the face is; between distant sights it spans both.
+    Sights that follow each other at nearly the same place are one face; it is covered in doubtful frames too
+    if it was surely seen in any. A cover spans all sights a moment before and after, so that it is there
+    before the face is; between distant sights it spans both.
     """
 
     def __init__(self) -> None:
-        self._faces: list[list[Sight]] = []
+        self._open: list[_Face] = []
+        self._by_second: defaultdict[int, list[_Face]] = defaultdict(list)
 
-    def add(self, time_s: float, boxes: Sequence[Box]) -> None:
-        """Note the boxes of one frame; times increase."""
-        open_faces = [sights for sights in self._faces if 0 < time_s - sights[-1].time_s <= _LONGEST_GAP_S]
-        for box in boxes:
-            best = max(open_faces, key=lambda sights: box.iou(sights[-1].box), default=None)
-            if best is not None and box.iou(best[-1].box) >= _SAME_FACE:
-                open_faces.remove(best)
-                best.append(Sight(time_s, box))
+    def add(self, time_s: float, detections: Sequence[Detection]) -> None:
+        """Note what was found in one frame; times increase."""
+        self._open = [face for face in self._open if time_s - face.sights[-1].time_s <= _LONGEST_GAP_S]
+        waiting = [face for face in self._open if face.sights[-1].time_s < time_s]
+        for detection in detections:
+            box = detection.box
+            face = max(waiting, key=lambda face: box.iou(face.sights[-1].box), default=None)
+            if face is not None and box.iou(face.sights[-1].box) >= _SAME_FACE:
+                waiting.remove(face)
             else:
-                self._faces.append([Sight(time_s, box)])
+                face = _Face()
+                self._open.append(face)
+            begin_s = face.sights[-1].time_s if face.sights else time_s
+            face.sights.append(Sight(time_s, box))
+            face.is_sure |= detection.score >= _SURE
+            for second in range(floor(begin_s - _LEAD_S), floor(time_s + _LEAD_S) + 1):
+                if face not in self._by_second[second]:
+                    self._by_second[second].append(face)
 
     def boxes(self, time_s: float) -> list[Box]:
         """Return the boxes to cover at a time."""
-        return [box for sights in self._faces if (box := _place(sights, time_s)) is not None]
+        faces = self._by_second.get(floor(time_s), ())
+        places = (_place(face.sights, time_s) for face in faces if face.is_sure)
+        return [box for box in places if box is not None]
 
 
 def copy_covered(path: Path, output: Path, plan: CoverPlan, cover: Cover) -> list[str]:

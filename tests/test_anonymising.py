@@ -13,7 +13,7 @@ from fer import anonymising
 from fer.__main__ import main
 from fer.anonymising import CoverPlan, cover_faces, load_eager_detector
 from fer.detection.yunet import YuNetDetector
-from fer.faces import Box
+from fer.faces import Box, Detection
 from fer.images import read_image
 from fer.picture_records import AnalyzerRecipe
 from fer.video import VideoFile
@@ -40,56 +40,71 @@ def test_what_is_covered_cannot_be_seen_and_the_rest_stays(cover):
     assert not np.array_equal(covered[110:, :15], noise[110:, :15])
 
 
+def sight(left: float, score: float = 0.9) -> Detection:
+    return Detection(Box(left, 0, left + 10, 10), score)
+
+
 def test_a_face_is_covered_from_before_its_first_to_after_its_last_sight():
     plan = CoverPlan()
-    plan.add(1.0, [Box(0, 0, 10, 10), Box(50, 50, 60, 60)])
-    plan.add(1.2, [Box(4, 0, 14, 10)])
-    plan.add(1.4, [Box(8, 0, 18, 10)])
-    assert plan.boxes(0.4) == plan.boxes(2.0) == []
-    assert plan.boxes(0.5) == [Box(0, 0, 10, 10), Box(50, 50, 60, 60)]
-    assert plan.boxes(1.2)[0] == Box(0, 0, 18, 10)
-    assert plan.boxes(1.7) == [Box(4, 0, 18, 10)]
+    plan.add(1.0, [sight(0), sight(50)])
+    plan.add(1.1, [sight(4)])
+    plan.add(1.2, [sight(8)])
+    assert plan.boxes(0.7) == plan.boxes(1.5) == []
+    assert plan.boxes(0.8) == [Box(0, 0, 10, 10), Box(50, 0, 60, 10)]
+    assert plan.boxes(1.1)[0] == Box(0, 0, 18, 10)
+    assert plan.boxes(1.35) == [Box(8, 0, 18, 10)]
 
 
 def test_a_gap_between_two_sights_at_one_place_is_covered():
     plan = CoverPlan()
-    plan.add(1.0, [Box(0, 0, 10, 10)])
-    plan.add(5.0, [Box(4, 0, 14, 10)])
+    plan.add(1.0, [sight(0)])
+    plan.add(5.0, [sight(4)])
     assert plan.boxes(3.0) == [Box(0, 0, 14, 10)]
-    plan.add(11.0, [Box(4, 0, 14, 10)])  # too late to be the same
+    plan.add(11.0, [sight(4)])  # too late to be the same
     assert plan.boxes(8.0) == []
+
+
+def test_doubtful_sights_count_where_the_face_was_surely_seen_once():
+    plan = CoverPlan()
+    plan.add(1.0, [sight(0, score=0.2), sight(50, score=0.2)])
+    plan.add(1.6, [sight(0, score=0.8), sight(50, score=0.2)])
+    assert plan.boxes(1.0) == [Box(0, 0, 10, 10)]
 
 
 def test_two_faces_of_one_frame_are_never_one():
     plan = CoverPlan()
-    plan.add(1.0, [Box(0, 0, 10, 10)])
-    plan.add(1.1, [Box(0, 0, 10, 10), Box(1, 0, 11, 10)])
+    plan.add(1.0, [sight(0)])
+    plan.add(1.1, [sight(0), sight(1)])
     assert sorted(plan.boxes(1.1), key=lambda box: box.left) == [Box(0, 0, 10, 10), Box(1, 0, 11, 10)]
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("name", ["one_woman_15s", "one_man_20s", "several_people_9s"])
-def test_a_detector_of_others_sees_nobody_in_covered_videos(name, shared, monkeypatch):
-    """The judge is YuNet, on each third frame: nine tenths of each face that it finds are covered."""
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "most_covered"),
+    [
+        pytest.param("one_woman_15s", 0.3, id="one woman"),
+        pytest.param("one_man_20s", 1.0, id="one man, who fills the picture"),
+        pytest.param("several_people_9s", 0.7, id="several people"),
+    ],
+)
+def test_another_detector_sees_nobody_in_covered_videos(name, most_covered, shared, monkeypatch):
+    """YuNet judges each third frame; most of a picture with few faces stays as it is."""
     monkeypatch.undo()
     yunet = YuNetDetector(shared / "models" / "face_detection_yunet_2023mar.onnx")
-    finder, plan, seen = load_eager_detector(None), CoverPlan(), []
+    finder, plan, judged = load_eager_detector(None), CoverPlan(), []
     with VideoFile(shared / "videos" / f"{name}.mp4") as video:
         for number, frame in enumerate(video.frames()):
-            plan.add(frame.timestamp_s, [face.box for face in finder.detect(frame.image)])
+            plan.add(frame.timestamp_s, finder.detect(frame.image))
             if number % 3 == 0:
-                seen.append((frame.timestamp_s, [face.box for face in yunet.detect(frame.image)]))
-        white = np.full((video.info.height, video.info.width, 3), 255, np.uint8)
-    open_shares = [
-        float(part.mean()) / 255
-        for time_s, boxes in seen
-        if boxes and (canvas := cover_faces(white, plan.boxes(time_s), "box")) is not None
-        for box in boxes
-        if (inside := box.clip(white.shape[1], white.shape[0])) is not None
-        and (part := canvas[int(inside.top) : int(inside.bottom), int(inside.left) : int(inside.right)]).size
+                judged.append(frame)
+    assert sum(bool(yunet.detect(frame.image)) for frame in judged[::10]) > 0.9 * len(judged[::10])
+    covered = [cover_faces(frame.image, plan.boxes(frame.timestamp_s), "box") for frame in judged]
+    assert sum(bool(yunet.detect(image)) for image in covered) == 0
+    changed = [
+        (image != frame.image).any(axis=2).mean() for image, frame in zip(covered, judged, strict=True)
     ]
-    assert len(open_shares) > 100
-    assert max(open_shares) <= 0.1
+    assert np.mean(changed) < most_covered
 
 
 def test_no_frame_of_a_video_shows_the_face_and_its_sound_stays(capsys):

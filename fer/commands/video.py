@@ -138,7 +138,7 @@ class _Watcher:
     def __call__(self, frame: Frame, faces: list[Face]) -> None:
         self._bar.update(frame.timestamp_s - self._bar.n)
         if self._finder is not None:
-            self.plan.add(frame.timestamp_s, [each.box for each in self._finder.detect(frame.image)])
+            self.plan.add(frame.timestamp_s, self._finder.detect(frame.image))
         if self._as_json and faces:
             tqdm.write(json.dumps(frame_record(self._path, frame, faces)), file=sys.stdout)
 
