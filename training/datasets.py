@@ -6,18 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from fer.emotions import Emotion
 from fer.images import RgbImage, UnreadableImageError, as_rgb, read_image
-from fer.json_values import parse_json
 from fer.model_card import Preprocessing
 from fer.preprocessing import prepare_crops
 from training.dataset_csv import read_csv
 from training.dataset_layout import lay_out, list_files
-from training.dataset_words import DatasetError, emotion_of, split_from_name, splits_from_column
-from training.parquet_files import linked_picture, read_parquet
+from training.dataset_parquet import read_parquet_faces
+from training.dataset_words import DatasetError
 from training.targets import VOTE_WORDS
 
 __all__ = [
@@ -245,94 +243,15 @@ def _read_csv(path: Path) -> FaceTable:
 
 
 def _read_parquet(path: Path) -> FaceTable:
-    """Hugging Face's layout: ``image`` = struct of bytes and path, ``label``, optional ``votes_<word>``."""
-    try:
-        parquet = read_parquet(path)
-    except ValueError as error:
-        raise DatasetError(f"{path} {error}") from error
-    missing = {"image", "label"} - set(parquet.column_names)
-    if missing:
-        raise DatasetError(
-            f"{path} has no column {' and '.join(sorted(missing))}; it has {parquet.column_names}"
-        )
-    images = parquet.column("image").to_pylist()
-    pictures: list[Picture] = []
-    for row, image in enumerate(images):
-        content = image.get("bytes") if isinstance(image, dict) else image
-        if not content:
-            linked = linked_picture(path.parent, image.get("path")) if isinstance(image, dict) else None
-            if linked is None:
-                raise DatasetError(f"{path}, row {row}: expected the picture's bytes in 'image', got none")
-            pictures.append(linked)
-        elif isinstance(content, bytes):
-            pictures.append(content)
-        else:
-            raise DatasetError(
-                f"{path}, row {row}: expected the picture's bytes in 'image', got {type(content).__name__}"
-            )
-    splits = _parquet_splits(parquet, path) or (split_from_name(path.name),) * len(pictures)
+    faces = read_parquet_faces(path)
+    count = len(faces.pictures)
     return FaceTable(
-        tuple(f"{path.name} row {row}" for row in range(len(pictures))),
-        splits,
-        tuple(_parquet_labels(parquet, path)),
-        _parquet_votes(parquet),
-        tuple(pictures),
+        tuple(f"{path.name} row {row}" for row in range(count)),
+        faces.splits,
+        faces.labels,
+        _no_votes(count) if faces.votes is None else faces.votes,
+        faces.pictures,
     )
-
-
-def _parquet_splits(parquet: pa.Table, path: Path) -> tuple[str, ...] | None:
-    """The column that names splits, translated; None without one."""
-    names = {name.lower(): name for name in parquet.column_names}
-    column = next((names[word] for word in ("split", "usage", "subset") if word in names), None)
-    if column is None:
-        return None
-    words = ["" if word is None else str(word) for word in parquet.column(column).to_pylist()]
-    splits = splits_from_column(words, [f"{path}, row {row}" for row in range(len(words))])
-    return None if splits is None else tuple(splits)
-
-
-def _parquet_labels(parquet: pa.Table, path: Path) -> list[Emotion | None]:
-    column = parquet.column("label")
-    values = column.to_pylist()
-    if pa.types.is_floating(column.type):  # as pandas stores whole numbers of which some are missing
-        values = [None if value is None or np.isnan(value) else _whole(value, path) for value in values]
-    elif not pa.types.is_integer(column.type):
-        return [None if value is None else emotion_of(str(value), str(path)) for value in values]
-    try:
-        metadata = parse_json((parquet.schema.metadata or {})[b"huggingface"])
-        words = list(metadata["info"]["features"]["label"]["names"])
-    except (KeyError, ValueError, TypeError) as error:
-        raise DatasetError(
-            f"{path} has numbers in 'label' without names; expected ClassLabel names in the schema's metadata"
-        ) from error
-    emotions = [emotion_of(str(word), str(path)) for word in words]
-    if any(value is not None and not 0 <= value < len(emotions) for value in values):
-        raise DatasetError(f"{path}: expected labels from 0 to {len(emotions) - 1}")
-    return [None if value is None else emotions[value] for value in values]
-
-
-def _whole(value: float, path: Path) -> int:
-    if not float(value).is_integer():
-        raise DatasetError(f"{path}: expected whole numbers in 'label', got {value}")
-    return int(value)
-
-
-def _parquet_votes(parquet: pa.Table) -> NDArray[np.int16]:
-    """Rows without a count are pictures that the annotators found no clean face in: all zero.
-
-    Shares, numbers in [0, 1], become hundredths.
-    """
-    columns = [f"votes_{word}" for word in VOTE_WORDS]
-    if not set(columns) <= set(parquet.column_names):
-        return _no_votes(parquet.num_rows)
-    kinds = [parquet.column(column).type for column in columns]
-    if not all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in kinds):
-        raise DatasetError("expected numbers in the columns votes_…; write counts of annotators")
-    numbers = [parquet.column(column).to_pandas().fillna(0).to_numpy(dtype=np.float64) for column in columns]
-    counts = np.nan_to_num(np.stack(numbers, axis=1)).clip(-1, 32767)
-    if (counts != counts.round()).any() and counts.max() <= 1:
-        counts = counts * 100
-    return np.asarray(counts.round(), dtype=np.int16)
 
 
 def _no_votes(count: int) -> NDArray[np.int16]:

@@ -1,0 +1,121 @@
+"""Parquet files in Hugging Face's layout: ``image``, ``label``, optional ``split`` and ``votes_<word>``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from fer.emotions import Emotion
+from fer.json_values import parse_json
+from training.dataset_words import DatasetError, emotion_of, split_from_name, splits_from_column
+from training.parquet_files import linked_picture, read_parquet
+from training.targets import VOTE_WORDS
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetFaces:
+    """Rows of a parquet file.
+
+    Attributes:
+        splits: Translated; empty where the data names none.
+        labels: The expressions, None where there is none.
+        votes: Counts of shape (N, 10) in the order of ``VOTE_WORDS``; None without such columns.
+        pictures: Encoded bytes, or paths inside the file's folder.
+    """
+
+    splits: tuple[str, ...]
+    labels: tuple[Emotion | None, ...]
+    votes: NDArray[np.int16] | None
+    pictures: tuple[bytes | Path, ...]
+
+
+def read_parquet_faces(path: Path) -> ParquetFaces:
+    """Read ``image`` = struct of bytes and path, ``label`` and the optional columns.
+
+    Raises:
+        DatasetError: Another form, or a wrong row.
+    """
+    try:
+        parquet = read_parquet(path)
+    except ValueError as error:
+        raise DatasetError(f"{path} {error}") from error
+    missing = {"image", "label"} - set(parquet.column_names)
+    if missing:
+        raise DatasetError(
+            f"{path} has no column {' and '.join(sorted(missing))}; it has {parquet.column_names}"
+        )
+    pictures = tuple(
+        _picture(image, path, row) for row, image in enumerate(parquet.column("image").to_pylist())
+    )
+    splits = _parquet_splits(parquet, path) or (split_from_name(path.name),) * len(pictures)
+    return ParquetFaces(splits, tuple(_parquet_labels(parquet, path)), _parquet_votes(parquet), pictures)
+
+
+def _picture(image: object, path: Path, row: int) -> bytes | Path:
+    content = image.get("bytes") if isinstance(image, dict) else image
+    if content and isinstance(content, bytes):
+        return content
+    linked = (
+        linked_picture(path.parent, image.get("path")) if isinstance(image, dict) and not content else None
+    )
+    if linked is None:
+        found = type(content).__name__ if content else "none"
+        raise DatasetError(f"{path}, row {row}: expected the picture's bytes in 'image', got {found}")
+    return linked
+
+
+def _parquet_splits(parquet: pa.Table, path: Path) -> tuple[str, ...] | None:
+    """The column that names splits, translated; None without one."""
+    names = {name.lower(): name for name in parquet.column_names}
+    column = next((names[word] for word in ("split", "usage", "subset") if word in names), None)
+    if column is None:
+        return None
+    words = ["" if word is None else str(word) for word in parquet.column(column).to_pylist()]
+    splits = splits_from_column(words, [f"{path}, row {row}" for row in range(len(words))])
+    return None if splits is None else tuple(splits)
+
+
+def _parquet_labels(parquet: pa.Table, path: Path) -> list[Emotion | None]:
+    column = parquet.column("label")
+    values = column.to_pylist()
+    if pa.types.is_floating(column.type):  # as pandas stores whole numbers of which some are missing
+        values = [None if value is None or np.isnan(value) else _whole(value, path) for value in values]
+    elif not pa.types.is_integer(column.type):
+        return [None if value is None else emotion_of(str(value), str(path)) for value in values]
+    try:
+        metadata = parse_json((parquet.schema.metadata or {})[b"huggingface"])
+        words = list(metadata["info"]["features"]["label"]["names"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise DatasetError(
+            f"{path} has numbers in 'label' without names; expected ClassLabel names in the schema's metadata"
+        ) from error
+    emotions = [emotion_of(str(word), str(path)) for word in words]
+    if any(value is not None and not 0 <= value < len(emotions) for value in values):
+        raise DatasetError(f"{path}: expected labels from 0 to {len(emotions) - 1}")
+    return [None if value is None else emotions[value] for value in values]
+
+
+def _whole(value: float, path: Path) -> int:
+    if not float(value).is_integer():
+        raise DatasetError(f"{path}: expected whole numbers in 'label', got {value}")
+    return int(value)
+
+
+def _parquet_votes(parquet: pa.Table) -> NDArray[np.int16] | None:
+    """Rows without a count are pictures that the annotators found no clean face in: all zero.
+
+    Shares, numbers in [0, 1], become hundredths.
+    """
+    columns = [f"votes_{word}" for word in VOTE_WORDS]
+    if not set(columns) <= set(parquet.column_names):
+        return None
+    kinds = [parquet.column(column).type for column in columns]
+    if not all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in kinds):
+        raise DatasetError("expected numbers in the columns votes_…; write counts of annotators")
+    numbers = [parquet.column(column).to_pandas().fillna(0).to_numpy(dtype=np.float64) for column in columns]
+    counts = np.nan_to_num(np.stack(numbers, axis=1)).clip(-1, 32767)
+    if (counts != counts.round()).any() and counts.max() <= 1:
+        counts = counts * 100
+    return np.asarray(counts.round(), dtype=np.int16)
