@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 from starlette.applications import Starlette
@@ -226,5 +227,11 @@ def test_other_kinds_of_messages_pass():
     async def app(scope, receive, send):
         seen.append(scope["type"])
 
-    asyncio.run(Door(app)({"type": "lifespan"}, None, None))
+    def run() -> None:
+        asyncio.run(Door(app)({"type": "lifespan"}, None, None))
+
+    # In a thread of its own: a browser of other tests may keep a loop in this one.
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(10)
     assert seen == ["lifespan"]

@@ -30,8 +30,8 @@ def browser(playwright_session, chromium):
 
 
 @pytest.fixture(params=sorted(PAGES))
-def address(request, repository, tmp_path):
-    """A real server that lets only ann in."""
+def server(request, repository, tmp_path):
+    """Name and address of a real server that lets only ann in."""
     add_user(tmp_path / "users", "ann", "correct horse")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -39,17 +39,17 @@ def address(request, repository, tmp_path):
     command = [sys.executable, *PAGES[request.param], str(port), *own, "--auth", str(tmp_path / "users")]
     address = f"http://localhost:{port}/"
     with (tmp_path / "log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=repository, stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=repository, stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + 90
         while status_of(address) is None:
-            assert server.poll() is None, (tmp_path / "log").read_text()
+            assert process.poll() is None, (tmp_path / "log").read_text()
             assert time.monotonic() < deadline, "the server did not start"
             time.sleep(0.3)
-        yield address
+        yield request.param, address
     finally:
-        server.terminate()
-        server.wait(20)
+        process.terminate()
+        process.wait(20)
 
 
 def status_of(address, **headers):
@@ -62,7 +62,8 @@ def status_of(address, **headers):
         return None
 
 
-def test_the_page_works_behind_its_door(address, browser):
+def test_the_page_works_behind_its_door(server, browser):
+    name, address = server
     assert status_of(address) == 401
     assert status_of(address, Host="evil.example") == 403
     with browser.new_context(http_credentials={"username": "ann", "password": "correct horse"}) as context:
@@ -72,8 +73,8 @@ def test_the_page_works_behind_its_door(address, browser):
         page.on("websocket", lambda line: sockets.append(line))
         page.goto(address)
         page.get_by_role("heading", level=1).wait_for(timeout=60_000)
-        if page.get_by_role("tab", name="Live").count():
-            page.get_by_role("tab", name="Live").click()
+        if name == "page":
+            page.get_by_role("tab", name="Live").click(timeout=60_000)
             opened = page.evaluate(
                 "() => new Promise(done => { const s = new WebSocket(new URL('kv/live', document.baseURI)"
                 ".href.replace('http', 'ws')); s.onopen = () => done(true); s.onerror = () => done(false); })"
