@@ -4,7 +4,7 @@ from typing import Final
 
 from fer.detection import FaceDetector
 from fer.faces import Detection
-from fer.local_search import close_up, drop_doubles, search_around
+from fer.local_search import drop_doubles, search_around
 from fer.video import Frame
 
 _SCAN_EVERY_S: Final = 0.2
@@ -28,7 +28,7 @@ class FaceFollower:
 
     def __init__(self, detector: FaceDetector) -> None:
         self._detector = detector
-        self._close_up = close_up(detector)
+        self._close_up = detector.close_up()
         self._last: list[Detection] = []
         self._scanned_s = float("-inf")
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from fer.cropping import Square, crop_face
 from fer.detection import FaceDetector
-from fer.detection.haar import LIVE, HaarDetector
 from fer.faces import Box, Detection, Landmarks
 from fer.images import RgbImage
 
@@ -18,9 +17,6 @@ _REACH: Final = 2.4
 
 _SIDE: Final = 120
 """Larger squares are shrunk to this, so that a search costs the same for large and small faces."""
-
-_HAAR_CLOSE_UP: Final = replace(LIVE, smallest_share=0.27, neighbour_count=3)
-"""The face fills 42 % of the square: sizes far below that are not searched, and fewer hits need to agree."""
 
 _SMALLEST_OVERLAP: Final = 0.15
 _SIZES: Final = (0.6, 1.6)
@@ -33,7 +29,7 @@ def search_around(detector: FaceDetector, frame: RgbImage, expected: Detection) 
     The searched square is turned with the head, so that a detector of upright faces follows a tilted one.
 
     Args:
-        detector: Any detector; :func:`close_up` gives the quickest settings of it.
+        detector: Any detector; its ``close_up()`` is the quickest for this.
         frame: RGB ``uint8`` of shape (H, W, 3).
         expected: Where the face should be, and how far it is turned.
     """
@@ -55,11 +51,6 @@ def search_around(detector: FaceDetector, frame: RgbImage, expected: Detection) 
         if _SIZES[0] <= size <= _SIZES[1] and overlap > best_overlap:
             best, best_overlap = found, overlap
     return best
-
-
-def close_up(detector: FaceDetector) -> FaceDetector:
-    """The same detector with settings for small squares that hold one face, where it has any."""
-    return HaarDetector(_HAAR_CLOSE_UP) if isinstance(detector, HaarDetector) else detector
 
 
 def drop_doubles(detections: Sequence[Detection]) -> list[Detection]:

@@ -8,7 +8,7 @@ from fer.analysis import FaceAnalyzer
 from fer.cuts import CutDetector
 from fer.faces import Detection, Face
 from fer.images import RgbImage, as_rgb
-from fer.local_search import close_up, drop_doubles, search_around
+from fer.local_search import drop_doubles, search_around
 from fer.tracking import Expectation, FaceTracker, TrackingSettings
 
 
@@ -72,7 +72,7 @@ class StreamAnalyzer:
     def change_analyzer(self, analyzer: FaceAnalyzer) -> None:
         """Use another detector or classifier from the next frame on; the people stay who they are."""
         self.analyzer = analyzer
-        self._close_up = close_up(analyzer.detector)
+        self._close_up = analyzer.detector.close_up()
         self._scan_cost, self._search_cost = _Mean(), _Mean()
         self._scanned_s: float | None = None
         self._searched_s: float | None = None

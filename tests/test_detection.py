@@ -1,18 +1,26 @@
 """Detectors by name, on the astronaut: upright, turned, mirrored, red and blue exchanged, from many threads."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
 
-from fer.cropping import crop_face, reference_square
+from fer import detection
+from fer.__main__ import main as fer_main
+from fer.cropping import Framing, crop_face, reference_square
 from fer.detection import detector_names, load_detector
 from fer.detection.haar import LIVE, PHOTO, HaarDetector
+from fer.detection.kv_face import KvFaceDetector
 from fer.detection.yunet import YuNetDetector, yunet_path
 from fer.faces import Box, Detection
 from fer.images import RgbImage
 from fer.model_card import UnknownModelError, WeightsMismatchError
+from webapp.analyzers import AnalyzerShelf
+from webapp.page import build_routes
 
 FACE = Box(178, 62, 268, 176)  # by eye: hairline to chin
 
@@ -37,6 +45,49 @@ def yunet(shared) -> YuNetDetector:
 
 def test_names():
     assert {"auto", "haar", "yunet"} <= set(detector_names())
+
+
+class MiddleDetector:
+    """Takes the middle of every picture for a face: a detector that somebody adds."""
+
+    name, title, download, framing = "middle", "Middle (toy)", None, Framing()
+
+    @classmethod
+    def missing(cls):
+        return None
+
+    @classmethod
+    def create(cls, *, live=False, eager=False):
+        return cls()
+
+    def detect(self, image):
+        height, width = image.shape[:2]
+        return [Detection(Box(width / 4, height / 4, width * 3 / 4, height * 3 / 4), 0.9)]
+
+    def close_up(self):
+        return self
+
+
+def test_a_new_detector_takes_its_class_and_a_place_in_the_list(astronaut, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("fer.detection.DETECTORS", (*detection.DETECTORS, MiddleDetector))
+    assert detector_names()[-1] == "middle"
+    astronaut = np.ascontiguousarray(astronaut[5:233, 88:358])  # the face fills the middle
+    [face] = load_detector("middle", live=True).detect(astronaut)
+    assert face.score == 0.9
+    path = tmp_path / "astronaut.png"
+    Image.fromarray(astronaut).save(path)
+    assert fer_main(["--detector", "middle", "--json", str(path)]) == 0
+    [read] = json.loads(capsys.readouterr().out)["faces"]
+    assert read["box"] == list(face.box.as_tuple())
+    analyzers = AnalyzerShelf()
+    choices = TestClient(build_routes([], analyzers)).get("/kv/choices").json()["detectors"]
+    assert choices[-1] == {"id": "middle", "name": "Middle (toy)", "is_ready": True}
+
+
+def test_the_first_detector_that_is_ready_is_the_automatic_one(monkeypatch):
+    assert detection.detector_class("auto") is detection.DETECTORS[0]
+    monkeypatch.setattr(KvFaceDetector, "missing", classmethod(lambda cls: "restore it"))
+    assert load_detector("auto").name == "haar"  # YuNet was not fetched
 
 
 @pytest.mark.parametrize("name", ["", "Haar", "retina", "../haar"])

@@ -36,6 +36,9 @@ class BlobDetector:
             if area > 20
         ]
 
+    def close_up(self):
+        return self
+
 
 class FixedClassifier:
     card = SimpleNamespace(preprocessing=SimpleNamespace(margin=0.0))

@@ -9,6 +9,7 @@ from cryptography import x509
 from fastapi.testclient import TestClient
 from page_fakes import FakeAnalyzers
 
+from fer.detection.haar import HaarDetector
 from fer.emotions import SIX_EMOTIONS
 from fer.model_card import UnknownModelError
 from webapp import about
@@ -41,14 +42,14 @@ def test_choices_for_the_scripts(client):
 def test_detector_that_is_not_here_cannot_be_chosen(client, tmp_path, monkeypatch, is_fetched, expected):
     path = tmp_path / "yunet.onnx"
     path.write_bytes(b"a network" if is_fetched else b"")
-    monkeypatch.setattr("webapp.page.yunet_path", lambda: path if is_fetched else tmp_path / "none")
+    monkeypatch.setattr("fer.detection.yunet.yunet_path", lambda: path if is_fetched else tmp_path / "none")
     assert client.get("/kv/choices").json()["detectors"][1] == expected
 
 
-def test_automatic_detector_says_which_one_it_is():
+def test_automatic_detector_says_which_one_it_is(monkeypatch):
     analyzers = FakeAnalyzers()
     analyzers.detectors = ("auto",)
-    analyzers.get = lambda weights=None, detector=None: FakeAnalyzers().get()
+    monkeypatch.setattr("fer.detection.DETECTORS", (HaarDetector,))
     (choice,) = TestClient(build_routes([], analyzers)).get("/kv/choices").json()["detectors"]
     assert choice["name"] == "Automatic: Haar"
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
-from fer.detection.yunet import yunet_path
+from fer.detection import AUTO, detector_class
 from fer.emotions import SIX_EMOTIONS
 from fer.images import UnreadableImageError
 from fer.model_card import UnknownModelError, WeightsMismatchError
@@ -22,12 +22,6 @@ ASSETS: Final = Path(__file__).parent / "assets"
 TITLE: Final = "KV FaceRecognition"
 
 _SYSTEM_FONTS: Final = ("ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "sans-serif")
-_DETECTOR_WORDS: Final = {
-    "auto": "Automatic",
-    "kv_face": "KV Face (any tilt)",
-    "haar": "Haar (frontal)",
-    "yunet": "YuNet (any tilt)",
-}
 _HEAD: Final = """
 <meta name="description" content="Reads six facial expressions from photos, video and the webcam.">
 <link rel="icon" href="./kv/assets/icon.svg" type="image/svg+xml">
@@ -110,20 +104,20 @@ def _choices(analyzers: Analyzers) -> dict[str, Any]:
             for emotion in SIX_EMOTIONS
         ],
         "people": list(PERSON_HEX),
-        "detectors": [_detector_choice(name, analyzers) for name in analyzers.detectors],
+        "detectors": [_detector_choice(name) for name in analyzers.detectors],
         "weights": [{"id": name, "name": name} for name in analyzers.weights],
     }
 
 
-def _detector_choice(name: str, analyzers: Analyzers) -> dict[str, Any]:
-    """A detector in words for people; one whose file is missing says how to get it."""
-    if name == "yunet" and not yunet_path().is_file():
-        return {"id": name, "name": "YuNet: first run “python -m fer fetch yunet”", "is_ready": False}
-    words = _DETECTOR_WORDS.get(name, name)
-    if name == "auto":
-        meant = analyzers.get(detector=name).detector.name
-        words = f"{words}: {_DETECTOR_WORDS.get(meant, meant).split(' (')[0]}"
-    return {"id": name, "name": words, "is_ready": True}
+def _detector_choice(name: str) -> dict[str, Any]:
+    """A detector in words for people; one that lacks a file says how to get it."""
+    kind = detector_class(name)
+    short = kind.title.split(" (")[0]
+    if name == AUTO:
+        return {"id": name, "name": f"Automatic: {short}", "is_ready": True}
+    if (advice := kind.missing()) is not None:
+        return {"id": name, "name": f"{short}: first {advice}", "is_ready": False}
+    return {"id": name, "name": kind.title, "is_ready": True}
 
 
 def _say(_: Request, error: Exception) -> JSONResponse:

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import tyro
 
 from fer.commands import CommandError
-from fer.detection.yunet import fetch_yunet
+from fer.detection import DETECTORS
+from fer.detection.fetch import cache_folder
 
 
 @dataclass(frozen=True)
@@ -18,15 +18,18 @@ class FetchOptions:
         name: yunet: OpenCV's small neural detector (0.2 MB, MIT licence), used by itself once it is there.
     """
 
-    name: tyro.conf.Positional[Literal["yunet"]]
+    name: tyro.conf.Positional[str]
 
 
 def run_fetch(words: Sequence[str]) -> int:
     """Download the named detector, say where it lies."""
-    tyro.cli(FetchOptions, prog="python -m fer fetch", args=words)
+    name = tyro.cli(FetchOptions, prog="python -m fer fetch", args=words).name
+    downloads = {kind.name: kind.download for kind in DETECTORS if kind.download is not None}
+    if name not in downloads:
+        raise CommandError(f"expected a detector that can be fetched ({', '.join(downloads)}), got {name!r}")
     try:
-        path = fetch_yunet()
+        path = downloads[name].fetch(cache_folder())
     except (OSError, ValueError) as error:
-        raise CommandError(f"yunet was not fetched: {error}") from error
-    print(f"yunet lies in {path}; the next call uses it")
+        raise CommandError(f"{name} was not fetched: {error}") from error
+    print(f"{name} lies in {path}; the next call uses it")
     return 0

@@ -22,7 +22,7 @@ class AnalyzeOptions:
     Attributes:
         paths: Pictures, folders, or one video.
         weights: Name of weights that come along, or path of a weights folder.
-        detector: Name of a face detector: auto, kv_face, haar, yunet.
+        detector: Name of a face detector, such as auto or haar; a wrong name lists all.
         json: Print one JSON object a picture, or a frame with a face.
         csv: Write a table of the faces as CSV; for a video one row for each face in each frame.
         parquet: Write it as Parquet; pictures that are in it are not read again.

@@ -43,7 +43,7 @@ class WatchOptions:
         keep: Logs put aside that are kept.
         give_up: Seconds to wait for the first frame; 0 waits for ever.
         weights: Name of weights that come along, or path of a weights folder.
-        detector: Name of a face detector: auto, kv_face, haar, yunet.
+        detector: Name of a face detector, such as auto or haar; a wrong name lists all.
     """
 
     source: tyro.conf.Positional[str]

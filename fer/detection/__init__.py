@@ -1,16 +1,18 @@
 """Face detectors by name."""
 
-from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from fer.cropping import Framing
-from fer.detection.card import DETECTOR_CARD_FILE
-from fer.detection.haar import EAGER, LIVE, PHOTO, HaarDetector
-from fer.detection.kv_face import KvFaceDetector, kv_face_folder
-from fer.detection.yunet import EAGER_SCORE, LIVE_SIDE, PHOTO_SIDE, YuNetDetector, yunet_path
+from fer.detection.fetch import Download
+from fer.detection.haar import HaarDetector
+from fer.detection.kv_face import KvFaceDetector
+from fer.detection.yunet import YuNetDetector
 from fer.faces import Detection
 from fer.images import RgbImage
 from fer.model_card import UnknownModelError
+
+AUTO: Final = "auto"
+"""The first of ``DETECTORS`` that is ready."""
 
 
 class FaceDetector(Protocol):
@@ -31,6 +33,33 @@ class FaceDetector(Protocol):
             image: RGB ``uint8`` of shape (H, W, 3).
         """
 
+    def close_up(self) -> "FaceDetector":
+        """Return the detector for small squares that hold one face; itself where that needs no other."""
+
+
+class DetectorClass(Protocol):
+    """The class of a detector: everything that lists, menus and options know about it.
+
+    Attributes:
+        name: Name in options.
+        title: Name for people, such as ``Haar (frontal)``.
+        download: The file that ``python -m fer fetch`` gets for it; None where nothing has to be fetched.
+    """
+
+    name: str
+    title: str
+    download: Download | None
+
+    def missing(self) -> str | None:
+        """Say how to get what the detector lacks, as an instruction; None when it is ready."""
+
+    def create(self, *, live: bool = False, eager: bool = False) -> FaceDetector:
+        """Build a detector; the arguments are those of :func:`load_detector`."""
+
+
+DETECTORS: Final[tuple[DetectorClass, ...]] = (KvFaceDetector, YuNetDetector, HaarDetector)
+"""Every detector, the best first. To add one, write its class and list it here."""
+
 
 def load_detector(name: str, *, live: bool = False, eager: bool = False) -> FaceDetector:
     """Build a detector.
@@ -43,45 +72,21 @@ def load_detector(name: str, *, live: bool = False, eager: bool = False) -> Face
     Raises:
         UnknownModelError: No detector has this name, or what it needs is not there.
     """
-    build = _BUILDERS.get(name)
-    if build is None:
-        raise UnknownModelError(f"no detector named {name!r}; expected one of {', '.join(detector_names())}")
-    return build(live, eager)
+    return detector_class(name).create(live=live, eager=eager)
+
+
+def detector_class(name: str) -> DetectorClass:
+    """Look a detector up by its name; ``auto`` gives the first one that is ready.
+
+    Raises:
+        UnknownModelError: No detector has this name.
+    """
+    for kind in DETECTORS:
+        if kind.name == name or (name == AUTO and kind.missing() is None):
+            return kind
+    raise UnknownModelError(f"no detector named {name!r}; expected one of {', '.join(detector_names())}")
 
 
 def detector_names() -> list[str]:
-    """The names to offer: all that ``load_detector`` knows, ``kv_face`` where its weights come along."""
-    return [name for name in _BUILDERS if name != "kv_face" or _has_kv_face()]
-
-
-def _haar(live: bool, eager: bool) -> FaceDetector:
-    return HaarDetector(EAGER if eager else LIVE if live else PHOTO)
-
-
-def _yunet(live: bool, eager: bool) -> FaceDetector:
-    if eager:
-        return YuNetDetector(longest_side=PHOTO_SIDE, least_score=EAGER_SCORE)
-    return YuNetDetector(longest_side=LIVE_SIDE if live else PHOTO_SIDE)
-
-
-def _kv_face(live: bool, eager: bool) -> FaceDetector:
-    return KvFaceDetector(live=live, eager=eager)
-
-
-def _has_kv_face() -> bool:
-    return (kv_face_folder() / DETECTOR_CARD_FILE).is_file()
-
-
-def _auto(live: bool, eager: bool) -> FaceDetector:
-    """The best of what is there: our own comes along, YuNet may have been fetched, Haar works everywhere."""
-    if _has_kv_face():
-        return _kv_face(live, eager)
-    return (_yunet if yunet_path().is_file() else _haar)(live, eager)
-
-
-_BUILDERS: Final[Mapping[str, Callable[[bool, bool], FaceDetector]]] = {
-    "auto": _auto,
-    "kv_face": _kv_face,
-    "haar": _haar,
-    "yunet": _yunet,
-}
+    """List the names that ``load_detector`` knows."""
+    return [AUTO, *(kind.name for kind in DETECTORS)]

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fer.cropping import Framing
-from fer.detection.card import DetectorCard, load_detector_card
+from fer.detection.card import DETECTOR_CARD_FILE, DetectorCard, load_detector_card
 from fer.detection.decoding import cell_grid, decode, prepare_image
+from fer.detection.fetch import Download
 from fer.detection.verifier import VERIFIER_FILE, FaceVerifier
 from fer.faces import Box, Detection, Landmarks
 from fer.images import RgbImage
@@ -40,6 +41,7 @@ class KvFaceDetector:
     Args:
         folder: A detector's weights folder; None for the one that comes along.
         live: Search frames of a stream at the card's smaller size.
+        eager: Find doubtful faces too, with far more false positives.
         thread_count: CPU threads; one is fastest where several things run.
 
     Raises:
@@ -47,7 +49,9 @@ class KvFaceDetector:
         WeightsMismatchError: The network is not the one the card names.
     """
 
-    name: Final = "kv_face"
+    name: ClassVar[str] = "kv_face"
+    title: ClassVar[str] = "KV Face (any tilt)"
+    download: ClassVar[Download | None] = None
 
     def __init__(
         self, folder: Path | None = None, *, live: bool = False, eager: bool = False, thread_count: int = 1
@@ -62,10 +66,26 @@ class KvFaceDetector:
             path = verified_file(folder, self.card, VERIFIER_FILE)
             self._verifier = FaceVerifier(path, self.card.verification, self.card.framing, thread_count)
 
+    @classmethod
+    def missing(cls) -> str | None:
+        """Say how to get its weights; None when they are there."""
+        if (kv_face_folder() / DETECTOR_CARD_FILE).is_file():
+            return None
+        return f"restore the folder {KV_FACE_WEIGHTS} of the weights"
+
+    @classmethod
+    def create(cls, *, live: bool = False, eager: bool = False) -> Self:
+        """Build it for photos, for the frames of a stream, or to miss as few faces as possible."""
+        return cls(live=live, eager=eager)
+
     @property
     def framing(self) -> Framing:
         """Map from its boxes to the reference square, from its card."""
         return self.card.framing
+
+    def close_up(self) -> Self:
+        """Return itself: small pictures are searched quickly as they are."""
+        return self
 
     def detect(self, image: RgbImage) -> list[Detection]:
         """All faces, largest first, with landmarks and the roll they tell.

@@ -1,7 +1,7 @@
 """YuNet, OpenCV Zoo's small face detector, run by OpenCV from a file that is fetched on request."""
 
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final, Self
 
 import cv2
 import numpy as np
@@ -38,17 +38,8 @@ column: flat strips gave faces of a score up to 1, now and then."""
 
 
 def yunet_path() -> Path:
-    """Return the path of YuNet's file, as ``fetch_yunet`` writes it."""
+    """Return the path of YuNet's file, as ``python -m fer fetch yunet`` writes it."""
     return cache_folder() / YUNET.name
-
-
-def fetch_yunet() -> Path:
-    """Download YuNet's file into the user's cache folder, unless it is there.
-
-    Raises:
-        FetchError: No network, or something else came than was expected.
-    """
-    return YUNET.fetch(cache_folder())
 
 
 class YuNetDetector:
@@ -64,8 +55,10 @@ class YuNetDetector:
         WeightsMismatchError: It is another file.
     """
 
-    name: Final = "yunet"
-    framing: Final = Framing(1.14)  # measured by benchmarks/framing.py
+    name: ClassVar[str] = "yunet"
+    title: ClassVar[str] = "YuNet (any tilt)"
+    download: ClassVar[Download | None] = YUNET
+    framing: ClassVar[Framing] = Framing(1.14)  # measured by benchmarks/framing.py
 
     def __init__(
         self, path: Path | None = None, *, longest_side: int = PHOTO_SIDE, least_score: float = _SCORE
@@ -75,6 +68,22 @@ class YuNetDetector:
         self._least_score = least_score
         # OpenCV keeps the input size between calls, so each caller needs a network of its own.
         self._networks = Pool(self._build)
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Say how to get its file; None when it is there."""
+        return None if yunet_path().is_file() else "run “python -m fer fetch yunet”"
+
+    @classmethod
+    def create(cls, *, live: bool = False, eager: bool = False) -> Self:
+        """Build it for photos, for the frames of a stream, or to miss as few faces as possible."""
+        if eager:
+            return cls(least_score=EAGER_SCORE)
+        return cls(longest_side=LIVE_SIDE if live else PHOTO_SIDE)
+
+    def close_up(self) -> Self:
+        """Return itself: small pictures are searched quickly as they are."""
+        return self
 
     def detect(self, image: RgbImage) -> list[Detection]:
         """All faces, largest first, with landmarks and the roll they tell.
