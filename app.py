@@ -32,7 +32,7 @@ class AppOptions:
     Attributes:
         host: Address to listen on. The default lets only this machine in; 0.0.0.0 lets the whole network in.
         port: Port to listen on; 0 takes a free one.
-        weights: Name of weights that come along, or path of a weights folder.
+        weights: Name of shipped weights, or path of a weights folder.
         detector: Name of a face detector.
         auth: File with the users who are let in, made by 'python -m fer password FILE'; all are by default.
         trusted_host: Further names under which the page may be reached, such as a reverse proxy's.

@@ -54,7 +54,7 @@ def main() -> None:
         "runs": st.Page(
             runs_page, title="Runs", icon=":material/stacked_line_chart:", url_path="runs", default=True
         ),
-        "run": st.Page(run_page, title="A run", icon=":material/query_stats:", url_path="run"),
+        "run": st.Page(run_page, title="Run", icon=":material/query_stats:", url_path="run"),
         "data": st.Page(data_page, title="Pictures", icon=":material/photo_library:", url_path="pictures"),
         "train": st.Page(train_page, title="Train", icon=":material/model_training:", url_path="train"),
         "models": st.Page(models_page, title="Models", icon=":material/face:", url_path="models"),

@@ -18,7 +18,7 @@ class Options:
     """Weights to time, and how often.
 
     Attributes:
-        weights: Names under ``weights/`` or folders; empty for all that come along.
+        weights: Names under ``weights/`` or folders; empty for all shipped ones.
         repeats: How often each batch is read.
         torch: Time PyTorch too, on CUDA where there is a card.
         origin: Time the origin's network beside them, with random weights.

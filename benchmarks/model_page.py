@@ -17,7 +17,7 @@ from training.run_files import BEFORE_FOLDER, read_epochs, read_object
 
 INTRODUCTION = """# The models
 
-How the networks that come along were trained, what they get wrong, how well they know it. This page and its pictures
+How the shipped networks were trained, what they get wrong, and how well they are calibrated. This page and its pictures
 are written by `python -m benchmarks.model_page` from the history and the report that lie beside each set of weights
 (`weights/NAME/run/`). All figures are on FER2013's PublicTest, which also chose the epoch, the temperature and the
 thresholds; nothing here was measured on a picture that stands in the training split, too.

@@ -141,13 +141,13 @@ def _check_device(config: TrainConfig, cards: Sequence[Card], chosen: Sequence[i
         return [
             Problem(
                 "device",
-                "No CUDA card was found here (nvidia-smi lists none); choose cpu or auto, "
+                "No GPU (CUDA) was found (nvidia-smi lists none); choose cpu or auto, "
                 "or install NVIDIA's driver.",
             )
         ]
     if config.device == "cpu" and chosen:
         return [
-            Problem("device", "Cards are chosen, but the device is cpu; choose auto or cuda to use them.")
+            Problem("device", "GPUs are selected, but the device is cpu; choose auto or cuda to use them.")
         ]
     return []
 

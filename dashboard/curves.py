@@ -34,9 +34,9 @@ CURVES: Final = (
     Curve("Macro F1", (("val", "val_macro_f1"),), is_share=True),
     Curve("Boxed faces found", (("val", "val_boxed_recall"),), is_share=True),
     Curve("Web faces found", (("val", "val_web_recall"),), is_share=True),
-    Curve("False boxes a photo", (("val", "val_false_boxes"),), from_zero=True),
+    Curve("False positives per photo", (("val", "val_false_boxes"),), from_zero=True),
     Curve("Learning rate", (("rate", "learning_rate"),)),
-    Curve("Time an epoch", (("time", "seconds"),), unit="s", from_zero=True),
+    Curve("Time per epoch", (("time", "seconds"),), unit="s", from_zero=True),
 )
 
 

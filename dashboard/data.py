@@ -29,9 +29,7 @@ def show(places: Places, open_training: Callable[[], None]) -> None:
         f"`{places.data}` until you delete them."
     )
     st.session_state.setdefault("data_part", LOOK)
-    part = st.segmented_control(
-        "What to do", [LOOK, UPLOAD, TAKE], key="data_part", label_visibility="collapsed"
-    )
+    part = st.segmented_control("Action", [LOOK, UPLOAD, TAKE], key="data_part", label_visibility="collapsed")
     if part == UPLOAD:
         _show_upload(places)
     elif part == TAKE:
@@ -90,19 +88,19 @@ def _show_upload(places: Places) -> None:
     name = st.text_input(
         "Name of the data set", value=suggestion, key=f"data_name {suggestion}", max_chars=80
     )
-    if st.button("Keep these pictures", type="primary", disabled=upload is None) and upload is not None:
+    if st.button("Save these pictures", type="primary", disabled=upload is None) and upload is not None:
         try:
             with st.spinner("Unpacking and reading …"):
                 unpacked = keep_upload(upload, upload.name, places.data, name.strip())
         except ArchiveError as error:
-            st.error(f"Nothing was kept: {error}")
+            st.error(f"Nothing was saved: {error}")
             return
         except OSError as error:  # its text would name folders of this machine
-            st.error(f"Nothing was kept: {error.strerror or 'it cannot be written here'}")
+            st.error(f"Nothing was saved: {error.strerror or 'the folder is not writable'}")
             return
         st.success(f"{unpacked.kept_count:,} files are kept as the data set {unpacked.folder.name}.")
         if unpacked.left_out:
             st.warning(f"Left out: {'; '.join(unpacked.left_out)}.")
-        st.button("Look at it", icon=":material/visibility:", on_click=look_at, args=(unpacked.folder.name,))
+        st.button("Open", icon=":material/visibility:", on_click=look_at, args=(unpacked.folder.name,))
     if upload is None:
-        st.caption("Nothing is stored before you press the button.")
+        st.caption("Nothing is stored until you press the button.")

@@ -43,7 +43,7 @@ def show_check(places: Places, path: Path, open_training: Callable[[], None]) ->
     for text in check.advice():
         st.warning(text)
     if not check.advice():
-        st.success("Nothing stands in the way of training with these pictures.")
+        st.success("These pictures are ready for training.")
     with st.container(horizontal=True):
         if st.button("Train with these pictures", icon=":material/model_training:", type="primary"):
             st.session_state["train_path"] = str(path)
@@ -55,7 +55,7 @@ def show_check(places: Places, path: Path, open_training: Callable[[], None]) ->
     _show_cropping(places, path, check)
 
 
-@st.cache_data(max_entries=16, show_spinner="Looking at the pictures …")
+@st.cache_data(max_entries=16, show_spinner="Checking the pictures …")
 def _cached_check(
     path: Path,  # noqa: ARG001 - path and stamp are the key
     stamp: tuple[int, int],  # noqa: ARG001
@@ -107,18 +107,18 @@ def _show_figures(check: DataCheck) -> None:
     share = f"{np.median(check.face_shares):.0%}" if len(check.face_shares) else "–"
     figures = (
         ("Checked", checked, "Pictures that were decoded for this page."),
-        ("Unreadable", str(len(check.unreadable)), "Broken, empty or no pictures at all."),
+        ("Unreadable", str(len(check.unreadable)), "Broken or empty files, or files that are no images."),
         (
-            "Copies across splits",
+            "Duplicates across splits",
             str(check.copies_across),
-            "Training pictures that stand in validation or test too.",
+            "Training pictures that are also in the validation or test split.",
         ),
-        ("Copies", str(check.copies_within), "Pictures with the very same pixels within a split."),
-        ("Usual side", side, "Median of the shorter side. The network looks at 48×48."),
+        ("Duplicates", str(check.copies_within), "Pictures with identical pixels within a split."),
+        ("Median size", side, "Median of the shorter side, in pixels. The network sees 48×48."),
         (
-            "Face fills",
+            "Face size",
             share,
-            f"Median over {len(check.face_shares)} faces found in {check.framed_count} pictures.",
+            f"Median share of the picture: {len(check.face_shares)} faces, {check.framed_count} pictures.",
         ),
     )
     show_figures(figures)
@@ -144,12 +144,10 @@ def _show_samples(table: FaceTable) -> None:
 
 
 def _show_cropping(places: Places, path: Path, check: DataCheck) -> None:
-    with st.expander(
-        "Find and crop the faces for me", icon=":material/crop_free:", expanded=check.looks_uncropped
-    ):
+    with st.expander("Crop the faces", icon=":material/crop_free:", expanded=check.looks_uncropped):
         st.write(
-            "Makes a new data set of the largest face in every picture, framed as the network expects. "
-            "The pictures themselves stay as they are."
+            "Create a new data set of the largest face in each picture, framed as the network expects. "
+            "The original pictures do not change."
         )
         name = st.text_input("Name of the new data set", value=f"{path.stem}-faces", key=f"crop name {path}")
         if not st.button("Crop the faces", key=f"crop {path}"):
@@ -170,4 +168,4 @@ def _show_cropping(places: Places, path: Path, check: DataCheck) -> None:
         bar.empty()
         missed = f", none found in {len(report.without_face):,} pictures" if report.without_face else ""
         st.success(f"{report.kept_count:,} faces are kept as the data set {target.name}{missed}.")
-        st.button("Look at it", key=f"look {target}", on_click=look_at, args=(target.name,))
+        st.button("Open", key=f"look {target}", on_click=look_at, args=(target.name,))

@@ -1,4 +1,4 @@
-"""The cards of the face detectors that come along."""
+"""Cards of the shipped face detectors."""
 
 from pathlib import Path
 
@@ -12,14 +12,14 @@ from fer.plain_markdown import plain_markdown
 
 
 def show_detector_cards() -> None:
-    """Draw them all, or nothing where none came along."""
+    """Draw them all, or nothing where none is shipped."""
     folders = shipped_detectors()
     if not folders:
         return
     st.subheader("Face detectors")
     st.caption(
-        "They find the faces whose expressions the models above name. The webcam page has a list to choose "
-        "one from, the shell has `--detector`."
+        "They find the faces for the models above. Choose one on the webcam page, or in the shell with "
+        "`--detector`."
     )
     for folder in folders:
         with st.container(border=True):
@@ -34,7 +34,7 @@ def _show_detector(folder: Path) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(card.name)
-        st.badge("came along", color="violet")
+        st.badge("Shipped", color="violet")
     if card.description:
         st.write(card.description)
     st.caption(
@@ -45,7 +45,7 @@ def _show_detector(folder: Path) -> None:
     if not figures.empty:
         st.dataframe(figures, placeholder="–")
     if (folder / "README.md").is_file():
-        with st.expander("The whole card"):
+        with st.expander("Full card"):
             st.markdown(plain_markdown((folder / "README.md").read_text("utf-8", "replace")))
 
 

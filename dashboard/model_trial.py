@@ -21,8 +21,8 @@ from fer.palette import EMOTION_HEX
 def show_photo_trial(names: list[str]) -> None:
     """Choose two models and a photo; the photo stays in memory."""
     left, right = st.columns(2)
-    first = left.selectbox("One model", names, key="trial_first")
-    second = right.selectbox("Another one", names, index=min(1, len(names) - 1), key="trial_second")
+    first = left.selectbox("First model", names, key="trial_first")
+    second = right.selectbox("Second model", names, index=min(1, len(names) - 1), key="trial_second")
     upload = st.file_uploader("A photo", key="trial_photo", type=["jpg", "jpeg", "png", "webp", "bmp"])
     if upload is None:
         st.caption("Nothing is stored.")
@@ -52,7 +52,7 @@ def _show_reading(name: str, image: RgbImage) -> None:
     faces = analyzer.analyze(image)
     st.image(FaceAnnotator().annotate(image, faces), caption=name)
     if not faces:
-        st.caption("This model takes none of the detections for a readable face.")
+        st.caption("This model finds no readable face among the detections.")
     for face in faces[:3]:
         st.altair_chart(probability_chart(face), key=f"trial {name} {face.detection.box.as_tuple()}")
 

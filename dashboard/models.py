@@ -38,7 +38,7 @@ def show(places: Places) -> None:
     names = list_weights()
     if not names:
         st.info(
-            "There is no model yet: none came along, and no run was exported. Train one, then export it from "
+            "There is no model yet: none is shipped, and no run was exported. Train one, then export it from "
             "the downloads of its run."
         )
         st.caption("From the shell: `python -m training.export --run RUN_FOLDER --tag mine`")
@@ -47,10 +47,10 @@ def show(places: Places) -> None:
     used = selected_weights() or DEFAULT_WEIGHTS
     st.write(
         f"The webcam page uses **{used}**"
-        + (", which came along." if used in list_shipped_weights() else ".")
+        + (", which is shipped." if used in list_shipped_weights() else ".")
     )
     if selected_weights() is not None and st.button(
-        f"Back to the one that came along ({DEFAULT_WEIGHTS})", icon=":material/undo:"
+        f"Back to the shipped one ({DEFAULT_WEIGHTS})", icon=":material/undo:"
     ):
         select_weights(None)
         st.rerun()
@@ -78,7 +78,7 @@ def _show_model(name: str, used: str) -> None:
             if name == used:
                 st.badge("in use", icon=":material/check:", color="green")
             if name in list_shipped_weights():
-                st.badge("came along", color="violet")
+                st.badge("Shipped", color="violet")
         is_shipped = name in list_shipped_weights()
         if text := card.description or ("" if is_shipped else "Trained on this machine."):
             st.write(text)
@@ -94,7 +94,7 @@ def _show_model(name: str, used: str) -> None:
             if name not in list_shipped_weights():
                 _show_removal(name, used)
         if (folder / "README.md").is_file():
-            with st.expander("The whole card"):
+            with st.expander("Full card"):
                 st.markdown(plain_markdown((folder / "README.md").read_text("utf-8", "replace")))
 
 
@@ -201,7 +201,7 @@ def _show_reports(reports: dict[str, dict[str, Any]]) -> None:
             "macro F1": percent_text(report["macro_f1"]),
             "calibration error": percent_text(report["ece"]),
             "pictures": report["count"],
-            "left out": report["skipped"],
+            "skipped": report["skipped"],
         }
         for name, report in reports.items()
     ]
@@ -209,7 +209,7 @@ def _show_reports(reports: dict[str, dict[str, Any]]) -> None:
     recall = {
         name: {label: row["recall"] for label, row in r["per_class"].items()} for name, r in reports.items()
     }
-    st.subheader("Found of each expression")
+    st.subheader("Recall of each expression")
     show_table(pd.DataFrame(recall), list(recall), hide_index=False)
     for start in range(0, len(reports), 2):
         for column, name in zip(st.columns(2), list(reports)[start : start + 2], strict=False):

@@ -27,11 +27,11 @@ class Places:
 
 def parse_places(arguments: Sequence[str]) -> Places:
     """Read the dashboard's options; words for somebody else are left alone."""
-    parser = argparse.ArgumentParser("streamlit_app.py", description="Dashboard of the trainings.")
+    parser = argparse.ArgumentParser("streamlit_app.py", description="Training dashboard.")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of run directories")
-    parser.add_argument("--data", type=Path, default=None, help="folder for uploaded and taken pictures")
-    parser.add_argument("--auth", type=Path, default=None, help="password file; lets other machines in")
-    parser.add_argument("--trusted-host", action="append", default=[], help="a further name of this page")
+    parser.add_argument("--data", type=Path, default=None, help="folder for uploaded and recorded pictures")
+    parser.add_argument("--auth", type=Path, default=None, help="password file; admits other machines")
+    parser.add_argument("--trusted-host", action="append", default=[], help="another host name of this page")
     chosen, _ = parser.parse_known_args(list(arguments))
     data = user_folder() / "data" if chosen.data is None else chosen.data
     return Places(chosen.runs.absolute(), data.absolute(), chosen.auth, tuple(chosen.trusted_host))

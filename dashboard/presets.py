@@ -23,7 +23,7 @@ ARCHITECTURE_NOTES: Final[Mapping[str, ArchitectureNote]] = MappingProxyType(
     {
         "kv_fast": ArchitectureNote("kv_fast · small, for live video", 931_344),
         "kv_accurate": ArchitectureNote("kv_accurate · larger, better", 3_713_552),
-        "kv_teacher": ArchitectureNote("kv_teacher · to teach the others", 11_174_864),
+        "kv_teacher": ArchitectureNote("kv_teacher · teacher for distillation", 11_174_864),
         "kv_cnn": ArchitectureNote("kv_cnn · the student project", 12_236_496),
     }
 )
@@ -51,12 +51,12 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
     {
         "quick": Preset(
             "Quick try",
-            "A small network from scratch in a few minutes, to see how it all works.",
+            "Train a small network from scratch in a few minutes, to see how it works.",
             {"epochs": 12, "batch_size": 32, "learning_rate": 0.05, "warmup_epochs": 1, "ema_decay": 0.99},
         ),
         "fine_tune": Preset(
             "Fine-tune on my pictures",
-            "Continues from a model that reads expressions already; good with some dozen pictures of each.",
+            "Starts from a trained model; a few dozen pictures per expression are enough.",
             {
                 "epochs": 15,
                 "batch_size": 32,
@@ -69,7 +69,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
         ),
         "full": Preset(
             "Full recipe",
-            "From scratch with everything, for tens of thousands of pictures; wants hours, or a card.",
+            "From scratch with all techniques, for tens of thousands of pictures; takes hours, or a GPU.",
             {
                 "epochs": 120,
                 "batch_size": 256,

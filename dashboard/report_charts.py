@@ -97,7 +97,7 @@ def reliability_chart(report: Mapping[str, Any]) -> alt.LayerChart:
     table = pd.DataFrame(report["reliability"], columns=["confidence", "accuracy", "count"])
     axis = alt.Axis(format="%", tickCount=5)
     x = alt.X("confidence:Q", title="confidence", scale=alt.Scale(domain=[0, 1]), axis=axis)
-    y = alt.Y("accuracy:Q", title="share that is right", scale=alt.Scale(domain=[0, 1]), axis=axis)
+    y = alt.Y("accuracy:Q", title="accuracy", scale=alt.Scale(domain=[0, 1]), axis=axis)
     ideal = pd.DataFrame({"confidence": [0.0, 1.0], "accuracy": [0.0, 1.0]})
     line = alt.Chart(ideal).mark_line(strokeDash=[4, 4], color=_GREY).encode(x, y)
     drawn = alt.Chart(table).encode(
@@ -123,8 +123,8 @@ def coverage_chart(report: Mapping[str, Any]) -> alt.Chart:
         alt.Chart(table)
         .mark_line(color=_BLUE, point=alt.OverlayMarkDef(size=55, filled=True, color=_BLUE))
         .encode(
-            alt.X("coverage:Q", title="share of faces answered", axis=alt.Axis(format="%")),
-            alt.Y("risk:Q", title="share that is wrong", axis=alt.Axis(format="%")),
+            alt.X("coverage:Q", title="coverage", axis=alt.Axis(format="%")),
+            alt.Y("risk:Q", title="error rate", axis=alt.Axis(format="%")),
             tooltip=[
                 alt.Tooltip("coverage", format=".0%", title="answered"),
                 alt.Tooltip("risk", format=".1%", title="wrong"),

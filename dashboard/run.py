@@ -33,20 +33,20 @@ _BADGES: Final[dict[RunState, tuple[str, str, Colour]]] = {
 
 def show(places: Places, open_models: Callable[[], None]) -> None:
     """Draw the page of the run in the address, or of the newest one."""
-    st.title("A run")
+    st.title("Run")
     try:
         runs = all_runs(run_store(places.runs))
     except OSError as error:
-        st.error(f"The folder of runs cannot be read: {error}. Choose another one with --runs.")
+        st.error(f"Cannot read the folder of runs: {error}. Choose another one with --runs.")
         return
     if not runs:
-        st.info("There is no run yet. Start one on the page *Train*.")
+        st.info("No runs yet. Start one on the *Train* page.")
         st.caption("From the shell: `python -m training.train --data FOLDER --epochs 10`")
         return
     name = _choose(runs)
     shown = find_run(runs, name)
     if shown is None:
-        st.warning(f"There is no run named {name!r} any more; choose another one.")
+        st.warning(f"The run {name!r} no longer exists; choose another one.")
         return
     if shown.run.problem:
         st.error(shown.run.problem)
@@ -103,7 +103,7 @@ def _show_run(places: Places, shown: ShownRun, open_models: Callable[[], None]) 
 def _show_head(shown: ShownRun) -> None:
     text, icon, colour = _BADGES[shown.run.state]
     if shown.is_shipped:
-        text, icon, colour = "came along", ":material/inventory_2:", "violet"
+        text, icon, colour = "Shipped", ":material/inventory_2:", "violet"
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(text, icon=icon, color=colour)
         if message := shown.run.status.get("message"):
@@ -120,7 +120,7 @@ def _show_head(shown: ShownRun) -> None:
             (
                 "Macro F1",
                 percent_text(told.val_macro_f1),
-                "The mean over the expressions; rare ones count as much.",
+                "Mean F1 over the expressions; rare ones count as much.",
             ),
         )
     )

@@ -48,7 +48,7 @@ def _show_data(data: Mapping[str, Any]) -> None:
     duplicates = data.get("duplicates") or {}
     if isinstance(duplicates, Mapping) and any(duplicates.values()):
         told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in duplicates.items())
-        st.caption(f"Copies left out of training: {told}.")
+        st.caption(f"Duplicates removed from training: {told}.")
     unreadable = data.get("unreadable") or []
     if unreadable:
         st.caption(f"{len(unreadable)} pictures could not be read: {'; '.join(map(str, unreadable[:5]))}")
@@ -68,7 +68,7 @@ def show_log(shown: ShownRun, run_every: float | None) -> None:
         if lines:
             st.code("\n".join(lines), language=None, wrap_lines=True)
         else:
-            st.caption("Nothing was printed into a log; trainings from the shell print to their terminal.")
+            st.caption("No log: trainings started from the shell print to their terminal.")
 
     tail()
 
@@ -76,7 +76,7 @@ def show_log(shown: ShownRun, run_every: float | None) -> None:
 def show_downloads(shown: ShownRun, open_models: Callable[[], None]) -> None:
     """Curves and report as CSV and JSON, the weights, and the way into the webcam page."""
     run = shown.run
-    st.caption("Every chart can be saved: point at it, then press *Download as PNG* at its top right.")
+    st.caption("To save a chart, point at it and press *Download as PNG* at its top right.")
     with st.container(horizontal=True):
         if run.epochs:
             table = pd.DataFrame([dict(row) for row in run.epochs])
@@ -127,18 +127,15 @@ def _download(label: str, text: str, name: str, mime: str) -> None:
 
 def _show_export(shown: ShownRun, open_models: Callable[[], None]) -> None:
     name = exported_name(shown)
-    st.subheader("Use it")
+    st.subheader("Use this model")
     if (user_shelf() / name / CARD_FILE).is_file():
         st.success(f"Exported as {name}.")
-        if st.button("To the models", icon=":material/face:"):
+        if st.button("Open models", icon=":material/face:"):
             open_models()
         return
-    st.write(
-        "Exporting makes a model with its card out of the best epoch; "
-        "the pages and the shell can use it then."
-    )
+    st.write("Export the best epoch as a model with its card; the pages and the shell can then use it.")
     if st.button("Export", icon=":material/ios_share:", type="primary"):
-        with st.spinner("Exporting, this takes about a quarter of a minute …"):
+        with st.spinner("Exporting (about 15 seconds) …"):
             try:
                 export_run(shown.run.folder, export_tag(shown), user_shelf())
             except ProgramError as error:

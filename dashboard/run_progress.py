@@ -37,13 +37,13 @@ def show_controls(shown: ShownRun) -> None:
         if run.is_active and st.button(
             "Stop training",
             icon=":material/stop_circle:",
-            help="It stops after the current step; nothing is lost.",
+            help="Stops after the current step and keeps everything.",
         ):
             _try(shown, "stop")
         if run.is_active and st.button(
-            "End its process",
+            "Kill process",
             type="tertiary",
-            help="For a training that does not answer; resume goes on from its last epoch.",
+            help="For a training that does not respond; resume continues from its last epoch.",
         ):
             _try(shown, "end")
         if not run.is_active and not shown.is_detector:
@@ -52,12 +52,12 @@ def show_controls(shown: ShownRun) -> None:
                 _try(shown, "resume")
     if shown.is_detector and not run.is_active:
         st.caption(
-            "A detector's training goes on from the shell: start "
+            "Resume a detector's training from the shell: start "
             f"`python -m training.detector.{DETECTOR_MODULES[str(run.config['architecture'])]}` "
             f"as before, with `--name {shown.name}`."
         )
     if run.state is RunState.FAILED:
-        st.error(f"This training failed: {run.status.get('message') or 'see its log'}")
+        st.error(f"Training failed: {run.status.get('message') or 'see its log'}")
 
 
 def _try(shown: ShownRun, what: str) -> None:

@@ -34,13 +34,13 @@ def show_errors(shown: ShownRun) -> None:
     """The stored report of one head."""
     heads: Mapping[str, Any] = (shown.run.report or {}).get("heads") or {}
     if not heads:
-        st.info("The report is written when the training is finished.")
+        st.info("The report appears when the training has finished.")
         return
     names = list(heads)
     head = names[0]
     if len(names) > 1:
         head = st.radio(
-            "Output of the network",
+            "Head",
             names,
             format_func=lambda name: _HEAD_NAMES.get(name, name),
             horizontal=True,
@@ -60,24 +60,26 @@ def draw_report(report: Mapping[str, Any], key: str) -> None:
     show_figures(
         (
             ("Accuracy", percent_text(report.get("accuracy")), None),
-            ("Balanced accuracy", percent_text(report.get("balanced_accuracy")), "The mean of all recalls."),
+            (
+                "Balanced accuracy",
+                percent_text(report.get("balanced_accuracy")),
+                "Mean of all recalls.",
+            ),
             ("Macro F1", percent_text(report.get("macro_f1")), None),
             (
                 "Calibration error",
                 percent_text(report.get("ece")),
-                "How far confidence lies from being right.",
+                "Expected calibration error (ECE): mean distance between confidence and accuracy.",
             ),
             ("Pictures", f"{report.get('count', 0):,}", None),
         )
     )
     if interval := (report.get("intervals_95") or {}).get("accuracy"):
         low, high = (percent_text(value) for value in interval)
-        st.caption(
-            f"With other pictures of this kind the accuracy would lie between {low} and {high} (95 %)."
-        )
+        st.caption(f"95 % confidence interval of the accuracy: {low} to {high}.")
     left, right = st.columns(2)
     with left:
-        st.subheader("What is taken for what")
+        st.subheader("Confusion matrix")
         is_share = st.segmented_control(
             "Cells show",
             ["shares", "counts"],
@@ -87,23 +89,23 @@ def draw_report(report: Mapping[str, Any], key: str) -> None:
         )
         st.altair_chart(confusion_chart(report, is_share=is_share != "counts"))
     with right:
-        st.subheader("Expression by expression")
+        st.subheader("Precision, recall and F1")
         st.altair_chart(class_chart(report))
         show_table(class_table(report), ("precision", "recall", "F1"))
     left, right = st.columns(2)
     if report.get("reliability"):
         with left:
-            st.subheader("Does it know how sure to be?")
+            st.subheader("Calibration")
             st.altair_chart(reliability_chart(report))
             st.caption(
-                "Below the dashed line it is too sure of itself. The mean distance is the expected "
+                "Below the dashed line the model is overconfident. The mean distance is the expected "
                 f"calibration error: {percent_text(report.get('ece'))}."
             )
     if report.get("coverage_risk"):
         with right:
-            st.subheader("If it only answers when sure")
+            st.subheader("Accuracy against coverage")
             st.altair_chart(coverage_chart(report))
-            st.caption("Leaving out the least certain faces lowers the share of wrong answers.")
+            st.caption("Skipping the least certain faces lowers the error rate.")
 
 
 def show_mistakes(shown: ShownRun) -> None:
@@ -119,16 +121,16 @@ def show_mistakes(shown: ShownRun) -> None:
     first, second, third = st.columns([2, 2, 2], vertical_alignment="bottom")
     targets = [ANY, *sorted({mistake.target for mistake in mistakes})]
     guesses = [ANY, *sorted({mistake.predicted for mistake in mistakes})]
-    target = first.selectbox("True expression", targets, key="mistakes_target")
-    guess = second.selectbox("Taken for", guesses, key="mistakes_predicted")
+    target = first.selectbox("Label", targets, key="mistakes_target")
+    guess = second.selectbox("Predicted", guesses, key="mistakes_predicted")
     chosen = filter_mistakes(mistakes, None if target == ANY else target, None if guess == ANY else guess)
     weights = _weights_of(shown)
     with_heat = third.toggle(
-        "Show where it looked", key="mistakes_heat", disabled=weights is None,
+        "Show heat maps", key="mistakes_heat", disabled=weights is None,
         help=None if weights else "Export this run first (Downloads): it needs the exported network.",
     )  # fmt: skip
     if not chosen:
-        st.info("No such mistake among the worst ones.")
+        st.info("None of the worst mistakes is of this kind.")
         return
     first_ones = f"; the first {SHOWN_COUNT} are shown" if len(chosen) > SHOWN_COUNT else ""
     st.caption(
@@ -136,7 +138,7 @@ def show_mistakes(shown: ShownRun) -> None:
     )
     chosen = chosen[:SHOWN_COUNT]
     if with_heat and weights is not None:
-        with st.spinner("Looking where it looked …"):
+        with st.spinner("Computing heat maps …"):
             _show_gallery(chosen, heat_map_images(weights, chosen))
     else:
         _show_gallery(chosen, (mistake.image() for mistake in chosen))
@@ -146,12 +148,12 @@ def _why_none(shown: ShownRun) -> str:
     """Explain why there is no mistake to show."""
     if shown.is_shipped:
         return (
-            "The pictures behind the figures stay on the machine that trained them; "
-            "models that came along bring none."
+            "The images behind these figures stay on the machine that trained the model; "
+            "shipped models have none."
         )
     if (shown.run.folder / MISTAKES_FILE).is_file():
-        return "Every validation picture was named rightly."
-    return "The worst mistakes are collected when the training is finished."
+        return "Every validation face was classified correctly."
+    return "The worst mistakes appear when the training has finished."
 
 
 def _show_gallery(mistakes: list[Mistake], images: Iterable[NDArray[np.uint8]]) -> None:

@@ -30,7 +30,7 @@ def show(places: Places, open_run: Callable[[str], None], open_training: Callabl
     try:
         runs = all_runs(run_store(places.runs))
     except OSError as error:
-        st.error(f"The folder of runs cannot be read: {error}. Choose another one with --runs.")
+        st.error(f"Cannot read the folder of runs: {error}. Choose another one with --runs.")
         return
     if not any(not shown.is_shipped for shown in runs):
         _show_first_visit(places, has_shipped=bool(runs), open_training=open_training)
@@ -48,7 +48,7 @@ def show(places: Places, open_run: Callable[[str], None], open_training: Callabl
 def _show_first_visit(places: Places, *, has_shipped: bool, open_training: Callable[[], None]) -> None:
     text = f"No training has run on this machine yet (looked in `{places.runs}`)."
     if has_shipped:
-        text += " Below are the histories of the models that came along."
+        text += " Below are the histories of the shipped models."
     st.info(text)
     if st.button("Train a model", icon=":material/model_training:"):
         open_training()
@@ -57,7 +57,7 @@ def _show_first_visit(places: Places, *, has_shipped: bool, open_training: Calla
 
 def _show_table(runs: Sequence[ShownRun], open_run: Callable[[str], None]) -> None:
     if not runs:
-        st.info("No run contains all of these words.")
+        st.info("No run matches these words.")
         return
     shares = ("val accuracy", "macro F1")
     chosen = st.dataframe(
@@ -74,7 +74,7 @@ def _show_table(runs: Sequence[ShownRun], open_run: Callable[[str], None]) -> No
             "best epoch": st.column_config.NumberColumn(format="%d"),
         },
     )
-    st.caption("Tick a row to open its run.")
+    st.caption("Select a row to open its run.")
     if rows := chosen.selection.rows:
         open_run(runs[rows[0]].name)
 
@@ -89,7 +89,7 @@ def _show_problems(runs: Sequence[ShownRun]) -> None:
 
 
 def _show_comparison(places: Places, runs: Sequence[ShownRun]) -> None:
-    st.subheader("Side by side")
+    st.subheader("Compare runs")
     names = [shown.name for shown in runs]
     chosen = st.multiselect(
         f"Runs to compare, {COMPARED_COUNT} at most",
@@ -121,7 +121,7 @@ def _show_comparison(places: Places, runs: Sequence[ShownRun]) -> None:
 def draw_curves(runs: Sequence[ShownRun], *, smoothing: float = 0.0, is_log: bool = False) -> None:
     """One chart a figure, two in a row where there is room."""
     if not any(shown.run.epochs for shown in runs):
-        st.caption("The curves begin with the first finished epoch.")
+        st.caption("Curves appear after the first epoch.")
         return
     st.html(legend_html(runs))
     charts = _charts(runs, smoothing, is_log)
@@ -150,9 +150,9 @@ def _charts(runs: Sequence[ShownRun], smoothing: float, is_log: bool) -> list[di
 
 
 def _show_settings(runs: Sequence[ShownRun]) -> None:
-    everything = st.toggle("Show settings that are the same, too", key="runs_all_settings")
+    everything = st.toggle("Also show identical settings", key="runs_all_settings")
     rows = setting_differences(runs, everything=everything)
     if rows:
         st.dataframe(pd.DataFrame(rows), hide_index=True)
     elif len(runs) > 1:
-        st.caption("The compared runs have the same settings.")
+        st.caption("These runs have identical settings.")

@@ -17,14 +17,14 @@ ELSEWHERE: Final = frozenset({"data", "other_places", "teaches", "insets", "draw
 """Settings that the page asks for in places of their own, or not at all."""
 
 _LABELS: Final = {
-    "initial_weights": "Starts from",
+    "initial_weights": "Initial weights",
     "ema_decay": "EMA decay",
     "val_share": "Validation share",
 }
 """Settings whose names alone do not say enough."""
 
 HEADS: Final = ("crowd", "fer2013")
-ANEW: Final = "nothing, begin anew"
+ANEW: Final = "random weights"
 
 
 def setting_controls(preset_name: str, preset: Preset) -> tuple[dict[str, Any], dict[str, DeltaGenerator]]:
@@ -97,7 +97,7 @@ def _control(preset_name: str, preset: Preset, name: str) -> Any:  # noqa: PLR09
         return int(st.number_input(label, value=value, step=1, key=key, help=help_text))
     number = st.number_input(
         label, value=value, format="%g" if value is None or value >= 0.01 else "%.5g", step=None, key=key,
-        help=help_text, placeholder="the architecture's own",
+        help=help_text, placeholder="default of the architecture",
     )  # fmt: skip
     return None if number is None else float(number)
 

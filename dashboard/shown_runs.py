@@ -34,7 +34,7 @@ class ShownRun:
 
     @property
     def is_shipped(self) -> bool:
-        """Whether it came along with the software; nothing can be done to it but look."""
+        """Whether it is shipped with the software, and so read-only."""
         return self.weights is not None
 
     @property
@@ -66,7 +66,7 @@ class Figures:
 
 
 def shipped_runs() -> list[ShownRun]:
-    """The histories of the models that come along, those of face detectors last."""
+    """List the histories of the shipped models, those of face detectors last."""
     shelf = weights_shelf()
     folders = [shelf / name for name in list_shipped_weights()]
     folders += shipped_detectors()
@@ -78,7 +78,7 @@ def shipped_runs() -> list[ShownRun]:
 
 
 def shipped_detectors() -> list[Path]:
-    """The weights folders of the face detectors that come along, sorted."""
+    """List the weights folders of the shipped face detectors, sorted."""
     return sorted(path.parent for path in weights_shelf().glob(f"*/{DETECTOR_CARD_FILE}"))
 
 

@@ -37,7 +37,7 @@ def show(places: Places, open_run: Callable[[str], None], open_data: Callable[[]
     st.title("Train")
     _show_queue(places, open_run)
     preset_name = st.radio(
-        "What to do",
+        "Action",
         list(PRESETS),
         format_func=lambda name: PRESETS[name].title,
         captions=[preset.text for preset in PRESETS.values()],
@@ -50,7 +50,7 @@ def show(places: Places, open_run: Callable[[str], None], open_data: Callable[[]
     values, slots = setting_controls(preset_name, PRESETS[preset_name])
     chosen_cards = _choose_cards(cards)
     name = st.text_input(
-        "Name of the run", key="train_name", placeholder="left empty: date and time", max_chars=80
+        "Name of the run", key="train_name", placeholder="date and time if empty", max_chars=80
     )
     slots |= {"data": data_slot, "name": st.empty()}
     if path is None:
@@ -106,17 +106,17 @@ def _cards() -> list[Card]:
 def _choose_cards(cards: Sequence[Card]) -> list[int]:
     if not cards:
         st.caption(
-            f"No CUDA card was found; training uses the CPU ({processor_count()} processors). "
-            "With an NVIDIA card and its driver it is far faster."
+            f"No GPU (CUDA) found; training uses the CPU ({processor_count()} processors). "
+            "An NVIDIA GPU with its driver is far faster."
         )
         return []
     texts = {card.number: f"{card.number}: {card.name}, {size_text(card.free_bytes)} free" for card in cards}
     if len(cards) == 1:
-        st.caption(f"CUDA card {texts[cards[0].number]}")
+        st.caption(f"GPU {texts[cards[0].number]}")
         return []
     return st.multiselect(
         "Cards", list(texts), format_func=texts.__getitem__, key="train_cards",
-        help="Several cards share every batch (torchrun); none chosen means the first one.",
+        help="Several GPUs share each batch (torchrun); none selected means the first one.",
     )  # fmt: skip
 
 
@@ -129,7 +129,7 @@ def _show_problems(problems: Sequence[Problem], slots: dict[str, DeltaGenerator]
         show = (slot or st).error if any(problem.is_fatal for problem in mine) else (slot or st).warning
         show(text)
     if any(problem.is_fatal for problem in problems):
-        st.caption("The training can start when what is marked red is settled.")
+        st.caption("Fix the settings marked red to start the training.")
 
 
 def _show_start(
@@ -162,7 +162,7 @@ def _show_start(
 
 def _show_estimate(config: TrainConfig, table: FaceTable, process_count: int) -> None:
     try:
-        with st.spinner("Timing a few steps, about a quarter of a minute …"):
+        with st.spinner("Timing a few steps (about 15 seconds) …"):
             pace = estimate(jobs.command_line(replace(config, name="")))
     except ProgramError as error:
         st.error(str(error))
@@ -171,8 +171,8 @@ def _show_estimate(config: TrainConfig, table: FaceTable, process_count: int) ->
     epoch_s = count / (pace["images_per_second"] * process_count)
     epoch_s += (len(table) - count) / pace["judged_per_second"]
     st.info(
-        f"About {duration_text(epoch_s)} an epoch, {duration_text(epoch_s * config.epochs)} in all, "
-        f"at {pace['images_per_second']:,.0f} pictures a second on {pace['device_name']}"
+        f"About {duration_text(epoch_s)} per epoch, {duration_text(epoch_s * config.epochs)} in total, "
+        f"at {pace['images_per_second']:,.0f} images per second on {pace['device_name']}"
         + (f" times {process_count}" if process_count > 1 else "")
         + ". Other programs make it slower."
     )
@@ -201,10 +201,10 @@ def _show_queue(places: Places, open_run: Callable[[str], None]) -> None:
                     run.request_stop()
                     st.toast("Stopping after the current step …")
 
-    st.subheader("At work")
+    st.subheader("Queue")
     queue()
     st.caption(
-        "Trainings run one after the other; a new one joins the queue. They go on when this page is closed."
+        "Trainings run one at a time; a new one joins the queue. They continue when this page is closed."
     )
     if name := st.session_state.pop("train_open", None):
         open_run(name)

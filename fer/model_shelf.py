@@ -1,4 +1,4 @@
-"""Weights by name: those that come along, those that the user exported, the one that is used by default."""
+"""Weights by name: shipped weights, the user's exports, the default."""
 
 import json
 import os
@@ -19,7 +19,7 @@ _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
 
 
 def weights_shelf() -> Path:
-    """The folder of the weights that come along: beside the package, or inside it once installed."""
+    """Return the folder of the shipped weights: beside the package, or inside it once installed."""
     inside = _PACKAGE / "weights"
     return inside if inside.is_dir() else _PACKAGE.parent / "weights"
 
@@ -35,7 +35,7 @@ def user_shelf() -> Path:
 
 
 def list_shipped_weights() -> list[str]:
-    """The names of the weights that come along, sorted."""
+    """List the names of the shipped weights, sorted."""
     return _names(weights_shelf())
 
 
@@ -45,13 +45,13 @@ def list_user_weights() -> list[str]:
 
 
 def list_weights() -> list[str]:
-    """All names: those that come along, then the user's own."""
+    """List all names: shipped ones first, then the user's own."""
     shipped = list_shipped_weights()
     return shipped + [name for name in list_user_weights() if name not in shipped]
 
 
 def find_weights(weights: str | Path | None = None) -> Path:
-    """The folder of a name or path; None for the chosen weights, else those that come along as the default.
+    """The folder of a name or path; None for the selected weights, else the shipped default.
 
     Raises:
         UnknownModelError: There is no such folder with a card.
@@ -81,7 +81,7 @@ def selected_weights() -> str | None:
 
 
 def select_weights(name: str | None) -> None:
-    """Make weights the default, for running pages too; None goes back to those that come along.
+    """Make weights the default, for running pages too; None returns to the shipped ones.
 
     Raises:
         UnknownModelError: No weights have this name.
@@ -107,7 +107,7 @@ def _names(shelf: Path) -> list[str]:
 
 
 def _folder(wanted: str) -> Path | None:
-    """The folder of a path or name; weights that come along stand before the user's of the same name."""
+    """The folder of a path or name; shipped weights win over the user's of the same name."""
     for folder in (Path(wanted), weights_shelf() / wanted, user_shelf() / wanted):
         if (folder / CARD_FILE).is_file():
             return folder

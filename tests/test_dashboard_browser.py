@@ -157,9 +157,9 @@ def start_training(page, address, upload, epochs):
     page.goto(address + "/pictures")
     page.get_by_text("Upload", exact=True).first.click()
     page.locator("input[type=file]").set_input_files(upload)
-    press(page, "Keep these pictures")
+    press(page, "Save these pictures")
     says(page, "120 files are kept as the data set made-up")
-    press(page, "Look at it")
+    press(page, "Open")
     press(page, "Train with these pictures")
     epochs_field = page.get_by_label("Epochs", exact=True)
     epochs_field.fill(str(epochs))
@@ -203,13 +203,13 @@ def test_from_an_uploaded_zip_to_the_webcam_page(dashboard, visit, upload, tmp_p
         first = webcam.get("/kv/choices")["weights"][0]["id"]
         page.get_by_role("tab", name="Downloads").last.click()
         press(page, "Export")
-        press(page, "To the models")
+        press(page, "Open models")
         mine = name.removesuffix("_kv_fast")
         page.locator(f"[class*='st-key-use'][class*='{mine}'] button").click()  # the others came along
         says(page, f"The webcam page uses kv_fast.{mine}")
         chosen = webcam.get("/kv/choices")["weights"][0]["id"]
         assert chosen == f"kv_fast.{mine}" != first, "without a restart"
-        press(page, r"Back to the one that came along .*")
+        press(page, r"Back to the shipped one .*")
         wait_until(lambda: webcam.get("/kv/choices")["weights"][0]["id"] == first)
     finally:
         webcam.kill()

@@ -110,9 +110,9 @@ def test_data_sets_are_uploaded_looked_at_and_deleted(tmp_path, faces):
         ("my faces.zip", content.getvalue(), "application/zip")
     ).run()
     assert not (tmp_path / "data").exists(), "nothing is kept before the button"
-    button(page, "Keep these").click().run()
+    button(page, "Save these").click().run()
     assert "72 files are kept as the data set my-faces" in fine(page)
-    button(page, "Look at it").click().run()
+    button(page, "Open").click().run()
     assert page.dataframe[0].value.loc["all", "train"] == 36
     page.checkbox(key="sure my-faces").check().run()
     page.button(key="delete my-faces").click().run()
@@ -124,8 +124,8 @@ def test_a_refused_upload_leaves_nothing(tmp_path):
     page = open_page("data", tmp_path)
     page.segmented_control(key="data_part").set_value("Upload").run()
     page.file_uploader(key="data_upload").set_value(("a.zip", b"PK no zip", "application/zip")).run()
-    button(page, "Keep these").click().run()
-    assert "Nothing was kept: this is no zip file" in fine(page)
+    button(page, "Save these").click().run()
+    assert "Nothing was saved: this is no zip file" in fine(page)
     assert list((tmp_path / "data").iterdir()) == []
 
 

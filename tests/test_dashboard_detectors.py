@@ -33,17 +33,17 @@ def test_detectors_stand_among_the_runs(detectors):
         pytest.param(
             "20260102-000000_kv_face",
             ["finished", "Boxed faces found", "90.0 %", "85.0 %", "0.25", "training.detector.export"],
-            ["Export", "Resume", "Validation accuracy", "What is taken for what"],
+            ["Export", "Resume", "Validation accuracy", "Confusion matrix"],
             id="finished",
         ),
         pytest.param(
             "20260103-000000_kv_face",
-            ["no photos any more", "training.detector.train", "report is written when"],
+            ["no photos any more", "training.detector.train", "report appears when"],
             ["Export", "Resume"],
             id="failed",
         ),
         pytest.param(
-            "kv_face.web", ["came along", "90.0 %"], ["Export", "training.detector.export"], id="shipped"
+            "kv_face.web", ["Shipped", "90.0 %"], ["Export", "training.detector.export"], id="shipped"
         ),
     ],
 )
@@ -56,7 +56,7 @@ def test_a_detectors_run_shows_what_it_measured_and_offers_nothing_more(detector
     assert [word for word in missing if word in said] == []
     assert [tab.label for tab in page.tabs] == ["Curves", "Report", "Settings", "Log", "Downloads"]
     titles = str([element.proto.spec for element in page.get("vega_lite_chart")])
-    for title in ("Loss", "Boxed faces found", "Web faces found", "False boxes a photo"):
+    for title in ("Loss", "Boxed faces found", "Web faces found", "False positives per photo"):
         assert f'"{title}"' in titles
     assert "Accuracy" not in titles
 

@@ -80,7 +80,7 @@ def test_the_filter_keeps_runs_with_every_word(many, words, count):
     if count:
         assert len(page.dataframe[0].value) == count
     else:
-        assert "No run contains" in texts(page)
+        assert "No run matches" in texts(page)
 
 
 def test_compared_runs_differ_in_named_settings(many):
@@ -120,7 +120,7 @@ def test_a_run_is_told_from_the_address(many):
     values = [metric.value for metric in page.metric]
     assert values[0].isdigit()
     assert values[1].endswith("%")
-    assert "What is taken for what" in said
+    assert "Confusion matrix" in said
     assert "most confident mistakes" in said
     assert "Environment" in said
 
@@ -131,7 +131,7 @@ def test_a_run_is_told_from_the_address(many):
         ("20260102-000000_kv_fast", ["stopped", "Resume"]),
         ("20260103-000000_kv_fast", ["the card fell off the bus", "Resume"]),
         ("broken", ["config.json is no JSON"]),
-        ("gone", ["no run named 'gone'"]),
+        ("gone", ["The run 'gone' no longer exists"]),
     ],
 )
 def test_a_run_that_is_not_finished_says_why(many, name, words):
@@ -155,7 +155,7 @@ def test_a_report_of_another_version_does_not_empty_the_page(one):
         for part in ("reliability", "coverage_risk", "intervals_95", "ece"):
             head.pop(part)
     write_json(folder / "report.json", report)
-    assert "What is taken for what" in fine(open_page("run", one))
+    assert "Confusion matrix" in fine(open_page("run", one))
 
 
 def test_a_running_training_shows_how_far_it_is_and_can_be_stopped(one):

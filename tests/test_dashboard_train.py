@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("shelves")
         pytest.param(
             "set quick batch_size", 512, "larger than the 36 training pictures; choose 32", id="batch"
         ),
-        pytest.param("set quick device", "cuda", "No CUDA card was found", id="no card"),
+        pytest.param("set quick device", "cuda", "No GPU (CUDA) was found", id="no card"),
         pytest.param("train_name", "a/b", "a plain folder name", id="name"),
     ],
 )

@@ -99,14 +99,14 @@ def test_a_killed_training_goes_on_with_the_places_it_had(config: DetectorConfig
     class Killed(Exception):
         pass
 
-    real_epoch = training._Training._run_epoch
+    real_epoch = training.DetectorTrainer.run_epoch
 
     def die_in_second(self, epoch):
         if epoch == 2:
             raise Killed
         real_epoch(self, epoch)
 
-    monkeypatch.setattr(training._Training, "_run_epoch", die_in_second)
+    monkeypatch.setattr(training.DetectorTrainer, "run_epoch", die_in_second)
     with pytest.raises(Killed):
         training.train(searching)
     drawn: list[list[training.FalsePlace]] = []
@@ -115,7 +115,7 @@ def test_a_killed_training_goes_on_with_the_places_it_had(config: DetectorConfig
         real_epoch(self, epoch)
         drawn.append(self.places)
 
-    monkeypatch.setattr(training._Training, "_run_epoch", remember)
+    monkeypatch.setattr(training.DetectorTrainer, "run_epoch", remember)
     folder = training.train(searching)
     assert [row["epoch"] for row in read_run(folder).epochs] == [1, 2, 3]
     assert drawn == [found, found]

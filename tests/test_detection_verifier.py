@@ -218,7 +218,7 @@ class TestTraining:
 
     def test_a_killed_training_goes_on(self, config, monkeypatch):
         whole = load_verifier(train_verifier(config)).state_dict()
-        run_epoch = training._Training._run_epoch
+        run_epoch = training.VerifierTrainer.run_epoch
 
         def die_in_second(self, epoch):
             if epoch == 2:
@@ -228,10 +228,10 @@ class TestTraining:
         from dataclasses import replace  # noqa: PLC0415
 
         config = replace(config, name="second")
-        monkeypatch.setattr(training._Training, "_run_epoch", die_in_second)
+        monkeypatch.setattr(training.VerifierTrainer, "run_epoch", die_in_second)
         with pytest.raises(RuntimeError):
             train_verifier(config)
-        monkeypatch.setattr(training._Training, "_run_epoch", run_epoch)
+        monkeypatch.setattr(training.VerifierTrainer, "run_epoch", run_epoch)
         for name, value in load_verifier(train_verifier(config)).state_dict().items():
             torch.testing.assert_close(value, whole[name])
 

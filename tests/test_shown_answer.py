@@ -17,6 +17,7 @@ from training.shown_answer import (
     judge_sets,
     judged_sets,
     seven_emotions,
+    unsure_limit,
 )
 from training.targets import HEAD_LABELS
 
@@ -107,6 +108,20 @@ def test_a_set_is_judged_by_the_labels_asked_for() -> None:
     assert seven["count"] == COUNT
     assert six["count"] == sum(label != Emotion.DISGUSTED for label in truth)
     assert "disgusted" in seven["recall"] and "disgusted" not in six["recall"]
+
+
+def test_the_unsure_limit_looks_at_every_set_alike() -> None:
+    """Where a small set is named wrongly, confidence has to be larger than a large easy set would ask."""
+    labels = [*SIX_EMOTIONS, OTHER]
+    shares = np.full((100, 7), 0.01)
+    happy = labels.index("happy")
+    shares[:90, happy], shares[90:, happy] = 0.8, 0.6
+    easy = JudgedSet("easy", np.arange(90), [Emotion.HAPPY] * 90)
+    hard = JudgedSet("hard", np.arange(90, 100), [Emotion.SAD] * 10)
+    assert unsure_limit(shares, labels, [easy], SIX_EMOTIONS) == 0
+    pooled = JudgedSet("pooled", np.arange(100), [*easy.truth, *hard.truth])
+    assert unsure_limit(shares, labels, [pooled], SIX_EMOTIONS) == 0  # nine of ten are right as it is
+    assert unsure_limit(shares, labels, [easy, hard], SIX_EMOTIONS) == pytest.approx(0.8 / 0.85)
 
 
 @pytest.mark.parametrize(

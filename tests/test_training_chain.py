@@ -49,18 +49,18 @@ def test_a_resumed_training_gives_the_same_curve(config: TrainConfig, run: Path,
     class KilledError(Exception):
         pass
 
-    def kill_in_fourth_epoch(self, epoch: int, step: int) -> None:
-        original(self, epoch, step)
+    def kill_in_fourth_epoch(self, loss, epoch: int, step: int, step_count: int) -> None:
+        original(self, loss, epoch, step, step_count)
         if epoch == 4 and step == 2:
             raise KilledError
 
-    original = train._Training._after_step
-    train._Training._after_step = kill_in_fourth_epoch  # type: ignore[method-assign]
+    original = train.ClassifierTrainer.take_step
+    train.ClassifierTrainer.take_step = kill_in_fourth_epoch  # type: ignore[method-assign]
     try:
         with pytest.raises(KilledError):
             train.train(config, cut)
     finally:
-        train._Training._after_step = original  # type: ignore[method-assign]
+        train.ClassifierTrainer.take_step = original  # type: ignore[method-assign]
     assert read_run(cut).state is RunState.FAILED
     train.train(config, cut, resume=True)
     again = read_epochs(cut)

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-TRAINED_HEADS: Final = ("crowd", "fer2013", "votes", "web")
-"""Heads that data teaches; ``training.targets`` has their labels."""
+from training.targets import TRAINED_HEADS
 
 Schedule = Literal["cosine", "plateau", "step", "constant"]
 Optimizer = Literal["sgd", "adamw", "adam"]
@@ -67,6 +66,8 @@ class TrainConfig:
         ema_decay: Decay of the averaged weights a step, 0 is off.
         early_stopping_patience: Epochs without a better validation figure before stopping; 0 is never.
         select_by: The validation figure that picks the best epoch.
+        watch_share: Share of the validation split that is judged after each epoch, in (0, 1]; less is
+            quicker. The report judges all of it.
         val_share: Share of the training split that becomes the validation split where the data names none.
         keep_duplicates: Leave pictures that stand in the data more than once where they are.
         seed: Of every random choice.
@@ -111,6 +112,7 @@ class TrainConfig:
     ema_decay: float = 0.999
     early_stopping_patience: int = 0
     select_by: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
+    watch_share: float = 1.0
     val_share: float = 0.1
     keep_duplicates: bool = False
     seed: int = 0
@@ -209,6 +211,7 @@ class TrainConfig:
             self.early_stopping_patience,
             "0 or more",
         )
+        _require(0 < self.watch_share <= 1, "watch_share", self.watch_share, "a value in (0, 1]")
         _require(0 < self.val_share < 0.9, "val_share", self.val_share, "a value in (0, 0.9)")
         _require(self.thread_count >= 0, "thread_count", self.thread_count, "0 or more")
         _require("/" not in self.name and "\\" not in self.name, "name", self.name, "a plain folder name")

@@ -15,7 +15,7 @@ from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
 from training.metrics import key_figures
 from training.quantisation import SAMPLE_FILE
-from training.run_files import BEFORE_FOLDER
+from training.run_files import BEFORE_FOLDER, portable
 from training.runs import BEST_FILE, SHOWN_FILE, read_run
 from training.shown_answer import SHOWN_HEADS
 from training.targets import HEAD_LABELS
@@ -89,8 +89,8 @@ def export_run(options: ExportOptions) -> Path:
         network,
         Export(
             card,
-            _portable(run.config),
-            _portable(run.environment),
+            portable(run.config),
+            portable(run.environment),
             run.epochs,
             report,
             before if before.is_dir() else None,
@@ -117,19 +117,6 @@ def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
 
 def _files(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
     return list(environment.get("data", {}).get("files", {}).items())
-
-
-def _portable(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The same values with the names of data files alone: their folders belong to one machine."""
-
-    def shorten(value: Any) -> Any:
-        if isinstance(value, str) and "/" in value:
-            return Path(value).name
-        if isinstance(value, Mapping):
-            return {shorten(key): shorten(item) for key, item in value.items()}
-        return [shorten(item) for item in value] if isinstance(value, list | tuple) else value
-
-    return {key: shorten(value) for key, value in data.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,8 +13,8 @@ from fer.emotions import OTHER, SIX_EMOTIONS, Emotion
 from fer.model_card import Preprocessing
 from fer.networks import ExpressionNetwork
 from training.calibration import fit_temperature, prior_shift
-from training.checkpoints import save_weights
 from training.config import TrainConfig
+from training.frame import save_weights
 from training.loop import predict
 from training.metrics import other_limit, report_head
 from training.mistakes import save_mistakes
@@ -31,6 +31,7 @@ from training.shown_answer import (
     judge_sets,
     judged_sets,
     seven_emotions,
+    unsure_limit,
 )
 from training.splits import Splits, shown_truth
 from training.targets import HEAD_LABELS
@@ -93,6 +94,7 @@ def judge_best(
             heads[head]["other_above"] = other_limit(shares[is_face, labels.index(OTHER)])
         if is_fitted:
             heads[head]["sets"] = judge_sets(shares, labels, sets, judged)
+            heads[head]["unsure_below"] = unsure_limit(shares, labels, sets, judged)
         if head == default:
             heads[head] |= more
             save_mistakes(folder / MISTAKES_FILE, shares, head, splits.val, truth)

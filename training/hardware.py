@@ -3,7 +3,7 @@
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from fer.model_card import file_hash
 from fer.version import VERSION
 from training.config import TrainConfig
 
@@ -94,6 +95,11 @@ def describe_environment(device: torch.device, workers: Workers, data: Mapping[s
         "thread_count": torch.get_num_threads(),
         "data": dict(data),
     }
+
+
+def file_hashes(paths: Iterable[Path]) -> dict[str, Any]:
+    """SHA-256 of each file, as ``describe_environment`` keeps it."""
+    return {"files": {str(path): file_hash(path) for path in paths}}
 
 
 def _commit() -> str:

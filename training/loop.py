@@ -1,6 +1,5 @@
-"""One pass over the training split, one over a split to judge: tensors in, numbers out."""
+"""Batches of a split, their losses, and the logits of a whole split: tensors in, tensors out."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -41,14 +40,6 @@ class SplitTensors:
                 )
 
 
-@dataclass(frozen=True, slots=True)
-class EpochLoss:
-    """Mean over the pictures of an epoch."""
-
-    loss: float
-    accuracy: float
-
-
 def heads_loss(
     logits: Mapping[str, Tensor],
     targets: Mapping[str, Tensor],
@@ -78,67 +69,33 @@ def mix(batch: SplitTensors, share: float, order: Tensor) -> SplitTensors:
     return SplitTensors(crops, targets, weights)
 
 
-def train_epoch(
+def batch_losses(
     network: nn.Module,
-    split: SplitTensors,
-    order: Tensor,
-    batch_size: int,
-    optimizer: torch.optim.Optimizer,
-    *,
+    batch: SplitTensors,
     head_shares: Mapping[str, float],
     autocast: Callable[[], AbstractContextManager[object]],
-    augment: Callable[[Tensor], Tensor] | None = None,
-    mixup: Callable[[SplitTensors], SplitTensors] | None = None,
     teachers: Teachers | None = None,
-    before_step: Callable[[int], None] | None = None,
-    after_step: Callable[[int], None] | None = None,
-) -> EpochLoss:
-    """Train on every picture of ``order`` once.
+) -> tuple[Tensor, Mapping[str, Tensor]]:
+    """Run a batch through a network and compare its answers with the targets.
 
     Args:
         network: Gives logits by head.
-        split: The training split on the network's device.
-        order: Row numbers in the order wanted.
-        batch_size: Pictures a step.
-        optimizer: Steps once a batch.
+        batch: Pictures as the network is to see them, at least two.
         head_shares: Weight of each head in the loss.
         autocast: Makes the precision context of the forward pass.
-        augment: From ``uint8`` crops to ``uint8`` crops.
-        mixup: From a batch to a mixed batch.
         teachers: Look at the same pictures and have their share in the loss.
-        before_step: Called with the step number, sets the learning rate.
-        after_step: Called with the step number, averages weights and tells the progress.
+
+    Returns:
+        The loss of each picture, shape (N,), and the logits by head.
     """
-    network.train()
-    first_head = next(iter(head_shares))
-    loss_sum = torch.zeros((), device=split.crops.device)
-    hit_sum, count = torch.zeros_like(loss_sum), 0
-    for step, clean in enumerate(split.batches(order, batch_size)):
-        batch = clean
-        if augment is not None:
-            batch = SplitTensors(augment(batch.crops), batch.targets, batch.weights)
-        if mixup is not None:
-            batch = mixup(batch)
-        if before_step is not None:
-            before_step(step)
-        with autocast():
-            logits = network(batch.crops)
-            answers = {} if teachers is None else teachers.answers(batch.crops)
-        losses = heads_loss(logits, batch.targets, batch.weights, head_shares)
-        if teachers is not None:
-            taught = teachers.loss(logits, answers, head_shares)
-            losses = (1 - teachers.share) * losses + teachers.share * taught
-        optimizer.zero_grad(set_to_none=True)
-        losses.mean().backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimizer.step()
-        loss_sum += losses.detach().sum()
-        hits = logits[first_head].detach().argmax(dim=1) == batch.targets[first_head].argmax(dim=1)
-        hit_sum += hits.sum()
-        count += len(hits)
-        if after_step is not None:
-            after_step(step)
-    return EpochLoss(float(loss_sum) / max(count, 1), float(hit_sum) / max(count, 1))
+    with autocast():
+        logits = network(batch.crops)
+        answers = {} if teachers is None else teachers.answers(batch.crops)
+    losses = heads_loss(logits, batch.targets, batch.weights, head_shares)
+    if teachers is not None:
+        taught = teachers.loss(logits, answers, head_shares)
+        losses = (1 - teachers.share) * losses + teachers.share * taught
+    return losses, logits
 
 
 @torch.inference_mode()
@@ -147,21 +104,3 @@ def predict(network: ExpressionNetwork, crops: Tensor, batch_size: int = 512) ->
     network.eval()
     parts = [network.judged_logits(batch) for batch in torch.split(crops, batch_size)]
     return {head: torch.cat([part[head].float() for part in parts]).cpu() for head in parts[0]}
-
-
-def learning_rate_factor(schedule: str, progress: float, warmup: float) -> float:
-    """The share of the peak learning rate.
-
-    Args:
-        schedule: ``cosine`` falls to 0; ``step`` is a tenth from half and a hundredth from three quarters
-            of the way on; ``constant`` and ``plateau`` stay.
-        progress: Share of the training that is done, in [0, 1].
-        warmup: Share of the training in which the rate rises from 0.
-    """
-    if progress < warmup:
-        return max(progress / warmup, 0.01)
-    if schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / max(1 - warmup, 1e-9)))
-    if schedule == "step":
-        return 1.0 if progress < 0.5 else 0.1 if progress < 0.75 else 0.01
-    return 1.0

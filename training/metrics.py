@@ -184,13 +184,25 @@ def other_limit(other: NDArray[np.floating], lost: float = 0.0025) -> float:
 
 
 def confidence_for_accuracy(
-    shares: NDArray[np.float64], target: NDArray[np.int64], wanted: float = 0.9
+    shares: NDArray[np.float64],
+    target: NDArray[np.int64],
+    wanted: float = 0.9,
+    weights: NDArray[np.float64] | None = None,
 ) -> float:
-    """The confidence from which on this share of the named faces is right; 0 if it is for all faces."""
+    """The confidence from which on this share of the named faces is right; 0 if it is for all faces.
+
+    Args:
+        shares: Probabilities, shape (N, classes).
+        target: True class of each row, shape (N,).
+        wanted: The share, in [0, 1].
+        weights: How much each row counts, shape (N,); None counts all alike.
+    """
     confidence, correct = shares.max(axis=1), shares.argmax(axis=1) == target
     order = np.argsort(-confidence, kind="stable")
-    accuracy = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
-    good = np.flatnonzero(accuracy >= wanted)
+    counted = np.ones(len(order)) if weights is None else weights[order]
+    accuracy = np.cumsum(correct[order] * counted) / np.cumsum(counted)
+    is_last_alike = np.append(np.diff(confidence[order]) != 0, True)  # faces of one confidence go together
+    good = np.flatnonzero((accuracy >= wanted) & is_last_alike)
     if not len(good):
         return 1.0
     last = int(good[-1])

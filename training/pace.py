@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
@@ -12,9 +12,10 @@ from torch.optim.swa_utils import AveragedModel
 from fer.model_card import Preprocessing
 from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
+from training.frame import LARGEST_GRADIENT, average_of
 from training.hardware import autocast_for
-from training.loop import SplitTensors, predict, train_epoch
-from training.setup import average_of, head_shares, initial_network, make_optimizer
+from training.loop import SplitTensors, batch_losses, predict
+from training.setup import head_shares, initial_network, make_optimizer
 from training.targets import HEAD_LABELS
 
 WARM_UP_STEPS: Final = 3
@@ -66,23 +67,22 @@ def measure_pace(
     order = torch.arange(len(split), device=device)
     augment = _augmentation(device) if config.augment else None
 
-    def average(_: int) -> None:
-        if config.ema_decay:
-            averaged.update_parameters(network)
-
     def train(rows: Tensor) -> None:
-        train_epoch(
-            network, split, rows, config.batch_size, optimizer,
-            head_shares=head_shares(config), autocast=autocast_for(config, device), augment=augment,
-            after_step=average,
-        )  # fmt: skip
+        network.train()
+        for batch in split.batches(rows, config.batch_size):
+            seen = batch if augment is None else replace(batch, crops=augment(batch.crops))
+            _step(network, optimizer, seen, config, device)
+            if config.ema_decay:
+                averaged.update_parameters(network)
 
     train(order[: config.batch_size * min(WARM_UP_STEPS, steps)])
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     count, started = 0, time.perf_counter()
     while time.perf_counter() - started < seconds or not count:
-        train(order)  # reads its loss from the device at its end, so the clock sees finished work
+        train(order)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)  # so that the clock sees finished work
         count += len(order)
     elapsed = time.perf_counter() - started
     judged_at = time.perf_counter()
@@ -141,11 +141,22 @@ def made_up_split(config: TrainConfig, count: int, device: torch.device) -> Spli
 def _one_step(config: TrainConfig, device: torch.device, size: int) -> None:
     network, optimizer = _network(config, device)
     split = made_up_split(config, size, device)
-    train_epoch(
-        network, split, torch.arange(size, device=device), size, optimizer,
-        head_shares=head_shares(config), autocast=autocast_for(config, device),
-        augment=_augmentation(device) if config.augment else None,
-    )  # fmt: skip
+    seen = replace(split, crops=_augmentation(device)(split.crops)) if config.augment else split
+    _step(network.train(), optimizer, seen, config, device)
+
+
+def _step(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: SplitTensors,
+    config: TrainConfig,
+    device: torch.device,
+) -> None:
+    losses, _ = batch_losses(network, batch, head_shares(config), autocast_for(config, device))
+    optimizer.zero_grad(set_to_none=True)
+    losses.mean().backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
+    optimizer.step()
 
 
 def _network(config: TrainConfig, device: torch.device) -> tuple[ExpressionNetwork, torch.optim.Optimizer]:

@@ -68,6 +68,19 @@ def _finite(value: Any) -> Any:
     return value
 
 
+def portable(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the same values with the names of files alone: their folders belong to one machine."""
+
+    def shorten(value: Any) -> Any:
+        if isinstance(value, str) and "/" in value:
+            return Path(value).name
+        if isinstance(value, Mapping):
+            return {shorten(key): shorten(item) for key, item in value.items()}
+        return [shorten(item) for item in value] if isinstance(value, list | tuple) else value
+
+    return {key: shorten(value) for key, value in data.items()}
+
+
 def add_line(path: Path, row: Mapping[str, Any]) -> None:
     """Append one object as a flushed line."""
     with path.open("a", encoding="utf-8") as file:

@@ -1,13 +1,12 @@
 """Network and optimizer as a training's settings ask for them."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fer.analysis import find_weights
 from fer.model_card import WEIGHTS_FILE, ModelCard, UnknownModelError, load_card
@@ -85,16 +84,6 @@ def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optim
     if config.optimizer == "adam":
         return torch.optim.Adam(groups, lr=config.learning_rate)
     return torch.optim.AdamW(groups, lr=config.learning_rate)
-
-
-def average_of(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """Exponential average that follows quickly at first, so that short trainings gain from it too."""
-
-    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        share = min(decay, (1 + int(count)) / (10 + int(count)))
-        return averaged * share + current * (1 - share)
-
-    return average
 
 
 def head_shares(config: TrainConfig) -> dict[str, float]:

@@ -14,7 +14,7 @@ from fer.emotions import OTHER, SIX_EMOTIONS, Emotion
 from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
 from training.datasets import FaceTable
-from training.metrics import key_figures, report_head
+from training.metrics import confidence_for_accuracy, key_figures, report_head, restrict
 from training.splits import shown_truth
 from training.targets import HEAD_LABELS, was_voted
 
@@ -162,6 +162,28 @@ def judge_sets(
         for each in sets
         if any(label in judged for label in each.truth)
     }
+
+
+def unsure_limit(
+    shares: NDArray[np.floating], labels: Sequence[str], sets: Sequence[JudgedSet], judged: Sequence[Emotion]
+) -> float:
+    """The confidence from which on nine of ten named faces are right, every set counting the same.
+
+    Args:
+        shares: Probabilities of a head for the whole validation split, shape (N, outputs).
+        labels: All outputs of the head.
+        sets: The sets.
+        judged: The expressions that count.
+    """
+    kept, targets, weights = [], [], []
+    for each in sets:
+        known = [i for i, label in enumerate(each.truth) if label in judged]
+        kept.append(restrict(shares[each.rows[known]], labels, judged))
+        targets.append(np.array([list(judged).index(Emotion(str(each.truth[i]))) for i in known], np.int64))
+        weights.append(np.full(len(known), 1 / max(len(known), 1)))
+    return confidence_for_accuracy(
+        np.concatenate(kept), np.concatenate(targets), weights=np.concatenate(weights)
+    )
 
 
 def judge_left_out(

@@ -50,6 +50,9 @@ HEAD_LABELS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 labels of data sets; ``six`` and ``seven`` are not trained but fitted over the others
 (``training.shown_answer``)."""
 
+TRAINED_HEADS: Final = ("crowd", "fer2013", "votes", "web")
+"""Heads that data teaches."""
+
 _VOTED_HEADS: Final = ("crowd", "votes")
 
 

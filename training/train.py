@@ -3,27 +3,25 @@
 import logging
 import math
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel
 
 from fer.model_card import Preprocessing, UnknownModelError
 from fer.networks import ExpressionNetwork
-from training.checkpoints import Checkpoint, Progress, save_weights
 from training.config import TrainConfig
 from training.datasets import DatasetError
 from training.distillation import load_teachers
 from training.final_report import default_head, judge_best
+from training.frame import Schedule, Trainer
 from training.hardware import (
     Workers,
     autocast_for,
@@ -32,12 +30,11 @@ from training.hardware import (
     join_workers,
     set_up_processor,
 )
-from training.loop import SplitTensors, learning_rate_factor, mix, predict, train_epoch
+from training.loop import SplitTensors, batch_losses, mix, predict
 from training.metrics import report_head
 from training.pace import memory_advice
 from training.run_files import state_of
 from training.runs import (
-    BEST_FILE,
     CONFIG_FILE,
     LAST_FILE,
     RunInUseError,
@@ -48,7 +45,6 @@ from training.runs import (
     read_run,
 )
 from training.setup import (
-    average_of,
     head_shares,
     initial_network,
     keep_history,
@@ -83,18 +79,17 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> None:
     for sentence in splits.warnings():
         log.warning("%s", sentence)
     environment = describe_environment(device, workers, splits.summary)
-    epochs_planned = config.epochs
     if not workers.is_first:
         with suppress(StopRequestedError):
-            _Training(config, folder, splits, device, workers, None).fit(resume=resume)
+            ClassifierTrainer(config, folder, splits, device, workers, None).fit(resume=resume)
         return
-    with RunWriter(folder, config.to_dict(), environment, epochs_planned) as writer:
+    with RunWriter(folder, config.to_dict(), environment, config.epochs) as writer:
         keep_history(config, folder)
-        _Training(config, folder, splits, device, workers, writer).fit(resume=resume)
+        ClassifierTrainer(config, folder, splits, device, workers, writer).fit(resume=resume)
 
 
-class _Training:
-    """The state of one training between its steps."""
+class ClassifierTrainer(Trainer):
+    """The training of an expression network."""
 
     def __init__(
         self,
@@ -105,19 +100,27 @@ class _Training:
         workers: Workers,
         writer: RunWriter | None,
     ) -> None:
-        self.config, self.folder, self.splits, self.device = config, folder, splits, device
-        self.workers, self.writer = workers, writer
         torch.manual_seed(config.seed)
-        self.network = initial_network(config).to(device).to(memory_format=torch.channels_last)
-        self.model: nn.Module = self.network
+        network = initial_network(config).to(device).to(memory_format=torch.channels_last)
+        schedule = Schedule(
+            epochs=config.epochs,
+            learning_rate=config.learning_rate,
+            kind=config.schedule,
+            warmup_epochs=config.warmup_epochs,
+            plateau_patience=config.plateau_patience,
+            early_stopping_patience=config.early_stopping_patience,
+        )
+        optimizer = make_optimizer(network, config)
+        super().__init__(folder, writer, schedule, network, optimizer, config.ema_decay, device)
+        self.config, self.splits, self.workers = config, splits, workers
+        self.model: nn.Module = network
         if workers.count > 1:
             ids = [device.index] if device.type == "cuda" else None
-            self.model = DistributedDataParallel(self.network, device_ids=ids)
-        self.averaged = AveragedModel(self.network, avg_fn=average_of(config.ema_decay), use_buffers=True)
-        self.optimizer = make_optimizer(self.network, config)
+            self.model = DistributedDataParallel(network, device_ids=ids)
         self.train_split = split_tensors(splits.train, config, device)
         self.val_crops = torch.from_numpy(splits.val.crops).to(device)
         self.val_truth = {head: head_truth(head, splits.val.table, config) for head in config.heads}
+        self.watched = np.arange(0, len(self.val_crops), round(1 / config.watch_share))
         self.teachers = (
             load_teachers(
                 config.teachers, config.heads, config.teacher_share, config.teacher_temperature, device
@@ -125,74 +128,91 @@ class _Training:
             if config.teachers
             else None
         )
-        self.progress = Progress()
-        self._checkpoint = Checkpoint(self.network, self.averaged, self.optimizer)
         self.autocast = autocast_for(config, device)
         drawn = sum(drawn_counts(splits.train.table.sources, config).values())
         self.step_count = max(math.ceil(drawn / workers.count / config.batch_size), 1)
         self.stop_wanted = False
 
-    @property
-    def judged(self) -> ExpressionNetwork:
-        """The network that is evaluated and kept: the averaged one, where averaging is on."""
-        if self.config.ema_decay:
-            return cast(ExpressionNetwork, self.averaged.module)
-        return self.network
+    def run_epoch(self, epoch: int) -> None:
+        """Learn, judge and write down one epoch; a card that is too small is told with what would fit."""
+        try:
+            super().run_epoch(epoch)
+        except torch.OutOfMemoryError as error:
+            self.optimizer.zero_grad(set_to_none=True)
+            raise MemoryError(memory_advice(self.config, self.device)) from error
 
-    def fit(self, *, resume: bool) -> None:
-        """All epochs, then the report on the best one."""
-        if resume:
-            self.progress = self._checkpoint.restore(self.folder / LAST_FILE, self.device)
-        if self.writer is not None:
-            self.writer.keep_epochs(self.progress.epoch)
-        while self.progress.epoch < self.config.epochs and not self._should_stop_early():
-            try:
-                self._epoch(self.progress.epoch + 1)
-            except torch.OutOfMemoryError as error:
-                self.optimizer.zero_grad(set_to_none=True)
-                raise MemoryError(memory_advice(self.config, self.device)) from error
-        if self.writer is not None:
-            self._report(self.writer)
-
-    def _should_stop_early(self) -> bool:
-        patience = self.config.early_stopping_patience
-        return 0 < patience <= self.progress.resting_epochs
-
-    def _epoch(self, epoch: int) -> None:
-        config, started = self.config, time.perf_counter()
+    def train_epoch(self, epoch: int) -> dict[str, float]:
+        """Learn from the drawn pictures of every source once."""
+        config, shares = self.config, head_shares(self.config)
         # Seeds depend on the epoch alone, so that a resumed training draws what an unbroken one would.
         torch.manual_seed(config.seed * 100_003 + epoch)
-        order = draw_rows(self.splits.train.table.sources, self.config).to(self.device)
+        order = draw_rows(self.splits.train.table.sources, config).to(self.device)
         # Every process takes the same number of steps, or they would wait for each other for ever.
         order = order[: len(order) // self.workers.count * self.workers.count]
         order = order[self.workers.rank :: self.workers.count]
-        loss = train_epoch(
-            self.model,
-            self.train_split,
-            order,
-            config.batch_size,
-            self.optimizer,
-            head_shares=head_shares(config),
-            autocast=self.autocast,
-            augment=self._augmentation(epoch),
-            mixup=self._mixup(epoch),
-            teachers=self.teachers,
-            before_step=lambda step: self._set_learning_rate(epoch, step),
-            after_step=lambda step: self._after_step(epoch, step),
-        )
-        row = {"epoch": epoch, "learning_rate": self.optimizer.param_groups[0]["lr"]}
-        row |= {"train_loss": loss.loss, "train_accuracy": loss.accuracy} | self._validate()
-        row["seconds"] = time.perf_counter() - started
-        self._account(epoch, row)
-        if self.writer is not None:
-            self.writer.add_epoch(row)  # before the checkpoint: resuming cuts a row too many, it invents none
-            self._checkpoint.save(self.folder / LAST_FILE, self.progress)
-            self.writer.progress(force=True, epoch=epoch, step=0, best_epoch=self.progress.best_epoch)
-            log.info(
-                "epoch %d/%d  loss %.4f  val accuracy %.4f  macro F1 %.4f  %.0f s",
-                epoch, config.epochs, loss.loss, row["val_accuracy"], row["val_macro_f1"], row["seconds"],
-            )  # fmt: skip
-        self._agree_on_stop()
+        augment, mixup = self._augmentation(epoch), self._mixup(epoch)
+        loss_sum = torch.zeros((), device=self.device)
+        hit_sum, count = torch.zeros_like(loss_sum), 0
+        self.network.train()
+        for step, clean in enumerate(self.train_split.batches(order, config.batch_size)):
+            batch = clean
+            if augment is not None:
+                batch = SplitTensors(augment(batch.crops), batch.targets, batch.weights)
+            if mixup is not None:
+                batch = mixup(batch)
+            losses, logits = batch_losses(self.model, batch, shares, self.autocast, self.teachers)
+            self.take_step(losses.mean(), epoch, step, self.step_count)
+            first = config.heads[0]
+            hits = logits[first].detach().argmax(dim=1) == batch.targets[first].argmax(dim=1)
+            loss_sum += losses.detach().sum()
+            hit_sum += hits.sum()
+            count += len(hits)
+        return {
+            "train_loss": float(loss_sum) / max(count, 1),
+            "train_accuracy": float(hit_sum) / max(count, 1),
+        }
+
+    def judge_epoch(self, _epoch: int, /) -> dict[str, float]:
+        """Judge the watched part of the validation split."""
+        row: dict[str, float] = {}
+        watched = torch.from_numpy(self.watched).to(self.device)
+        logits = predict(cast(ExpressionNetwork, self.judged), self.val_crops[watched])
+        for number, head in enumerate(self.config.heads):
+            shares = torch.softmax(logits[head], dim=1).numpy()
+            truth = [self.val_truth[head][at] for at in self.watched]
+            report = report_head(shares, HEAD_LABELS[head], truth, resample_count=0)
+            suffix = "" if number == 0 else f"_{head}"
+            row |= {
+                f"val_loss{suffix}": report["nll"],
+                f"val_accuracy{suffix}": report["accuracy"],
+                f"val_macro_f1{suffix}": report["macro_f1"],
+            }
+        return row
+
+    def figure(self, row: Mapping[str, float]) -> float:
+        """Return the figure that the settings choose epochs by, of the first head."""
+        if self.config.select_by == "loss":
+            return -row["val_loss"]
+        return row[f"val_{self.config.select_by}"]
+
+    def report(self) -> dict[str, Any]:
+        """Judge the best epoch on the whole validation split, after the last fits."""
+        heads = judge_best(self.config, self.folder, self.splits, self.val_crops, self.val_truth)
+        return {"split": "val", "default_head": default_head(self.config), "heads": heads}
+
+    def on_stop_request(self) -> None:
+        """Leave at once, or with the other processes at the end of the epoch."""
+        if self.workers.count == 1:
+            raise StopRequestedError
+        self.stop_wanted = True
+
+    def agree_on_stop(self) -> None:
+        """Leave at the same place as all other processes."""
+        if self.workers.count > 1:
+            wish = torch.tensor(float(self.stop_wanted), device=self.device)
+            torch.distributed.broadcast(wish, 0)
+            if wish.item():
+                raise StopRequestedError
 
     def _augmentation(self, epoch: int) -> Callable[[Tensor], Tensor] | None:
         from training.augmentation import Augmentation, shrink  # noqa: PLC0415 - imports torchvision
@@ -216,75 +236,6 @@ class _Training:
             return mix(batch, float(generator.beta(alpha, alpha)), order)
 
         return mixup
-
-    def _set_learning_rate(self, epoch: int, step: int) -> None:
-        config = self.config
-        progress = (epoch - 1 + step / self.step_count) / config.epochs
-        factor = learning_rate_factor(config.schedule, progress, config.warmup_epochs / config.epochs)
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * factor * self.progress.plateau_factor
-
-    def _after_step(self, epoch: int, step: int) -> None:
-        if self.config.ema_decay:
-            self.averaged.update_parameters(self.network)
-        if self.writer is not None:
-            try:
-                self.writer.progress(epoch=epoch - 1, step=step + 1, step_count=self.step_count)
-            except StopRequestedError:
-                if self.workers.count == 1:
-                    raise
-                self.stop_wanted = True
-
-    def _agree_on_stop(self) -> None:
-        """With several processes all have to leave at the same place."""
-        if self.workers.count > 1:
-            wish = torch.tensor(float(self.stop_wanted), device=self.device)
-            torch.distributed.broadcast(wish, 0)
-            if wish.item():
-                raise StopRequestedError
-
-    def _validate(self) -> dict[str, float]:
-        row: dict[str, float] = {}
-        logits = predict(self.judged, self.val_crops)
-        for number, head in enumerate(self.config.heads):
-            shares = torch.softmax(logits[head], dim=1).numpy()
-            report = report_head(shares, HEAD_LABELS[head], self.val_truth[head], resample_count=0)
-            suffix = "" if number == 0 else f"_{head}"
-            row |= {
-                f"val_loss{suffix}": report["nll"],
-                f"val_accuracy{suffix}": report["accuracy"],
-                f"val_macro_f1{suffix}": report["macro_f1"],
-            }
-        return row
-
-    def _account(self, epoch: int, row: dict[str, float]) -> None:
-        """Best epoch, early stopping, plateau."""
-        progress, config = self.progress, self.config
-        progress.epoch = epoch
-        figure = -row["val_loss"] if config.select_by == "loss" else row[f"val_{config.select_by}"]
-        progress.resting_epochs += 1
-        if figure > progress.best_figure:
-            progress.best_figure, progress.best_epoch, progress.resting_epochs = figure, epoch, 0
-            if self.writer is not None:
-                save_weights(self.judged, self.folder / BEST_FILE)
-        progress.plateau_epochs += 1
-        if row["val_loss"] < progress.best_val_loss:
-            progress.best_val_loss, progress.plateau_epochs = row["val_loss"], 0
-        if config.schedule == "plateau" and progress.plateau_epochs > config.plateau_patience:
-            progress.plateau_factor, progress.plateau_epochs = progress.plateau_factor / 10, 0
-
-    def _report(self, writer: RunWriter) -> None:
-        heads = judge_best(self.config, self.folder, self.splits, self.val_crops, self.val_truth)
-        writer.add_report(
-            {
-                "split": "val",
-                "best_epoch": self.progress.best_epoch,
-                "epochs_run": self.progress.epoch,
-                "stopped_early": self._should_stop_early(),
-                "default_head": default_head(self.config),
-                "heads": heads,
-            }
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""``python -m fer fetch``: downloads a detector that does not come along."""
+"""``python -m fer fetch``: downloads a detector that is not shipped."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -15,15 +15,15 @@ File = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
 class AnalyzeOptions:
     """Find faces and name their expressions in pictures, folders of pictures, or one video.
 
-    One readable line a face, unless --json asks for one object a picture. Two more commands:
+    Print one line per face, or with --json one object per picture. Two more commands:
     'python -m fer fetch yunet' downloads another face detector,
     'python -m fer watch SOURCE' watches a camera or a network stream.
 
     Attributes:
         paths: Pictures, folders, or one video.
-        weights: Name of weights that come along, or path of a weights folder.
+        weights: Name of shipped weights, or path of a weights folder.
         detector: Name of a face detector, such as auto or haar; a wrong name lists all.
-        json: Print one JSON object a picture, or a frame with a face.
+        json: Print one JSON object per picture, or per frame with a face.
         csv: Write a table of the faces as CSV; for a video one row for each face in each frame.
         parquet: Write it as Parquet; pictures that are in it are not read again.
         recursive: Folders: read those below, too.

@@ -42,7 +42,7 @@ class WatchOptions:
         rotate: Megabytes from which the log is put aside and a new one begun.
         keep: Logs put aside that are kept.
         give_up: Seconds to wait for the first frame; 0 waits for ever.
-        weights: Name of weights that come along, or path of a weights folder.
+        weights: Name of shipped weights, or path of a weights folder.
         detector: Name of a face detector, such as auto or haar; a wrong name lists all.
     """
 

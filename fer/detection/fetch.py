@@ -1,4 +1,4 @@
-"""Downloads of files that do not come along, only ever on request."""
+"""Downloads of files that are not shipped, only on request."""
 
 import hashlib
 import os

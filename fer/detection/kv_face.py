@@ -39,7 +39,7 @@ class KvFaceDetector:
     """Finds faces with five landmarks; stateless, may be called from several threads.
 
     Args:
-        folder: A detector's weights folder; None for the one that comes along.
+        folder: A detector's weights folder; None for the shipped one.
         live: Search frames of a stream at the card's smaller size.
         eager: Find doubtful faces too, with far more false positives.
         thread_count: CPU threads; one is fastest where several things run.
@@ -101,7 +101,7 @@ class KvFaceDetector:
 
 
 def network_file(folder: Path, card: DetectorCard) -> Path:
-    """The network that is used: in eight-bit integers where it comes along so.
+    """Return the network file to use: eight-bit where there is one.
 
     Raises:
         UnknownModelError: It is missing.

@@ -31,7 +31,7 @@ class DetectorConfig:
         seed: Of every random choice.
         thread_count: CPU threads of PyTorch.
         runs: The folder that gets the run directory.
-        name: The run directory's name; empty for ``<time>_kv_face``. An existing one is gone on with.
+        name: The run directory's name; empty for ``<time>_kv_face``. An existing run is resumed.
     """
 
     photos: Path

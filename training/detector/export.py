@@ -5,10 +5,10 @@ import logging
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ from training.detector.scenes import read_photos
 from training.detector.verifier import VERIFIER_ARCHITECTURE, VerifierNetwork
 from training.detector.verifier_files import golden_crops, load_verifier, write_verifier
 from training.onnx_files import forget_origin
-from training.run_files import BEFORE_FOLDER
+from training.run_files import BEFORE_FOLDER, portable
 from training.runs import (
     BEST_FILE,
     CONFIG_FILE,
@@ -117,6 +117,7 @@ def export_run(options: DetectorExport) -> Path:
     verifier = load_verifier(Path(options.verifier)) if options.verifier else None
     figures = json.loads(Path(options.figures).read_text(encoding="utf-8")) if options.figures else {}
     data = run.environment.get("data", {})
+    files = data.get("files", data)  # runs of earlier versions list the files alone
     card = DetectorCard(
         name=f"kv_face.{options.tag}",
         architecture="kv_face",
@@ -126,7 +127,7 @@ def export_run(options: DetectorExport) -> Path:
         framing=Framing(options.scale, 0.0, options.shift_y),
         verification=Verification(options.candidate_score, options.trust) if verifier else None,
         description=options.description,
-        data_sets=tuple({"name": str(name), "sha256": str(digest)} for name, digest in data.items()),
+        data_sets=tuple({"name": Path(name).name, "sha256": str(digest)} for name, digest in files.items()),
         metrics=figures,
     )
     folder = options.weights / card.name
@@ -239,20 +240,12 @@ def _write_networks(network: KvFaceNetwork, verifier: VerifierNetwork | None, fo
 
 def _write_history(run: Run, folder: Path) -> None:
     folder.mkdir(parents=True)
-    write_json(folder / CONFIG_FILE, _portable(run.config))
-    write_json(folder / ENVIRONMENT_FILE, run.environment)
+    write_json(folder / CONFIG_FILE, portable(run.config))
+    write_json(folder / ENVIRONMENT_FILE, portable(run.environment))
     if run.report is not None:
         write_json(folder / REPORT_FILE, run.report)
     lines = "".join(json.dumps(row) + "\n" for row in run.epochs)
     (folder / EPOCHS_FILE).write_text(lines, encoding="utf-8")
-
-
-def _portable(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The same values with the names of files alone: their folders belong to one machine."""
-    return {
-        key: Path(value).name if isinstance(value, str) and "/" in value else value
-        for key, value in config.items()
-    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

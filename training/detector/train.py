@@ -4,17 +4,15 @@ import logging
 import math
 import shutil
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fer.detection.decoding import cell_grid
 from fer.detection.kv_face import find_faces
@@ -23,12 +21,12 @@ from training.detector.augmentation import SceneAugmentation
 from training.detector.config import DetectorConfig
 from training.detector.evaluation import BOXED_IOU, WEB_IOU, measure_recall, read_boxed_photos
 from training.detector.false_places import FalsePlace, SecondLook, find_false_places
-from training.detector.inputs import describe_environment, open_teacher, read_other_photos
+from training.detector.inputs import open_teacher, read_other_photos
 from training.detector.loss import detector_loss
 from training.detector.network import ExportedDetector, KvFaceNetwork
 from training.detector.scenes import Scene, read_face_crops
-from training.hardware import set_up_processor
-from training.loop import learning_rate_factor
+from training.frame import Schedule, Trainer
+from training.hardware import Workers, describe_environment, file_hashes, set_up_processor
 from training.run_files import BEFORE_FOLDER, CONFIG_FILE, ENVIRONMENT_FILE, EPOCHS_FILE
 from training.runs import BEST_FILE, LAST_FILE, RunWriter, new_run_folder
 
@@ -36,7 +34,6 @@ LEAST_SCORE: Final = 0.5
 """At which the epochs are compared; what ships is chosen afterwards."""
 
 _CHOOSING_SIDE: Final = 320
-_LARGEST_GRADIENT: Final = 5.0
 _PRICE_OF_FALSE_BOXES: Final = 0.01
 """Of one box a photo, in recall."""
 
@@ -49,15 +46,15 @@ def train(config: DetectorConfig) -> Path:
     torch.manual_seed(config.seed)
     folder = config.runs / config.name if config.name else new_run_folder(config.runs, "kv_face")
     with RunWriter(folder, config.to_dict(), _environment(config), config.epochs) as writer:
-        _Training(config, folder, writer).fit()
+        DetectorTrainer(config, folder, writer).fit(resume=(folder / LAST_FILE).is_file())
     return folder
 
 
-class _Training:
-    """The state of one training between its steps."""
+class DetectorTrainer(Trainer):
+    """The training of the detector."""
 
     def __init__(self, config: DetectorConfig, folder: Path, writer: RunWriter) -> None:
-        self.config, self.folder, self.writer = config, folder, writer
+        self.config = config
         self.boxed = read_boxed_photos(config.boxed_photos)
         self.web = read_boxed_photos(config.web_photos)
         photos, copy_count = read_other_photos(config.photos, (*self.boxed, *self.web))
@@ -69,38 +66,26 @@ class _Training:
             "%d photos, %d held out, %d left out as copies, %d single faces",
             len(self.train_scenes), len(self.val_scenes), copy_count, len(self.faces),
         )  # fmt: skip
-        self.network = KvFaceNetwork()
+        network = KvFaceNetwork()
         if config.initial_run:
-            self.network.load_state_dict(load_file(Path(config.initial_run) / BEST_FILE))
+            network.load_state_dict(load_file(Path(config.initial_run) / BEST_FILE))
             _keep_history(Path(config.initial_run), folder / BEFORE_FOLDER)
-        self.network.to(memory_format=torch.channels_last)
-        self.averaged = AveragedModel(
-            self.network,
-            multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay),  # type: ignore[no-untyped-call]
-            use_buffers=True,
+        network.to(memory_format=torch.channels_last)
+        schedule = Schedule(
+            epochs=config.epochs, learning_rate=config.learning_rate, warmup_epochs=config.warmup_epochs
         )
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        optimizer = torch.optim.AdamW(
+            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
+        super().__init__(folder, writer, schedule, network, optimizer, config.ema_decay, torch.device("cpu"))
         self.grid = torch.from_numpy(cell_grid(config.view_size, config.view_size).copy())
         self.step_count = math.ceil(len(self.train_scenes) / config.batch_size)
         self.second_look = SecondLook(open_teacher(config.teacher)) if config.search_every else None
         self.places: list[FalsePlace] = []
-        self.epoch, self.best_figure = 0, -math.inf
 
-    def fit(self) -> None:
-        """All epochs that are left, then the report on the best one."""
-        if (self.folder / LAST_FILE).is_file():
-            self._restore()
-        self.writer.keep_epochs(self.epoch)
-        while self.epoch < self.config.epochs:
-            self._run_epoch(self.epoch + 1)
-        network = KvFaceNetwork()
-        network.load_state_dict(load_file(self.folder / BEST_FILE))
-        self.writer.add_report({"split": "choosing", "long_side": _CHOOSING_SIDE, **self._judge(network)})
-
-    def _run_epoch(self, epoch: int) -> None:
-        config, started = self.config, time.perf_counter()
+    def train_epoch(self, epoch: int) -> dict[str, float]:
+        """Learn from one view of every photo."""
+        config = self.config
         # Seeds depend on the epoch alone, so that a resumed training draws what an unbroken one would.
         rng = np.random.default_rng((config.seed, epoch))
         if config.search_every and (epoch - 1) % config.search_every == 0:
@@ -115,33 +100,40 @@ class _Training:
         sums: dict[str, float] = {}
         self.network.train()
         for step in range(self.step_count):
-            self._set_learning_rate(epoch, step)
             chosen = order[step * config.batch_size : (step + 1) * config.batch_size]
             parts = self._losses([draw.draw(int(index), rng) for index in chosen])
-            self.optimizer.zero_grad(set_to_none=True)
-            parts["loss"].backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
-            self.optimizer.step()
-            self.averaged.update_parameters(self.network)
+            self.take_step(parts["loss"], epoch, step, self.step_count)
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) * len(chosen)
-            self.writer.progress(epoch=epoch - 1, step=step + 1, step_count=self.step_count)
-        mean = {name: value / len(order) for name, value in sums.items()}
-        row = {"epoch": epoch, "learning_rate": self.optimizer.param_groups[0]["lr"]}
-        row |= {f"train_{name}": value for name, value in mean.items()} | self._validate()
-        if epoch % config.judge_every == 0 or epoch == config.epochs:
+        return {f"train_{name}": value / len(order) for name, value in sums.items()}
+
+    def judge_epoch(self, epoch: int, /) -> dict[str, float]:
+        """Watch the loss on held-out photos; now and then count faces in the photos for choosing."""
+        row = self._validate()
+        if epoch % self.config.judge_every == 0 or epoch == self.config.epochs:
             row |= self._judge(self.averaged.module)
-            figure = row["val_boxed_recall"] + row["val_web_recall"] - row["val_loss"] * 0.01
-            figure -= row["val_false_boxes"] * _PRICE_OF_FALSE_BOXES
-            if figure > self.best_figure:
-                self.best_figure = figure
-                self._save_best(epoch)
-        row["seconds"] = time.perf_counter() - started
-        self.epoch = epoch
-        self.writer.add_epoch(row)
-        self._save()
-        self.writer.progress(force=True, epoch=epoch, step=0)
-        log.info("epoch %d/%d  %s", epoch, config.epochs, {k: round(v, 4) for k, v in row.items()})
+        return row
+
+    def figure(self, row: Mapping[str, float]) -> float | None:
+        """Weigh recall against false boxes, where both were counted."""
+        if "val_boxed_recall" not in row:
+            return None
+        figure = row["val_boxed_recall"] + row["val_web_recall"] - row["val_loss"] * 0.01
+        return figure - row["val_false_boxes"] * _PRICE_OF_FALSE_BOXES
+
+    def report(self) -> dict[str, Any]:
+        """Count faces with the best epoch."""
+        network = KvFaceNetwork()
+        network.load_state_dict(load_file(self.folder / BEST_FILE))
+        return {"split": "choosing", "long_side": _CHOOSING_SIDE, **self._judge(network)}
+
+    def memory(self) -> dict[str, Any]:
+        """Return the places that are taken for faces wrongly."""
+        return {"places": [(p.scene, p.centre, p.side, p.reach) for p in self.places]}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Take the places back."""
+        self.places = [FalsePlace(*place) for place in memory["places"]]
 
     def _losses(self, views: list[Scene]) -> dict[str, Tensor]:
         batch = make_batch(views)
@@ -149,12 +141,6 @@ class _Training:
         with torch.autocast("cpu", torch.bfloat16):
             cells = self.network(images)
         return detector_loss(cells, batch, self.grid)
-
-    def _set_learning_rate(self, epoch: int, step: int) -> None:
-        progress = (epoch - 1 + step / self.step_count) / self.config.epochs
-        factor = learning_rate_factor("cosine", progress, self.config.warmup_epochs / self.config.epochs)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * factor
 
     @torch.inference_mode()
     def _validate(self) -> dict[str, float]:
@@ -190,33 +176,6 @@ class _Training:
             "val_false_boxes": boxed.false_boxes / max(boxed.exhaustive_count, 1),
         }
 
-    def _save_best(self, epoch: int) -> None:
-        state = {name: tensor.contiguous() for name, tensor in self.averaged.module.state_dict().items()}
-        temporary = self.folder / f".{BEST_FILE}.tmp"
-        save_file(state, temporary, metadata={"epoch": str(epoch)})
-        temporary.replace(self.folder / BEST_FILE)
-
-    def _save(self) -> None:
-        checkpoint = {
-            "network": self.network.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "epoch": self.epoch,
-            "best_figure": self.best_figure,
-            "places": [(p.scene, p.centre, p.side, p.reach) for p in self.places],
-        }
-        temporary = self.folder / f".{LAST_FILE}.tmp"
-        torch.save(checkpoint, temporary)
-        temporary.replace(self.folder / LAST_FILE)
-
-    def _restore(self) -> None:
-        checkpoint = torch.load(self.folder / LAST_FILE, weights_only=True)
-        self.network.load_state_dict(checkpoint["network"])
-        self.averaged.load_state_dict(checkpoint["averaged"])
-        self.optimizer.load_state_dict(checkpoint["optimizer"])
-        self.epoch, self.best_figure = checkpoint["epoch"], checkpoint["best_figure"]
-        self.places = [FalsePlace(*place) for place in checkpoint["places"]]
-
 
 def _read_faces(config: DetectorConfig) -> list[Scene]:
     """Faces to paste; none from a photo that is used for choosing."""
@@ -239,7 +198,7 @@ def _keep_history(run: Path, before: Path) -> None:
 def _environment(config: DetectorConfig) -> dict[str, Any]:
     files = [config.photos, config.boxed_photos, config.web_photos]
     files += [Path(config.faces)] if config.faces else []
-    return describe_environment(files, config.thread_count)
+    return describe_environment(torch.device("cpu"), Workers(), file_hashes(files))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

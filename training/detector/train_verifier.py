@@ -2,8 +2,7 @@
 
 import logging
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -11,21 +10,18 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel
 
 from fer.detection.card import load_detector_card
 from fer.detection.kv_face import find_faces, network_file, onnx_runner
 from training.detector.candidates import Candidates, find_candidates
 from training.detector.evaluation import read_boxed_photos
 from training.detector.false_places import SecondLook
-from training.detector.inputs import describe_environment, open_teacher, read_other_photos
+from training.detector.inputs import open_teacher, read_other_photos
 from training.detector.verifier import VERIFIER_ARCHITECTURE, VerifierNetwork, plain_views, random_views
-from training.hardware import set_up_processor
-from training.loop import learning_rate_factor
-from training.runs import BEST_FILE, LAST_FILE, RunWriter, new_run_folder
-from training.setup import average_of
+from training.frame import Schedule, Trainer
+from training.hardware import Workers, describe_environment, file_hashes, set_up_processor
+from training.runs import LAST_FILE, RunWriter, new_run_folder
 
 EAGER_SCORE: Final = 0.15
 """Well below the score from which candidates are looked at in use."""
@@ -57,8 +53,8 @@ class VerifierConfig:
         seed: Of every random choice.
         thread_count: CPU threads of PyTorch.
         runs: The folder that gets the run directory.
-        name: The run directory's name; empty for ``<time>_kv_face_verifier``. An existing one is gone on
-            with.
+        name: The run directory's name; empty for ``<time>_kv_face_verifier``. An existing run is
+            resumed.
     """
 
     detector: Path
@@ -103,19 +99,18 @@ def train_verifier(config: VerifierConfig) -> Path:
     set_up_processor(config.thread_count)
     torch.manual_seed(config.seed)
     folder = config.runs / config.name if config.name else new_run_folder(config.runs, VERIFIER_ARCHITECTURE)
-    environment = describe_environment(
-        (config.photos, config.boxed_photos, config.web_photos), config.thread_count
-    )
+    files = file_hashes((config.photos, config.boxed_photos, config.web_photos))
+    environment = describe_environment(torch.device("cpu"), Workers(), files)
     with RunWriter(folder, config.to_dict(), environment, config.epochs) as writer:
-        _Training(config, folder, writer).fit()
+        VerifierTrainer(config, folder, writer).fit(resume=(folder / LAST_FILE).is_file())
     return folder
 
 
-class _Training:
-    """The state of one training between its epochs."""
+class VerifierTrainer(Trainer):
+    """The training of the verifier."""
 
     def __init__(self, config: VerifierConfig, folder: Path, writer: RunWriter) -> None:
-        self.config, self.folder, self.writer = config, folder, writer
+        self.config = config
         candidates = gather_candidates(config)
         is_val = np.random.default_rng(config.seed).random(candidates.scenes.max(initial=0) + 1)
         held = (is_val < config.val_share)[candidates.scenes]
@@ -130,32 +125,18 @@ class _Training:
         # The surer the detector was of a false place, the more there is to learn from it.
         weights = np.sqrt(self.train.scores[self.others].astype(np.float64))
         self.draw_weights = weights / weights.sum()
-        self.network = VerifierNetwork().to(memory_format=torch.channels_last)
-        self.averaged = AveragedModel(
-            self.network,
-            avg_fn=average_of(_EMA_DECAY),
-            use_buffers=True,
+        network = VerifierNetwork().to(memory_format=torch.channels_last)
+        schedule = Schedule(
+            epochs=config.epochs, learning_rate=config.learning_rate, warmup_epochs=_WARMUP * config.epochs
         )
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=config.learning_rate, weight_decay=_WEIGHT_DECAY
+        optimizer = torch.optim.AdamW(
+            network.parameters(), lr=config.learning_rate, weight_decay=_WEIGHT_DECAY
         )
-        self.epoch = 0
+        super().__init__(folder, writer, schedule, network, optimizer, _EMA_DECAY, torch.device("cpu"))
 
-    def fit(self) -> None:
-        """All epochs that are left; the averaged weights of the last one are the result."""
-        if (self.folder / LAST_FILE).is_file():
-            checkpoint = torch.load(self.folder / LAST_FILE, weights_only=True)
-            self.network.load_state_dict(checkpoint["network"])
-            self.averaged.load_state_dict(checkpoint["averaged"])
-            self.optimizer.load_state_dict(checkpoint["optimizer"])
-            self.epoch = checkpoint["epoch"]
-        self.writer.keep_epochs(self.epoch)
-        while self.epoch < self.config.epochs:
-            self._run_epoch(self.epoch + 1)
-        self.writer.add_report({"split": "held-out photos", **self._judge()})
-
-    def _run_epoch(self, epoch: int) -> None:
-        config, started = self.config, time.perf_counter()
+    def train_epoch(self, epoch: int) -> dict[str, float]:
+        """Learn from as many faces as false places."""
+        config = self.config
         # Seeds depend on the epoch alone, so that a resumed training draws what an unbroken one would.
         rng = np.random.default_rng((config.seed, epoch))
         generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
@@ -163,9 +144,6 @@ class _Training:
         total = 0.0
         self.network.train()
         for step in range(config.steps):
-            progress = (epoch - 1 + step / config.steps) / config.epochs
-            for group in self.optimizer.param_groups:
-                group["lr"] = config.learning_rate * learning_rate_factor("cosine", progress, _WARMUP)
             half = config.batch_size // 2
             rows = np.concatenate(
                 [rng.choice(self.faces, half), rng.choice(self.others, half, p=self.draw_weights)]
@@ -177,29 +155,14 @@ class _Training:
             with torch.autocast("cpu", torch.bfloat16):
                 logits = self.network(views.contiguous(memory_format=torch.channels_last))
             loss = functional.binary_cross_entropy_with_logits(logits.float(), truth)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            self.averaged.update_parameters(self.network)
+            self.take_step(loss, epoch, step, config.steps)
             total += float(loss.detach())
-            self.writer.progress(epoch=epoch - 1, step=step + 1, step_count=config.steps)
-        row = {
-            "epoch": epoch,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "train_loss": total / config.steps,
-            **self._judge(),
-            "seconds": time.perf_counter() - started,
-        }
-        self.epoch = epoch
-        self._save()
-        self.writer.add_epoch(row)
-        self.writer.progress(force=True, epoch=epoch, step=0)
-        log.info("epoch %d/%d  %s", epoch, config.epochs, {k: round(v, 4) for k, v in row.items()})
+        return {"train_loss": total / config.steps}
 
     @torch.inference_mode()
-    def _judge(self) -> dict[str, float]:
+    def judge_epoch(self, _epoch: int, /) -> dict[str, float]:
         """Loss and accuracy on places in held-out photos; none where no such place was found."""
-        network = self.averaged.module.eval()
+        network = self.judged.eval()
         parts = [
             network(plain_views(self.val.crops[start : start + _JUDGED_AT_ONCE]))
             for start in range(0, len(self.val.crops), _JUDGED_AT_ONCE)
@@ -212,19 +175,13 @@ class _Training:
             "val_accuracy": float(((logits > 0) == (truth > 0)).float().mean()),
         }
 
-    def _save(self) -> None:
-        state = {name: tensor.contiguous() for name, tensor in self.averaged.module.state_dict().items()}
-        checkpoint = {
-            "network": self.network.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "epoch": self.epoch,
-        }
-        best, last = (self.folder / f".{name}.tmp" for name in (BEST_FILE, LAST_FILE))
-        save_file(state, best)
-        torch.save(checkpoint, last)
-        best.replace(self.folder / BEST_FILE)
-        last.replace(self.folder / LAST_FILE)
+    def figure(self, row: Mapping[str, float]) -> float:
+        """Return the epoch's number: the averaged weights of the last one are the result."""
+        return row["epoch"]
+
+    def report(self) -> dict[str, Any]:
+        """Judge the last epoch."""
+        return {"split": "held-out photos", **self.judge_epoch(self.progress.epoch)}
 
 
 def gather_candidates(config: VerifierConfig) -> Candidates:
