@@ -17,12 +17,16 @@ from webapp.video_jobs import check_limits
 
 
 class FaceAnswer(TypedDict):
-    """One face: its box as left, top, right, bottom in pixels, the detector's score, what it shows."""
+    """The record of a face, see :func:`fer.reports.face_to_dict`."""
 
     box: list[float]
     score: float
     emotion: str
     confidence: float
+    unsure: bool
+    other: float
+    roll: float
+    landmarks: list[list[float]] | None
     probabilities: dict[str, float]
 
 

@@ -108,7 +108,7 @@ class LiveSession:
             "time": timestamp_s,
             "width": frame.shape[1],
             "height": frame.shape[0],
-            "faces": [_as_dict(person) for person in people],
+            "faces": [face_to_dict(person) for person in people],
             "hint": _hint(frame, people),
             "server_ms": 1000 * (cost.detect_s + cost.classify_s + cost.track_s),
         }
@@ -156,13 +156,6 @@ def _answer(session: LiveSession, message: dict[str, Any]) -> dict[str, Any]:
         return {"kind": "problem", "text": str(error)}
     except (ValueError, TypeError) as error:
         return {"kind": "problem", "text": f"these settings cannot be used: {error}"}
-
-
-def _as_dict(person: Face) -> dict[str, Any]:
-    return face_to_dict(person) | {
-        "roll": person.detection.roll,
-        "unsure": person.prediction.is_unsure,
-    }
 
 
 def _hint(frame: RgbImage, people: list[Face]) -> str | None:

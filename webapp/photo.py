@@ -16,10 +16,11 @@ from pydantic import BaseModel
 from fer.analysis import FaceAnalyzer
 from fer.annotation import FaceAnnotator
 from fer.cropping import crop_face, reference_square
+from fer.emotions import Emotion
 from fer.explanation import annotate_heat, explain
 from fer.faces import Box, Detection, Face
 from fer.images import RgbImage, UnreadableImageError, read_image
-from fer.reports import face_rows, faces_to_dict
+from fer.reports import face_columns, faces_to_dict, record_rows
 from fer.spreadsheet_cells import plain_cells
 from webapp.analyzers import Analyzers
 from webapp.page import Tab, add_part
@@ -41,11 +42,10 @@ class ReadPhoto:
     def as_answer(self, name: str) -> dict[str, Any]:
         """Return the answer to the page: the picture's record, its table, and the annotated picture."""
         height, width = self.image.shape[:2]
+        record = faces_to_dict(self.faces, width, height, name)
         return {
-            "record": faces_to_dict(self.faces, width, height, name),
-            "unsure": [face.prediction.is_unsure for face in self.faces],
-            "rolls": [face.detection.roll for face in self.faces],
-            "csv": _as_csv(self.faces, name),
+            "record": record,
+            "csv": _as_csv(record),
             "picture": self.annotated_jpeg(),
         }
 
@@ -166,13 +166,15 @@ def _scale(face: Face, factor: float) -> Face:
     return replace(face, detection=detection)
 
 
-def _as_csv(faces: list[Face], name: str) -> str:
-    rows = face_rows(faces, name)
+def _as_csv(record: dict[str, Any]) -> str:
+    """The rows of a picture; nothing where no face was found."""
     text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    if record["faces"]:
+        emotions = [Emotion(word) for word in record["faces"][0]["probabilities"]]
+        columns = ["path", "width", "height", "face", *face_columns(emotions)]
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(plain_cells(row) for row in rows)
+        writer.writerows(plain_cells(row) for row in record_rows(record))
     return text.getvalue()
 
 

@@ -123,11 +123,11 @@ class PhotoTab {
 
   card(face, index) {
     const card = new FaceCard(this.emotions);
-    card.update(index + 1, face, this.answer.unsure[index]);
+    card.update(index + 1, face, face.unsure);
     const [left, top, right, bottom] = face.box;
     const { detector, weights } = this.parts;
     addExplanation(card, this.photo, {
-      left, top, right, bottom, roll: this.answer.rolls[index], detector: detector.value, weights: weights.value,
+      left, top, right, bottom, roll: face.roll, detector: detector.value, weights: weights.value,
     });
     return card.root;
   }
