@@ -66,10 +66,10 @@ class LogError(ValueError):
 class WatchLog:
     """Rows of what was seen; a context manager for one thread. All times are seconds since 1970, UTC.
 
-    Tables: ``runs`` (when somebody watched, through which models), ``faces`` (one row for each face and
-    look), ``gaps`` (when nothing came, and why), ``alerts``. Written once a second: a power cut loses that much.
-    While another program locks the file or the disk is full, rows wait in memory; a log that was deleted or
-    renamed is begun anew. Several watches may share a log.
+    Tables: ``runs`` (when somebody watched, through which models), ``faces`` (the record of each face in
+    each look), ``gaps`` (when nothing came, and why), ``alerts``. Written once a second: a power cut loses
+    that much. While another program locks the file or the disk is full, rows wait in memory; a log that was
+    deleted or renamed is begun anew. Several watches may share a log.
 
     Args:
         path: The file; rows of one above ``rotate_bytes`` are moved to a file with the time in its name.

@@ -23,7 +23,7 @@ from fer.images import RgbImage, UnreadableImageError, read_image
 from fer.reports import face_columns, faces_to_dict, record_rows
 from fer.spreadsheet_cells import plain_cells
 from webapp.analyzers import Analyzers
-from webapp.page import Tab, add_part
+from webapp.page import Tab, add_part, label_styles
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 """Larger files are refused: photos are smaller, and each is held in memory."""
@@ -40,11 +40,13 @@ class ReadPhoto:
     faces: list[Face]
 
     def as_answer(self, name: str) -> dict[str, Any]:
-        """Return the answer to the page: the picture's record, its table, and the annotated picture."""
+        """Return the answer to the page: record, styles of the labels, table, annotated picture."""
         height, width = self.image.shape[:2]
         record = faces_to_dict(self.faces, width, height, name)
+        labels = self.faces[0].prediction.labels if self.faces else ()
         return {
             "record": record,
+            "labels": label_styles(labels),
             "csv": _as_csv(record),
             "picture": self.annotated_jpeg(),
         }
@@ -80,6 +82,7 @@ class Place(BaseModel):
     roll: float = 0.0
     weights: str | None = None
     detector: str | None = None
+    head: str | None = None
 
     def detection(self) -> Detection:
         """The face as a detection; its score is not known any more."""
@@ -137,12 +140,16 @@ def routes(analyzers: Analyzers) -> APIRouter:
 
     @router.post("/photo")
     async def photo(
-        request: Request, name: str = "photo", weights: str | None = None, detector: str | None = None
+        request: Request,
+        name: str = "photo",
+        weights: str | None = None,
+        detector: str | None = None,
+        head: str | None = None,
     ) -> dict[str, Any]:
         data = await read_body(request)
 
         def answer() -> dict[str, Any]:
-            return read_photo(data, analyzers.get(weights, detector)).as_answer(name)
+            return read_photo(data, analyzers.get(weights, detector, head=head)).as_answer(name)
 
         return await run_in_threadpool(answer)
 
@@ -154,7 +161,8 @@ def routes(analyzers: Analyzers) -> APIRouter:
         data = await read_body(request)
 
         def answer() -> dict[str, Any]:
-            return explain_photo(data, place.detection(), analyzers.get(place.weights, place.detector))
+            analyzer = analyzers.get(place.weights, place.detector, head=place.head)
+            return explain_photo(data, place.detection(), analyzer)
 
         return await run_in_threadpool(answer)
 

@@ -26,7 +26,7 @@ def run_pictures(options: AnalyzeOptions) -> int:
     Returns:
         The exit status: 1 where something could not be read, 130 when it was stopped.
     """
-    recipe = AnalyzerRecipe(options.weights, options.detector)
+    recipe = AnalyzerRecipe(options.weights, options.detector, options.head)
     listing = list_pictures(options.paths, recursive=options.recursive)
     paths = listing.paths
     for option, file in named_outputs(options):
