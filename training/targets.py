@@ -50,6 +50,12 @@ HEAD_LABELS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 labels of data sets; ``six`` and ``seven`` are not trained but fitted over the others
 (``training.shown_answer``)."""
 
+
+def expressions_of(head: str) -> tuple[Emotion, ...]:
+    """Return the expressions that a head names, without its output ``other``."""
+    return tuple(Emotion(label) for label in HEAD_LABELS[head] if label != OTHER)
+
+
 _VOTED_HEADS: Final = ("crowd", "votes")
 
 

@@ -56,7 +56,7 @@ from training.setup import (
     split_tensors,
 )
 from training.splits import Splits, draw_rows, drawn_counts, head_truth, load_splits
-from training.targets import HEAD_LABELS
+from training.targets import HEAD_LABELS, expressions_of
 
 _LAST_WITHOUT_MIXUP: Final = 0.15
 
@@ -117,6 +117,7 @@ class _Training:
         self.optimizer = make_optimizer(self.network, config)
         self.train_split = split_tensors(splits.train, config, device)
         self.val_crops = torch.from_numpy(splits.val.crops).to(device)
+        self.shown_labels = expressions_of(default_head(config))  # every head is compared on these
         self.val_truth = {head: head_truth(head, splits.val.table, config) for head in config.heads}
         self.teachers = (
             load_teachers(
@@ -248,7 +249,9 @@ class _Training:
         logits = predict(self.judged, self.val_crops)
         for number, head in enumerate(self.config.heads):
             shares = torch.softmax(logits[head], dim=1).numpy()
-            report = report_head(shares, HEAD_LABELS[head], self.val_truth[head], resample_count=0)
+            report = report_head(
+                shares, HEAD_LABELS[head], self.val_truth[head], labels=self.shown_labels, resample_count=0
+            )
             suffix = "" if number == 0 else f"_{head}"
             row |= {
                 f"val_loss{suffix}": report["nll"],

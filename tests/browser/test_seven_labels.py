@@ -58,7 +58,7 @@ def test_live(browse_seven, moving_clip):
         assert page.locator(".kv-live .kv-word").first.inner_text() == "Disgusted"
         assert top_colour(page, ".kv-live") == COLOUR
         choose(page, ".kv-live", "head", "six")
-        page.wait_for_function("document.querySelectorAll('.kv-live .kv-face')[0]?.innerText.includes('Sad')")
+        page.wait_for_function("document.querySelector('.kv-live .kv-word')?.innerText === 'Sad'")
         assert bars(page, ".kv-live") == NAMES[:6]
 
 
