@@ -34,6 +34,7 @@ class AppOptions:
         port: Port to listen on; 0 takes a free one.
         weights: Name of shipped weights, or path of a weights folder.
         detector: Name of a face detector.
+        head: Which answer of the weights to give unless a visitor chooses another, such as seven.
         auth: File with the users who are let in, made by 'python -m fer password FILE'; all are by default.
         trusted_host: Further names under which the page may be reached, such as a reverse proxy's.
         https: Serve over https with a certificate made here; phones give their camera to https only.
@@ -44,6 +45,7 @@ class AppOptions:
     port: int = field(default_factory=lambda: _port_setting(os.environ.get("GRADIO_SERVER_PORT")))
     weights: str | None = None
     detector: str | None = None
+    head: str | None = None
     auth: Path | None = None
     trusted_host: tuple[str, ...] = ()
     https: Flag = False
@@ -74,9 +76,9 @@ def main() -> None:
     from webapp.page import build_server  # noqa: PLC0415
     from webapp.serving import serve  # noqa: PLC0415
 
-    analyzers = AnalyzerShelf(options.weights, options.detector)
+    analyzers = AnalyzerShelf(options.weights, options.detector, options.head)
     try:
-        analyzers.get()  # what is missing is said now, not to the first visitor
+        analyzers.get(head=options.head)  # what is missing is said now, not to the first visitor
     except (LookupError, ValueError) as error:
         sys.exit(str(error.args[0] if error.args else error))
     tabs = [import_module(name).TAB for name in TABS]

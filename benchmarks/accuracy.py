@@ -24,6 +24,7 @@ from training.datasets import DecodedFaces, decode, read_table
 from training.evaluate import classify_all, true_labels
 from training.metrics import report_head
 from training.run_files import write_json
+from training.targets import expressions_of
 
 PEER_LABELS = ("angry", "disgusted", "fearful", "happy", "sad", "surprised", "neutral")
 PEER_SCRIPT = """
@@ -88,7 +89,15 @@ def print_rows(
     name: str, head: str, shares: NDArray[np.floating], labels: Sequence[str], data: Path, faces: DecodedFaces
 ) -> None:
     for kind, truth in truths(faces).items():
-        print(line(name, head, f"{data.stem}, {kind}", report_head(shares, labels, truth)), flush=True)
+        print(
+            line(
+                name,
+                head,
+                f"{data.stem}, {kind}",
+                report_head(shares, labels, truth, labels=expressions_of("six")),
+            ),
+            flush=True,
+        )
 
 
 def ask_peer(python: Path, crops: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from fer.analysis import FaceAnalyzer
 from fer.classification import EmotionClassifier
 from fer.detection import FaceDetector, detector_names, load_detector
 from fer.detection.yunet import LIVE_SIDE, PHOTO_SIDE, YuNetDetector
-from fer.emotions import SIX_EMOTIONS, emotion_from_name
+from fer.emotions import emotion_from_name
 from fer.faces import Box, Detection
 from fer.images import RgbImage
 from fer.model_shelf import find_weights
@@ -33,6 +33,7 @@ from training.detector.evaluation import (
     measure_recall,
     read_boxed_photos,
 )
+from training.targets import expressions_of
 
 DEGREES = (0, 10, 20, 30, 45, 60, 90)
 CROP = 160
@@ -221,13 +222,13 @@ def times(detector: FaceDetector, repeats: int) -> dict[str, float]:
 
 def named_right(analyzer: FaceAnalyzer, photos: Sequence[BoxedPhoto]) -> float:
     """Share of labelled faces (the six expressions) that are found and named as labelled."""
-    right = count = 0
+    right, count, six = 0, 0, expressions_of("six")
     for photo in photos:
         faces = analyzer.analyze(photo.image)
         matched = match(photo.boxes, [face.detection for face in faces], WEB_IOU)
         for label, column in zip(photo.labels, matched, strict=True):
             emotion = emotion_from_name(label)
-            if emotion in SIX_EMOTIONS:
+            if emotion in six:
                 count += 1
                 right += column is not None and faces[column].prediction.emotion == emotion
     return right / max(count, 1)

@@ -13,7 +13,7 @@ from fer.analysis import FaceAnalyzer
 from fer.classification import EmotionClassifier
 from fer.cropping import crop_face, reference_square
 from fer.detection import FaceDetector, load_detector
-from fer.emotions import SIX_EMOTIONS, Emotion
+from fer.emotions import Emotion
 from fer.images import RgbImage
 from fer.preprocessing import prepare_crops
 from fer.version import VERSION
@@ -22,6 +22,7 @@ from training.detector.evaluation import read_boxed_photos
 from training.evaluate import classify_all, true_labels
 from training.metrics import key_figures, report_head, restrict
 from training.splits import data_hash
+from training.targets import expressions_of
 
 SUITE_FILE: Final = "suite.json"
 """The stored report, in the ``run`` folder of the weights."""
@@ -96,7 +97,7 @@ def judge_suite(
         table = table if named.split is None else table.split(named.split)
         crops, faces, undetected = _prepare(table, classifier, detector if named.detect else None)
         truth = true_labels(faces, votes=True) if named.votes else list(faces.labels)
-        sets[named.name] = _judge(classifier, crops, truth, SIX_EMOTIONS) | {
+        sets[named.name] = _judge(classifier, crops, truth, expressions_of("six")) | {
             "people": named.people,
             "framing": f"face found by {detector_name}" if named.detect else "as cropped by the data set",
             "without_found_face": undetected,
@@ -192,7 +193,9 @@ def suite_table(report: Mapping[str, Any]) -> str:
     ]
     for name, each in report["sets"].items():
         low, high = each["intervals_95"]["accuracy"]
-        recall = " | ".join(f"{each['recall'].get(label, float('nan')):.2f}" for label in SIX_EMOTIONS)
+        recall = " | ".join(
+            f"{each['recall'].get(label, float('nan')):.2f}" for label in expressions_of("six")
+        )
         seven = f"{each['seven']['accuracy']:.3f}" if "seven" in each else "–"
         lines.append(
             f"| {name} | {each['count']} | {each['accuracy']:.3f} ({low:.3f}–{high:.3f}) | "

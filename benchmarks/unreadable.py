@@ -13,12 +13,12 @@ import tyro
 
 from fer.analysis import find_weights
 from fer.classification import EmotionClassifier
-from fer.emotions import SIX_EMOTIONS
 from fer.images import RgbImage
 from fer.preprocessing import prepare_crops
 from training.datasets import DatasetError, pixels_of, read_table, square_of
 from training.evaluate import classify_all, true_labels
 from training.metrics import restrict
+from training.targets import expressions_of
 
 WANTED: Final = 0.05
 """Confident wrong answers at most, as a share of all faces."""
@@ -100,10 +100,10 @@ def confident_wrong(classifier: EmotionClassifier, data: Path, inset: float) -> 
     table = read_table(data)
     table = table.split("val") if "val" in table.splits else table
     truth = true_labels(table, votes=table.has_votes)
-    rows = [row for row, label in enumerate(truth) if label in SIX_EMOTIONS]
+    labels = list(expressions_of("six"))
+    rows = [row for row, label in enumerate(truth) if label in labels]
     if not rows:
-        raise DatasetError(f"expected faces labelled {', '.join(SIX_EMOTIONS)} in {data}, got none")
-    labels = list(SIX_EMOTIONS)
+        raise DatasetError(f"expected faces labelled {', '.join(labels)} in {data}, got none")
     target = np.array([labels.index(label) for label in (truth[row] for row in rows) if label is not None])
     faces = [square_of(pixels_of(table.pictures[row]), inset) for row in rows]
     found = {}

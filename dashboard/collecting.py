@@ -8,8 +8,10 @@ import streamlit as st
 from dashboard.picture_sets import PictureSetError, add_picture, largest_face, pictures_of, set_folder
 from dashboard.places import Places
 from dashboard.stores import detector
-from fer.emotions import SIX_EMOTIONS, Emotion
+from fer.emotions import Emotion
 from fer.images import UnreadableImageError, read_image
+from fer.model_card import UnknownModelError, load_card
+from fer.model_shelf import find_weights
 
 SHOWN_COUNT: Final = 12
 
@@ -26,11 +28,12 @@ def show_collecting(places: Places) -> None:
     except PictureSetError as error:
         st.error(str(error))
         return
-    counts = {emotion: len(pictures_of(folder, emotion)) for emotion in SIX_EMOTIONS}
+    emotions = _emotions()
+    counts = {emotion: len(pictures_of(folder, emotion)) for emotion in emotions}
     emotion = st.segmented_control(
         "Expression",
-        SIX_EMOTIONS,
-        default=SIX_EMOTIONS[0],
+        emotions,
+        default=emotions[0],
         format_func=lambda choice: choice.display_name,
         key="collect_emotion",
     )
@@ -47,6 +50,14 @@ def show_collecting(places: Places) -> None:
         else:
             _show_photo(photo.getvalue(), folder, emotion)
     _show_kept(folder, emotion)
+
+
+def _emotions() -> tuple[Emotion, ...]:
+    """The expressions of the model in use; all there are where none can be read."""
+    try:
+        return load_card(find_weights()).head().emotions
+    except UnknownModelError:
+        return tuple(Emotion)
 
 
 def _show_photo(content: bytes, folder: Path, emotion: Emotion) -> None:

@@ -16,7 +16,7 @@ from dashboard.places import Places
 from dashboard.stores import detector, read_data
 from fer.emotions import Emotion
 from fer.images import UnreadableImageError
-from fer.palette import EMOTION_HEX
+from fer.palette import label_colours
 from training.datasets import DatasetError, FaceTable
 
 SAMPLE_COUNT: Final = 10
@@ -75,7 +75,7 @@ def _show_counts(check: DataCheck) -> None:
     # Without splits the one column of counts is called "pictures" already.
     long = counts.reset_index(names="expression").melt("expression", var_name="split", value_name="count")
     labels = list(counts.index)
-    colours = [EMOTION_HEX[Emotion(name)] if name in set(Emotion) else "#8b8b8b" for name in labels]
+    colours = list(label_colours(labels).values())
     chart = (
         alt.Chart(long)
         .mark_bar(cornerRadius=2)

@@ -10,12 +10,11 @@ from dashboard.stores import detector
 from fer.analysis import FaceAnalyzer
 from fer.annotation import FaceAnnotator
 from fer.classification import EmotionClassifier
-from fer.emotions import Emotion
 from fer.faces import Face
 from fer.images import RgbImage, UnreadableImageError, read_image
 from fer.model_card import UnknownModelError, WeightsMismatchError
 from fer.model_shelf import find_weights
-from fer.palette import EMOTION_HEX
+from fer.palette import label_colours
 
 
 def show_photo_trial(names: list[str]) -> None:
@@ -82,7 +81,7 @@ def probability_chart(face: Face) -> alt.Chart:
             alt.Y("expression:N", sort=labels, title=None),
             alt.Color(
                 "expression:N",
-                scale=alt.Scale(domain=labels, range=[EMOTION_HEX[Emotion(label)] for label in labels]),
+                scale=alt.Scale(domain=labels, range=list(label_colours(labels).values())),
                 legend=None,
             ),
             tooltip=["expression", alt.Tooltip("probability", format=".1%")],

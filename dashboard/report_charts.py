@@ -6,8 +6,7 @@ from typing import Any, Final
 import altair as alt
 import pandas as pd
 
-from fer.emotions import Emotion
-from fer.palette import EMOTION_HEX
+from fer.palette import label_colours
 
 _CHART_HEIGHT: Final = 300
 _BLUE: Final = "#0f7fc4"
@@ -63,7 +62,7 @@ def class_chart(report: Mapping[str, Any]) -> alt.Chart:
         ["expression", "pictures"], ["precision", "recall", "F1"], var_name="figure", value_name="value"
     )
     labels = list(report["labels"])
-    colours = [EMOTION_HEX.get(Emotion(label), _GREY) if label in set(Emotion) else _GREY for label in labels]
+    colours = list(label_colours(labels).values())
     chart: alt.Chart = (
         alt.Chart(table)
         .mark_bar(cornerRadius=2)

@@ -58,15 +58,25 @@ class FaceAnalyzer:
         ]
 
 
-def load_analyzer(weights: str | Path | None = None, detector: str | None = None) -> FaceAnalyzer:
+def load_analyzer(
+    weights: str | Path | None = None,
+    detector: str | None = None,
+    head: str | None = None,
+    live: bool = False,
+) -> FaceAnalyzer:
     """Build an analyzer.
 
     Args:
         weights: A name of ``list_weights`` or the path of a weights folder; None for the default.
         detector: A detector's name; None for the default.
+        head: Which of the weights' heads answers, such as ``seven``; None for the card's default.
+        live: Detector settings for the frames of a stream instead of those for photos.
 
     Raises:
-        UnknownModelError: No such weights or detector.
+        UnknownModelError: No such weights, head or detector.
         WeightsMismatchError: The weights do not belong to their card.
     """
-    return FaceAnalyzer(load_detector(detector or DEFAULT_DETECTOR), EmotionClassifier(find_weights(weights)))
+    return FaceAnalyzer(
+        load_detector(detector or DEFAULT_DETECTOR, live=live),
+        EmotionClassifier(find_weights(weights), head=head),
+    )

@@ -1,8 +1,9 @@
 """From face crops to predictions, all faces of a picture in one batch."""
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,7 @@ class EmotionClassifier:
     ) -> None:
         self.folder = folder
         self.card: ModelCard = load_card(folder)
-        self.head: Head = self.card.head(head)
+        self._use(self.card.head(head))
         self.engine: Engine = engine
         if engine in ("onnx", "onnx-float32"):
             name = INT8_FILE if engine == "onnx" and INT8_FILE in self.card.files else ONNX_FILE
@@ -62,9 +63,25 @@ class EmotionClassifier:
             self._run = _torch_runner(verified_file(folder, self.card, WEIGHTS_FILE), self.card)
         else:
             raise ValueError(f"expected engine 'onnx', 'onnx-float32' or 'torch', got {engine!r}")
-        labels = self.head.labels
+
+    def _use(self, head: Head) -> None:
+        self.head: Head = head
+        labels = head.labels
         self._emotion_columns = [i for i, label in enumerate(labels) if label != OTHER]
         self._other_column = labels.index(OTHER) if OTHER in labels else None
+
+    def for_head(self, head: str | None = None) -> Self:
+        """Return a classifier that answers by another head; both share the loaded network.
+
+        Args:
+            head: One of the card's heads; None for its default.
+
+        Raises:
+            UnknownModelError: The card lists no such head.
+        """
+        other = copy(self)
+        other._use(self.card.head(head))
+        return other
 
     def classify(self, crops: Sequence[RgbImage]) -> list[Prediction]:
         """Read every crop, in order.

@@ -21,7 +21,7 @@ class Emotion(StrEnum):
     @property
     def display_name(self) -> str:
         """The word as it is shown to people, such as ``Happy``."""
-        return self.value.capitalize()
+        return label_name(self.value)
 
 
 SIX_EMOTIONS: Final = (
@@ -65,6 +65,11 @@ FER2013_CODES: Final[tuple[Emotion, ...]] = (
 _BY_SPELLING: Final = MappingProxyType(
     {spelling: emotion for emotion, spellings in SPELLINGS.items() for spelling in spellings}
 )
+
+
+def label_name(label: str) -> str:
+    """Return the word for a label as it is shown to people, such as ``Happy``; any text is a label."""
+    return label.replace("_", " ").strip().capitalize()
 
 
 class UnknownEmotionError(ValueError):

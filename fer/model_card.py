@@ -19,6 +19,10 @@ INT8_FILE: Final = "model.int8.onnx"
 GOLDEN_FILE: Final = "golden.safetensors"
 
 
+_USUAL_CHOICES: Final = ("six", "seven")
+"""Heads that are offered to people where a card does not say which."""
+
+
 class UnknownModelError(LookupError):
     """A model name or folder without usable weights."""
 
@@ -108,6 +112,8 @@ class ModelCard:
             exported files contain it.
         inner_view: Side of the crop's middle that is looked at besides, as a share of the crop's side, 1 is
             none; the exported files contain it.
+        offered_heads: Heads that people may choose from besides the default one; empty for the usual ones,
+            ``six`` and ``seven``.
     """
 
     name: str
@@ -122,6 +128,7 @@ class ModelCard:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     mirror_average: bool = False
     inner_view: float = 1.0
+    offered_heads: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = [head.name for head in self.heads]
@@ -129,11 +136,22 @@ class ModelCard:
             raise ValueError(
                 f"expected different heads and a default among them, got {names}, {self.default_head!r}"
             )
+        if not set(self.offered_heads) <= set(names):
+            raise ValueError(f"expected offered heads out of {names}, got {list(self.offered_heads)}")
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The default head's labels in output order."""
         return self.head().labels
+
+    @property
+    def choices(self) -> tuple[Head, ...]:
+        """The heads that people may choose from, the default one first."""
+        offered = self.offered_heads or _USUAL_CHOICES
+        return (
+            self.head(),
+            *(head for head in self.heads if head.name in offered and head.name != self.default_head),
+        )
 
     def head(self, name: str | None = None) -> Head:
         """The head of this name, or the default one.
@@ -145,7 +163,7 @@ class ModelCard:
             if head.name == (name or self.default_head):
                 return head
         known = ", ".join(head.name for head in self.heads)
-        raise UnknownModelError(f"{self.name} has no head {name!r}; it has {known}")
+        raise UnknownModelError(f"{self.name} has no head {name!r}; choose one of {known}")
 
     def save(self, folder: Path) -> None:
         """Write the card as JSON into a folder, under a temporary name first."""

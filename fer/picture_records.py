@@ -13,9 +13,7 @@ from typing import Any, Final
 
 import cv2
 
-from fer.analysis import DEFAULT_DETECTOR, FaceAnalyzer, find_weights
-from fer.classification import EmotionClassifier
-from fer.detection import load_detector
+from fer.analysis import FaceAnalyzer, load_analyzer
 from fer.faces import enlarge_face
 from fer.images import UnreadableImageError, read_picture
 from fer.printable import plain_path
@@ -42,17 +40,18 @@ class AnalyzerRecipe:
     Attributes:
         weights: Name or folder of weights; None for the default.
         detector: Name of a detector; None for the default.
+        head: Name of a head; None for the card's default.
         live: Detector settings for the frames of a stream instead of those for photos.
     """
 
     weights: str | None = None
     detector: str | None = None
+    head: str | None = None
     live: bool = False
 
     def build(self) -> FaceAnalyzer:
         """Load the models."""
-        detector = load_detector(self.detector or DEFAULT_DETECTOR, live=self.live)
-        return FaceAnalyzer(detector, EmotionClassifier(find_weights(self.weights)))
+        return load_analyzer(self.weights, self.detector, self.head, self.live)
 
 
 def read_record(analyzer: FaceAnalyzer, path: str) -> Record:

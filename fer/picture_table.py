@@ -14,10 +14,12 @@ import pyarrow.parquet
 from fer.emotions import Emotion
 from fer.files import replaced
 from fer.picture_records import Record
+from fer.reports import face_columns, record_rows
 from fer.spreadsheet_cells import plain_cell
 
 _ORIGIN_KEY: Final = b"fer"
 _BATCH: Final = 4096
+_ARROW_TYPES: Final = {float: pa.float64(), str: pa.string(), bool: pa.bool_()}
 
 
 class TableError(ValueError):
@@ -25,32 +27,15 @@ class TableError(ValueError):
 
 
 def table_schema(emotions: Sequence[Emotion]) -> pa.Schema:
-    """One row a face; a picture without any has one row of empty cells, an unreadable one says ``error``."""
-    numbers = ("left", "top", "right", "bottom", "score")
+    """Return the columns of a folder's table, as docs/api.md lists them.
+
+    One row for each face; an image without any has one row of empty cells, an unreadable one says ``error``.
+    """
     return pa.schema(
         [("path", pa.string()), ("width", pa.int32()), ("height", pa.int32()), ("face", pa.int32())]
-        + [(name, pa.float64()) for name in numbers]
-        + [("emotion", pa.string()), ("confidence", pa.float64())]
-        + [(emotion.value, pa.float64()) for emotion in emotions]
+        + [(name, _ARROW_TYPES[kind]) for name, kind in face_columns(emotions).items()]
         + [("error", pa.string())]
     )
-
-
-def record_rows(record: Record) -> list[dict[str, Any]]:
-    """The rows of one picture; what is not known is left out."""
-    start: dict[str, Any] = {
-        key: record[key] for key in ("path", "width", "height", "error") if key in record
-    }
-    if not record.get("faces"):
-        return [start]
-    return [
-        start
-        | {"face": number}
-        | dict(zip(("left", "top", "right", "bottom"), face["box"], strict=True))
-        | {key: face[key] for key in ("score", "emotion", "confidence")}
-        | face["probabilities"]
-        for number, face in enumerate(record["faces"], start=1)
-    ]
 
 
 class PictureJournal:
@@ -173,12 +158,12 @@ class PictureJournal:
         except (OSError, pa.ArrowInvalid) as error:
             raise TableError(f"{path} is there but no Parquet table; name another file") from error
         found = (table.schema.metadata or {}).get(_ORIGIN_KEY, b"").decode()
-        if found != self._origin or not table.schema.equals(self._schema):
+        if found != self._origin or not _is_part(table.schema, self._schema):
             raise TableError(
                 f"{path} holds other models' numbers ({found or 'not written here'}); "
                 "name another file or delete that one"
             )
-        return table
+        return _widened(table, self._schema)
 
     def _records(self) -> Iterator[Record]:
         with self.path.open(encoding="utf-8") as file:
@@ -200,6 +185,21 @@ class PictureJournal:
         tables.append(pa.Table.from_pylist(rows, self._schema))
         whole = pa.concat_tables(tables).sort_by([("path", "ascending"), ("face", "ascending")])
         return whole.replace_schema_metadata({_ORIGIN_KEY: self._origin})
+
+
+def _is_part(found: pa.Schema, schema: pa.Schema) -> bool:
+    """Whether each column found is one of the schema's; earlier versions wrote fewer."""
+    names = set(schema.names)
+    return all(field.name in names and field.type == schema.field(field.name).type for field in found)
+
+
+def _widened(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return the table with all columns of a schema, empty where an earlier version did not write them."""
+    columns = [
+        table[field.name] if field.name in table.column_names else pa.nulls(len(table), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema.with_metadata(table.schema.metadata))
 
 
 def _finished_paths(table: pa.Table) -> list[str]:

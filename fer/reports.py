@@ -1,51 +1,111 @@
-"""Records of the faces of one image, as plain values for JSON and tables."""
+"""The record of a face: one set of fields for JSON, tables, timelines, watch logs and the page."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from types import MappingProxyType
+from typing import Any, Final
 
-from fer.faces import Face
+from fer.emotions import Emotion
+from fer.faces import Face, Landmarks
+
+_SIDES: Final = ("left", "top", "right", "bottom")
+_LANDMARKS: Final = tuple(field.name for field in fields(Landmarks))
+_LANDMARK_COLUMNS: Final = tuple(f"{point}_{axis}" for point in _LANDMARKS for axis in ("x", "y"))
+
+_VALUES: Final[Mapping[str, type]] = MappingProxyType(
+    {
+        "score": float,
+        "emotion": str,
+        "confidence": float,
+        "unsure": bool,
+        "other": float,
+        "roll": float,
+    }
+)
+"""Fields with one value each; they keep their names as columns."""
+
+FACE_COLUMNS: Final[Mapping[str, type]] = MappingProxyType(
+    {**dict.fromkeys(_SIDES, float), **_VALUES, **dict.fromkeys(_LANDMARK_COLUMNS, float)}
+)
+"""Columns of a face in every table, with their types; one column for each expression follows."""
+
+
+def face_to_dict(face: Face) -> dict[str, Any]:
+    """Return the record of one face; docs/api.md lists its fields.
+
+    Returns:
+        Values that ``json.dumps`` takes, nothing rounded: ``box`` as left, top, right, bottom and
+        ``landmarks`` as five pairs of x, y (None where the detector gives none) in pixels, ``roll`` in
+        degrees, ``probabilities`` by expression in the order of the model's labels; ``track_id`` first
+        where there is one.
+    """
+    detection, prediction = face.detection, face.prediction
+    landmarks = detection.landmarks
+    record: dict[str, Any] = {} if face.track_id is None else {"track_id": face.track_id}
+    return record | {
+        "box": list(detection.box.as_tuple()),
+        "score": detection.score,
+        "emotion": prediction.emotion.value,
+        "confidence": prediction.confidence,
+        "unsure": bool(prediction.is_unsure),
+        "other": float(prediction.other),
+        "roll": detection.roll,
+        "landmarks": None if landmarks is None else landmarks.as_array().tolist(),
+        "probabilities": {emotion.value: share for emotion, share in prediction.by_emotion().items()},
+    }
 
 
 def faces_to_dict(faces: Sequence[Face], width: int, height: int, path: str | None = None) -> dict[str, Any]:
-    """One picture as the object that ``python -m fer --json`` prints.
+    """Return one image as the object that ``python -m fer --json`` prints.
 
     Args:
         faces: In the order in which they are listed; empty when there are none.
-        width: Of the picture, in pixels.
-        height: Of the picture, in pixels.
-        path: Where the picture lies; None for one that has no path, the key is then left out.
-
-    Returns:
-        Values that ``json.dumps`` takes; nothing is rounded.
+        width: Of the image, in pixels.
+        height: Of the image, in pixels.
+        path: Where the image lies; None for one that has no path, the key is then left out.
     """
     picture: dict[str, Any] = {} if path is None else {"path": path}
     return picture | {"width": width, "height": height, "faces": [face_to_dict(face) for face in faces]}
 
 
-def face_to_dict(face: Face) -> dict[str, Any]:
-    """One face as ``box, score, emotion, confidence, probabilities``; ``track_id`` too where there is one."""
-    prediction = face.prediction
-    values: dict[str, Any] = {} if face.track_id is None else {"track_id": face.track_id}
-    return values | {
-        "box": list(face.detection.box.as_tuple()),
-        "score": face.detection.score,
-        "emotion": prediction.emotion.value,
-        "confidence": prediction.confidence,
-        "probabilities": {emotion.value: share for emotion, share in prediction.by_emotion().items()},
+def face_columns(emotions: Sequence[Emotion]) -> dict[str, type]:
+    """Return the columns of a table of faces, in order, with the type of each.
+
+    Args:
+        emotions: The probability columns.
+    """
+    return {**FACE_COLUMNS, **{emotion.value: float for emotion in emotions}}
+
+
+def flat_face(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of a face as the cells of one row, by column.
+
+    Args:
+        record: From :func:`face_to_dict`; fields that older versions did not write may be missing.
+
+    Returns:
+        The known columns of :func:`face_columns`; ``track_id`` is left out.
+    """
+    landmarks = record.get("landmarks")
+    points = [] if landmarks is None else [value for point in landmarks for value in point]
+    return {
+        **dict(zip(_SIDES, record["box"], strict=True)),
+        **{name: record[name] for name in _VALUES if name in record},
+        **dict(zip(_LANDMARK_COLUMNS, points, strict=False)),
+        **record["probabilities"],
     }
 
 
-def face_rows(faces: Sequence[Face], path: str | None = None) -> list[dict[str, Any]]:
-    """The faces as rows of a table, one a face: place, expression, and one column for each probability."""
-    rows = []
-    for number, face in enumerate(faces, start=1):
-        values = face_to_dict(face)
-        left, top, right, bottom = values.pop("box")
-        probabilities = values.pop("probabilities")
-        rows.append(
-            ({} if path is None else {"path": path})
-            | {"face": number, "left": left, "top": top, "right": right, "bottom": bottom}
-            | values
-            | probabilities
-        )
-    return rows
+def record_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of one image, one for each face.
+
+    Args:
+        record: From :func:`faces_to_dict`, or ``path`` with ``error``.
+
+    Returns:
+        ``path, width, height, face`` and the columns of a face; an image without faces, or with an
+        ``error``, is one row without those. Unknown cells are left out.
+    """
+    start = {key: record[key] for key in ("path", "width", "height", "error") if key in record}
+    faces = record.get("faces") or []
+    return [start | {"face": number} | flat_face(face) for number, face in enumerate(faces, 1)] or [start]

@@ -12,12 +12,14 @@ _FORMULA_SIGNS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "�
 
 
 def plain_cell(value: T) -> T | str:
-    """Put an apostrophe before text that a spreadsheet would calculate; numbers stay as they are.
+    """Put an apostrophe before text that a spreadsheet would calculate; numbers stay, truth is ``true``.
 
     File names and column values are written by strangers: ``=HYPERLINK(…)`` is a possible name of a photo.
     """
     if isinstance(value, str) and value.startswith(_FORMULA_SIGNS):
         return f"'{value}"
+    if isinstance(value, bool):
+        return str(value).lower()
     return value
 
 

@@ -1,5 +1,6 @@
 """Expressions over time: one row for each face in each frame."""
 
+import math
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from fer.emotions import Emotion
 from fer.faces import Face
+from fer.reports import face_columns, face_to_dict, flat_face
 
 _CHUNK_ROWS: Final = 20_000
 
@@ -39,7 +41,7 @@ class Summary:
 
 
 class Timeline:
-    """A table that grows by frames; kept in columns, about 70 bytes a row.
+    """A table that grows by frames; kept in columns, about 120 bytes per row.
 
     Args:
         emotions: The probability columns.
@@ -52,7 +54,9 @@ class Timeline:
         self._row_frames = array("l")
         self._tracks = array("l")
         self._labels = array("b")
-        self._numbers = array("f")  # box, score, other, confidence, probabilities
+        self._kinds = face_columns(self.emotions)
+        self._number_columns = [name for name, kind in self._kinds.items() if kind is not str]
+        self._numbers = array("f")  # of the columns above, row by row; NaN where nothing is known
 
     def __len__(self) -> int:
         """Rows: faces in frames."""
@@ -61,12 +65,7 @@ class Timeline:
     @property
     def columns(self) -> list[str]:
         """The columns of the table, in order."""
-        return ["timestamp_s", "frame", "track_id", "emotion", *self._number_columns]
-
-    @property
-    def _number_columns(self) -> list[str]:
-        fixed = ["left", "top", "right", "bottom", "score", "other", "confidence"]
-        return [*fixed, *(emotion.value for emotion in self.emotions)]
+        return ["timestamp_s", "frame", "track_id", *self._kinds]
 
     def add(self, faces: Sequence[Face], timestamp_s: float) -> None:
         """Take in one frame.
@@ -78,14 +77,11 @@ class Timeline:
         if self._times and timestamp_s <= self._times[-1]:
             raise ValueError(f"expected a time after {self._times[-1]} s, got {timestamp_s} s")
         for face in faces:
-            prediction = face.prediction
+            cells = flat_face(face_to_dict(face))
             self._row_frames.append(self.frame_count)
             self._tracks.append(-1 if face.track_id is None else face.track_id)
-            self._labels.append(self.emotions.index(prediction.emotion))
-            by_emotion = prediction.by_emotion()
-            self._numbers.extend(face.detection.box.as_tuple())
-            self._numbers.extend((face.detection.score, prediction.other, prediction.confidence))
-            self._numbers.extend(by_emotion[emotion] for emotion in self.emotions)
+            self._labels.append(self.emotions.index(face.prediction.emotion))
+            self._numbers.extend(cells.get(name, math.nan) for name in self._number_columns)
         self._times.append(timestamp_s)
         self.frame_count += 1
 
@@ -101,12 +97,15 @@ class Timeline:
         tracks = pd.Series(np.asarray(self._tracks, dtype=np.int64)[rows], dtype="Int64")
         numbers = np.asarray(self._numbers, dtype=np.float32).reshape(-1, len(self._number_columns))[rows]
         words = np.array([emotion.value for emotion in self.emotions])
-        table = pd.DataFrame(numbers, columns=self._number_columns)
-        table.insert(0, "timestamp_s", np.asarray(self._times, dtype=np.float64)[frames])
-        table.insert(1, "frame", frames)
-        table.insert(2, "track_id", tracks.mask(tracks < 0))
-        table.insert(3, "emotion", words[np.asarray(self._labels, dtype=np.int64)[rows]])
-        return table
+        cells = {
+            "timestamp_s": np.asarray(self._times, dtype=np.float64)[frames],
+            "frame": frames,
+            "track_id": tracks.mask(tracks < 0),
+            "emotion": words[np.asarray(self._labels, dtype=np.int64)[rows]],
+        }
+        for column, name in enumerate(self._number_columns):
+            cells[name] = numbers[:, column].astype(bool if self._kinds[name] is bool else np.float32)
+        return pd.DataFrame({name: cells[name] for name in self.columns})
 
     def chunks(self) -> Iterator[pd.DataFrame]:
         """The table in pieces that fit any memory; at least one, empty where nothing was seen."""
@@ -169,7 +168,8 @@ class Timeline:
     def _summary(self, chosen: NDArray[np.bool_], track_id: int | None) -> Summary:
         frames = np.asarray(self._row_frames, dtype=np.int64)[chosen]
         labels = np.asarray(self._labels, dtype=np.int64)[chosen]
-        confidence = np.asarray(self._numbers, dtype=np.float64).reshape(len(self), -1)[chosen, 6]
+        column = self._number_columns.index("confidence")
+        confidence = np.asarray(self._numbers, dtype=np.float64).reshape(len(self), -1)[chosen, column]
         durations = self.frame_durations()
         weights = durations[frames]
         total = float(weights.sum())

@@ -1,9 +1,10 @@
 """A timeline as a drawing: one band a person, coloured by expression."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from fer.emotions import Emotion
-from fer.palette import EMOTION_HEX
+from fer.palette import label_colours
 from fer.timeline import Timeline
 from fer.timeline_spans import Span, spans
 
@@ -11,6 +12,7 @@ PLOT_LEFT: Final = 90
 PLOT_WIDTH: Final = 850
 _WIDTH: Final = PLOT_LEFT + PLOT_WIDTH + 20
 _BAND: Final = 30
+_LEGEND_STEP: Final = 110
 _TOP: Final = 34
 _MOST_PEOPLE: Final = 12
 _STEPS_S: Final = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
@@ -36,8 +38,9 @@ def timeline_chart(timeline: Timeline) -> str:
         'font-family="system-ui, sans-serif" font-size="13" fill="currentColor">'
     ]
     parts.append(_legend(timeline.emotions))
+    colours = label_colours(timeline.emotions)
     for row, track in enumerate(shown):
-        parts.append(_band(by_person[track], track, _TOP + row * _BAND, end_s))
+        parts.append(_band(by_person[track], track, _TOP + row * _BAND, end_s, colours))
     if not shown:
         parts.append(f'<text x="{PLOT_LEFT}" y="{_TOP + 20}">No face was found in this video.</text>')
     if hidden_count:
@@ -50,14 +53,16 @@ def timeline_chart(timeline: Timeline) -> str:
 
 
 def _legend(emotions: tuple[Emotion, ...]) -> str:
+    colours = label_colours(emotions)
+    step = min(_LEGEND_STEP, PLOT_WIDTH // len(emotions))
     return "".join(
-        f'<rect x="{PLOT_LEFT + i * 110}" y="8" width="13" height="13" rx="3" fill="{EMOTION_HEX[emotion]}"/>'
-        f'<text x="{PLOT_LEFT + 19 + i * 110}" y="19">{emotion.display_name}</text>'
+        f'<rect x="{PLOT_LEFT + i * step}" y="8" width="13" height="13" rx="3" fill="{colours[emotion]}"/>'
+        f'<text x="{PLOT_LEFT + 19 + i * step}" y="19">{emotion.display_name}</text>'
         for i, emotion in enumerate(emotions)
     )
 
 
-def _band(person: list[Span], track: int | None, top: float, end_s: float) -> str:
+def _band(person: list[Span], track: int | None, top: float, end_s: float, colours: Mapping[str, str]) -> str:
     name = "Faces" if track is None else f"Person {track}"
     bars = [f'<text x="{PLOT_LEFT - 8}" y="{top + 18}" text-anchor="end">{name}</text>']
     for span in person:
@@ -65,7 +70,7 @@ def _band(person: list[Span], track: int | None, top: float, end_s: float) -> st
         width = max(PLOT_WIDTH * (span.end_s - span.start_s) / end_s, 0.5)
         bars.append(
             f'<rect x="{left:.2f}" y="{top + 3}" width="{width:.2f}" height="{_BAND - 8}" '
-            f'fill="{EMOTION_HEX[span.emotion]}"><title>{span.emotion.display_name}, '
+            f'fill="{colours[span.emotion]}"><title>{span.emotion.display_name}, '
             f"{span.start_s:.1f}–{span.end_s:.1f} s</title></rect>"
         )
     return "".join(bars)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from fer.files import replaced
+from fer.spreadsheet_cells import plain_cell
 from fer.timeline import Summary, Timeline
 from fer.timeline_chart import timeline_chart
 from fer.timeline_spans import subtitles
@@ -56,7 +57,8 @@ def timeline_to_dict(timeline: Timeline) -> dict[str, Any]:
 def _write_csv(timeline: Timeline, path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         for number, table in enumerate(timeline.chunks()):
-            table.to_csv(file, index=False, header=number == 0)
+            words = {str(name): table[name].map(plain_cell) for name in table.select_dtypes(bool)}
+            table.assign(**words).to_csv(file, index=False, header=number == 0)
 
 
 def _write_json(timeline: Timeline, path: Path) -> None:

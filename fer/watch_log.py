@@ -18,15 +18,16 @@ from fer.log_rotation import (
     remove_orphans,
     used_bytes,
 )
+from fer.reports import face_columns, face_to_dict, flat_face
 
-_NUMBERS: Final = ("confidence", "left", "top", "right", "bottom", "score", "other")
+_SQL_TYPES: Final = {float: "REAL", str: "TEXT", bool: "INTEGER"}
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY, start_s REAL, end_s REAL, look_count INTEGER DEFAULT 0,
     source TEXT, weights TEXT, detector TEXT
 );
-CREATE TABLE IF NOT EXISTS faces (run INTEGER, time_s REAL, track_id INTEGER, emotion TEXT, {numbers});
+CREATE TABLE IF NOT EXISTS faces (run INTEGER, time_s REAL, track_id INTEGER, {columns});
 CREATE INDEX IF NOT EXISTS faces_time ON faces (time_s);
 CREATE TABLE IF NOT EXISTS gaps (
     id INTEGER PRIMARY KEY, run INTEGER, start_s REAL, end_s REAL, reason TEXT
@@ -65,10 +66,10 @@ class LogError(ValueError):
 class WatchLog:
     """Rows of what was seen; a context manager for one thread. All times are seconds since 1970, UTC.
 
-    Tables: ``runs`` (when somebody watched, through which models), ``faces`` (one row a face and look),
-    ``gaps`` (when nothing came, and why), ``alerts``. Written once a second: a power cut loses that much.
-    While another program locks the file or the disk is full, rows wait in memory; a log that was deleted or
-    renamed is begun anew. Several watches may share a log.
+    Tables: ``runs`` (when somebody watched, through which models), ``faces`` (the record of each face in
+    each look), ``gaps`` (when nothing came, and why), ``alerts``. Written once a second: a power cut loses
+    that much. While another program locks the file or the disk is full, rows wait in memory; a log that was
+    deleted or renamed is begun anew. Several watches may share a log.
 
     Args:
         path: The file; rows of one above ``rotate_bytes`` are moved to a file with the time in its name.
@@ -96,7 +97,6 @@ class WatchLog:
         self.path = path
         self.row_count = 0
         self.problem: str | None = None
-        self._emotions = tuple(emotions)
         self._origin = tuple(origin[key] for key in ("source", "weights", "detector"))
         self._rotate_bytes = rotate_bytes
         self._keep_count = keep_count
@@ -104,10 +104,11 @@ class WatchLog:
         self._unwritten: list[tuple[str, tuple[object, ...]]] = []
         self._committed_s = time.monotonic()
         self._check_size_s = self._committed_s + _CHECK_SIZE_EVERY_S
-        words = [emotion.value for emotion in self._emotions]
-        columns = ["run", "time_s", "track_id", "emotion", *_NUMBERS, *words]
-        self._insert = f"INSERT INTO faces ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
-        self._tables = _TABLES.format(numbers=", ".join(f"{name} REAL" for name in (*_NUMBERS, *words)))
+        self._columns = {name: _SQL_TYPES[kind] for name, kind in face_columns(emotions).items()}
+        names = ["run", "time_s", "track_id", *(f'"{name}"' for name in self._columns)]
+        self._insert = f"INSERT INTO faces ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+        kinds = (f'"{name}" {kind}' for name, kind in self._columns.items())
+        self._tables = _TABLES.format(columns=", ".join(kinds))
         try:
             self._open()
         except (sqlite3.Error, OSError) as error:
@@ -125,18 +126,8 @@ class WatchLog:
         """One look; an empty list says that nobody was there."""
         self._add("UPDATE runs SET end_s = ?2, look_count = look_count + 1 WHERE id = ?1", time_s)
         for face in faces:
-            by_emotion = face.prediction.by_emotion()
-            self._add(
-                self._insert,
-                time_s,
-                face.track_id,
-                face.prediction.emotion.value,
-                face.prediction.confidence,
-                *face.detection.box.as_tuple(),
-                face.detection.score,
-                face.prediction.other,
-                *(by_emotion.get(emotion) for emotion in self._emotions),
-            )
+            cells = flat_face(face_to_dict(face))
+            self._add(self._insert, time_s, face.track_id, *(cells.get(name) for name in self._columns))
         self.row_count += len(faces)
         self._write_now_and_then()
 
@@ -209,6 +200,7 @@ class WatchLog:
                 "PRAGMA journal_mode = WAL"
             )  # readers do not wait, a kill breaks nothing
             self._connection.executescript(f"BEGIN IMMEDIATE; {self._tables} COMMIT")
+            self._add_columns()
             finish_moves(self._connection, self.path)
             self._begin_run(self._connection)
         except BaseException:
@@ -216,6 +208,15 @@ class WatchLog:
             raise
         self._place = _place(self.path)
         self._wait_for_others(_WRITE_WAIT_S)
+
+    def _add_columns(self) -> None:
+        """Widen a log of an earlier version or of another model; its rows have nothing in the new columns."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        known = {row[1] for row in self._connection.execute("PRAGMA table_info(faces)")}
+        for name, kind in self._columns.items():
+            if name not in known:
+                self._connection.execute(f'ALTER TABLE faces ADD COLUMN "{name}" {kind}')
+        self._connection.execute("COMMIT")
 
     def _begin_run(self, connection: sqlite3.Connection) -> None:
         self._start_s = time.time()

@@ -123,3 +123,11 @@ def sender(tmp_path):
     sender.start()
     yield sender
     sender.kill()
+
+
+@pytest.fixture(scope="session")
+def seven_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a toy network whose default head names seven expressions and which offers another."""
+    from toy_heads import write_toy_weights  # noqa: PLC0415 - few tests need onnx
+
+    return write_toy_weights(tmp_path_factory.mktemp("weights") / "toy.seven")

@@ -62,3 +62,11 @@ def test_the_six_are_those_of_the_product():
 def test_fer2013_codes_are_those_of_its_publication():
     published = ["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral"]
     assert [emotion_from_name(name) for name in published] == list(FER2013_CODES)
+
+
+def test_the_six_are_named_where_the_default_is_chosen_and_nowhere_else(repository):
+    """Everything else takes its labels from the head that answers."""
+    rooms = ("fer", "training", "webapp", "dashboard", "benchmarks")
+    sources = [path for room in rooms for path in (repository / room).rglob("*.py")]
+    named = {path.name for path in sources if "SIX_EMOTIONS" in path.read_text(encoding="utf-8")}
+    assert named == {"emotions.py", "targets.py"}

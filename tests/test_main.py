@@ -17,6 +17,7 @@ from PIL import Image
 
 from fer.__main__ import main
 from fer.picture_records import AnalyzerRecipe, read_record
+from fer.reports import FACE_COLUMNS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -68,6 +69,17 @@ def test_errors_stand_on_their_own_line_and_the_others_go_on(fake, pictures, cap
     )
 
 
+LANDMARK_COLUMNS = [name for name in FACE_COLUMNS if name.endswith(("_x", "_y"))]
+OLD_FACE = {
+    "box": [0, 0, 2, 2],
+    "score": 0.5,
+    "emotion": "sad",
+    "confidence": 1.0,
+    "probabilities": dict.fromkeys(SIX, 0.0) | {"sad": 1.0},
+}
+"""As the first release wrote it."""
+
+
 def test_json_is_one_object_a_line(fake, pictures, capsys):
     assert main([str(pictures), "--recursive", "--json"]) == 1
     records = [json.loads(line) for line in lines(capsys.readouterr().out)]
@@ -75,7 +87,9 @@ def test_json_is_one_object_a_line(fake, pictures, capsys):
     first, broken = records[0], records[1]
     assert (first["width"], first["height"]) == (64, 48)
     face = first["faces"][0]
-    assert list(face) == ["box", "score", "emotion", "confidence", "probabilities"]
+    fixed = ["box", "score", "emotion", "confidence", "unsure", "other", "roll", "landmarks"]
+    assert list(face) == [*fixed, "probabilities"]
+    assert (face["unsure"], face["other"], face["landmarks"]) == (False, 0.0, None)
     assert face["box"] == [16, 8, 40, 32]
     assert face["emotion"] == "happy"
     assert set(face["probabilities"]) == set(SIX)
@@ -112,6 +126,25 @@ def test_what_is_in_the_table_is_not_read_again(fake, pictures, tmp_path, capsys
     rows = pyarrow.parquet.read_table(table).to_pylist()
     assert [Path(row["path"]).name for row in rows] == ["a.png", "b.png", "d.png", "c.png"]
     assert [row["error"] for row in rows] == [None] * 4
+
+
+def test_a_table_of_an_earlier_version_is_continued(fake, pictures, tmp_path, capsys):
+    """It has fewer columns; so have the records of a journal that was left."""
+    table, later = tmp_path / "faces.parquet", {"unsure", "other", "roll", *LANDMARK_COLUMNS}
+    main([str(pictures / "a.png"), "--parquet", str(table)])
+    written = pyarrow.parquet.read_table(table)
+    pyarrow.parquet.write_table(written.drop_columns(sorted(later)), table)
+    origin = written.schema.metadata[b"fer"].decode()
+    record = {"path": "c.png", "width": 4, "height": 3, "faces": [OLD_FACE]}
+    table.with_name(f"{table.name}.partial.jsonl").write_text(f"{origin}\n{json.dumps(record)}\n")
+    Image.fromarray(red_face(190)).save(pictures / "new.png")
+    capsys.readouterr()
+    assert main([str(pictures / "a.png"), str(pictures / "new.png"), "--parquet", str(table)]) == 0
+    assert "1 of 2 pictures are in the table already" in capsys.readouterr().err
+    resumed = pyarrow.parquet.read_table(table)
+    assert resumed.schema == written.schema
+    cells = {Path(row["path"]).name: (row["emotion"], row["unsure"]) for row in resumed.to_pylist()}
+    assert cells == {"a.png": ("happy", None), "c.png": ("sad", None), "new.png": ("happy", False)}
 
 
 def test_a_table_of_other_models_is_not_continued(fake, pictures, tmp_path, capsys, monkeypatch):

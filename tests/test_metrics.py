@@ -40,12 +40,22 @@ def test_other_is_shared_out_before_judging() -> None:
     np.testing.assert_allclose(shares, [[0.5, 0.25, 0, 0, 0, 0.25]], atol=1e-12)  # plain division
 
 
+def test_a_head_is_judged_by_all_its_expressions() -> None:
+    """Faces of a seventh one were left out before unless they were asked for."""
+    head = (*HEAD, Emotion.DISGUSTED)
+    shares = np.full((2, len(head)), 0.05)
+    shares[0, head.index("disgusted")] = shares[1, head.index("sad")] = 0.65
+    report = report_head(shares, head, [Emotion.DISGUSTED, Emotion.SAD], resample_count=0)
+    assert report["labels"] == [*SIX_EMOTIONS, "disgusted"]
+    assert (report["count"], report["skipped"], report["per_class"]["disgusted"]["recall"]) == (2, 0, 1)
+
+
 def test_permuting_outputs_and_labels_together_changes_nothing() -> None:
     truth = [Emotion.HAPPY, Emotion.SAD, Emotion.ANGRY]
     shares = np.random.default_rng(0).dirichlet(np.ones(7), 3)
     order = [3, 0, 6, 1, 5, 2, 4]
-    plain = report_head(shares, HEAD, truth)
-    assert report_head(shares[:, order], [HEAD[i] for i in order], truth) == plain
+    plain = report_head(shares, HEAD, truth, labels=SIX_EMOTIONS)
+    assert report_head(shares[:, order], [HEAD[i] for i in order], truth, labels=SIX_EMOTIONS) == plain
 
 
 def test_nothing_to_judge_is_told() -> None:

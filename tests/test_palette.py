@@ -7,6 +7,7 @@ from fer.palette import (
     PERSON_HEX,
     contrast,
     emotion_colour,
+    label_colours,
     person_colour,
     rgb_from_hex,
     text_colour,
@@ -69,6 +70,24 @@ def test_every_expression_has_a_colour_that_reads_on(emotion, ground):
 def test_text_reads_on_every_colour(emotion):
     colour = emotion_colour(emotion)
     assert contrast(text_colour(colour), colour) >= 4.5  # WCAG AA for text
+
+
+LABELS = [*Emotion, *(f"class {number}" for number in range(12))]
+
+
+def test_twenty_labels_get_twenty_safe_colours():
+    colours = label_colours([*LABELS, "other"])
+    assert list(colours) == [*LABELS, "other"]
+    assert {emotion: colours[emotion] for emotion in Emotion} == dict(EMOTION_HEX)
+    assert len({colours[label] for label in LABELS}) == len(LABELS)
+    for label in LABELS:
+        for ground in ("#ffffff", "#10141a"):
+            assert contrast(rgb_from_hex(colours[label]), rgb_from_hex(ground)) >= 2.9, label
+
+
+def test_a_label_keeps_its_colour_in_any_company():
+    assert label_colours(["bored", "happy"])["happy"] == label_colours(["happy", "sad"])["happy"]
+    assert label_colours(f"class {number}" for number in range(40))["class 39"].startswith("#")
 
 
 def test_contrast_of_black_and_white_is_the_largest():

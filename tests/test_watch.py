@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,27 @@ def test_the_log_goes_on_after_a_restart(tmp_path):
         with WatchLog(tmp_path / "a.sqlite", SIX_EMOTIONS, ORIGIN) as log:
             log.add_faces([face(0.9)], 1000.0)
     assert rows(tmp_path / "a.sqlite", "SELECT run FROM faces") == [(1,), (2,)]
+
+
+def test_a_log_of_an_earlier_version_or_another_head_is_widened(tmp_path):
+    path = tmp_path / "a.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "CREATE TABLE faces (run INTEGER, time_s REAL, track_id INTEGER, emotion TEXT, confidence REAL, "
+            "left REAL, top REAL, right REAL, bottom REAL, score REAL, other REAL, "
+            f"{', '.join(f'{emotion} REAL' for emotion in SIX_EMOTIONS)})"
+        )
+        connection.execute("INSERT INTO faces (run, time_s, emotion) VALUES (1, 999.0, 'sad')")
+        connection.commit()
+    with WatchLog(path, SIX_EMOTIONS, ORIGIN) as log:
+        log.add_faces([face(0.9)], 1000.0)
+    with WatchLog(path, (*SIX_EMOTIONS, Emotion.DISGUSTED), ORIGIN) as log:
+        log.add_faces([face(0.8)], 1001.0)
+    assert rows(path, "SELECT emotion, unsure, roll, disgusted FROM faces ORDER BY time_s") == [
+        ("sad", None, None, None),
+        ("fearful", 0, 0.0, None),
+        ("fearful", 0, 0.0, None),
+    ]
 
 
 def test_the_log_is_put_aside_when_it_is_large(tmp_path):

@@ -31,7 +31,9 @@ def ask(socket, image, time_s):
 def test_frames_in_faces_out(client, astronaut):
     with client.websocket_connect("/kv/live") as socket:
         socket.send_text("{}")
-        assert json.loads(socket.receive_text()) == {"kind": "ready", "threshold": 0.4}
+        ready = json.loads(socket.receive_text())
+        assert (ready["kind"], ready["threshold"]) == ("ready", 0.4)
+        assert [label["name"] for label in ready["labels"]][:2] == ["Angry", "Fearful"]
         assert ask(socket, astronaut, 1.0)["faces"] == []  # waits for its confirmation
         answer = ask(socket, astronaut, 1.05)
         (face,) = answer["faces"]

@@ -10,12 +10,12 @@ from fastapi.testclient import TestClient
 from page_fakes import FakeAnalyzers
 
 from fer.detection.haar import HaarDetector
-from fer.emotions import SIX_EMOTIONS
+from fer.emotions import FER2013_CODES
 from fer.model_card import UnknownModelError
 from webapp import about
 from webapp.analyzers import AnalyzerShelf
 from webapp.certificate import find_or_make_certificate
-from webapp.page import build_routes
+from webapp.page import build_routes, label_styles
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +25,16 @@ def client():
 
 def test_choices_for_the_scripts(client):
     choices = client.get("/kv/choices").json()
-    assert [emotion["id"] for emotion in choices["emotions"]] == [emotion.value for emotion in SIX_EMOTIONS]
     assert choices["detectors"][0] == {"id": "haar", "name": "Haar (frontal)", "is_ready": True}
-    assert choices["weights"] == [{"id": "kv_fake.test", "name": "kv_fake.test"}]
-    assert all(emotion["colour"].startswith("#") for emotion in choices["emotions"])
+    heads = [{"id": "crowd", "name": "6 expressions"}]
+    assert choices["weights"] == [{"id": "kv_fake.test", "name": "kv_fake.test", "heads": heads}]
+
+
+def test_labels_are_shown_by_their_own_names_and_colours():
+    assert label_styles(FER2013_CODES)[1] == {"id": "disgusted", "name": "Disgusted", "colour": "#5d7e5c"}
+    bored, mine = label_styles(["bored", "my_own"])
+    assert (bored["name"], mine["name"]) == ("Bored", "My own")
+    assert bored["colour"] != mine["colour"]
 
 
 @pytest.mark.parametrize(

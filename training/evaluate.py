@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from fer.analysis import find_weights
 from fer.classification import EmotionClassifier, Engine
-from fer.emotions import SIX_EMOTIONS, Emotion
+from fer.emotions import Emotion
 from fer.model_card import UnknownModelError, WeightsMismatchError
 from training.datasets import DatasetError, FaceTable, decode, read_table
 from training.metrics import RESAMPLE_COUNT, report_head
 from training.splits import data_hash
-from training.targets import majority, was_voted
+from training.targets import expressions_of, majority, was_voted
 
 _BATCH_SIZE = 256
 
@@ -32,7 +32,7 @@ class EvaluateOptions:
         split: The split to judge on; everything when none is named.
         head: A head of the card; its default when none is named.
         votes: Take the crowd's majority as the label.
-        classes: ``six`` judges the six expressions, ``head`` all expressions of the head.
+        classes: ``head`` judges all expressions of the head, ``six`` the six of the default answer.
         inset: Share to cut off on each side of data that frames faces wider than FER2013.
         engine: ``onnx`` as it ships, ``torch`` on CUDA where there is a card.
         json: Print one JSON object instead of a table.
@@ -43,7 +43,7 @@ class EvaluateOptions:
     split: Literal["train", "val", "test"] | None = None
     head: str | None = None
     votes: bool = False
-    classes: Literal["six", "head"] = "six"
+    classes: Literal["head", "six"] = "head"
     inset: float = 0.0
     engine: Engine = "onnx"
     json: bool = False
@@ -65,7 +65,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
             raise DatasetError(f"the split {options.split!r} of {options.data} is empty")
     faces = decode(table, classifier.card.preprocessing, options.inset)
     truth = true_labels(faces.table, votes=options.votes)
-    labels = SIX_EMOTIONS if options.classes == "six" else classifier.head.emotions
+    labels = expressions_of("six") if options.classes == "six" else classifier.head.emotions
     try:
         report = report_head(
             classify_all(classifier, faces.crops),

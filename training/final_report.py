@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fer.emotions import OTHER, SIX_EMOTIONS, Emotion
+from fer.emotions import OTHER, Emotion
 from fer.model_card import Preprocessing
 from fer.networks import ExpressionNetwork
 from training.calibration import fit_temperature, prior_shift
@@ -30,11 +30,10 @@ from training.shown_answer import (
     judge_left_out,
     judge_sets,
     judged_sets,
-    seven_emotions,
     unsure_limit,
 )
 from training.splits import Splits, shown_truth
-from training.targets import HEAD_LABELS
+from training.targets import HEAD_LABELS, expressions_of
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +85,7 @@ def judge_best(
         shifted = scores + torch.from_numpy(shift).float()
         temperature = 1.0 if is_fitted else fit_temperature(shifted.numpy(), labels, truth)
         shares = torch.softmax(shifted / temperature, dim=1).numpy()
-        judged = seven_emotions() if head == "seven" else SIX_EMOTIONS
+        judged = expressions_of(head)
         heads[head] = report_head(shares, labels, truth, labels=judged)
         heads[head] |= {"temperature": temperature, "logit_shift": shift.tolist()}
         if OTHER in labels:

@@ -15,7 +15,7 @@ from torchmetrics.classification import (
     MulticlassRecall,
 )
 
-from fer.emotions import SIX_EMOTIONS, Emotion
+from fer.emotions import OTHER, Emotion
 
 BIN_COUNT: Final = 15
 """Bins of the calibration error and the reliability diagram (Guo et al. 2017)."""
@@ -51,7 +51,7 @@ def report_head(
     head_labels: Sequence[str],
     truth: Sequence[Emotion | None],
     *,
-    labels: Sequence[Emotion] = SIX_EMOTIONS,
+    labels: Sequence[Emotion] | None = None,
     resample_count: int = RESAMPLE_COUNT,
 ) -> dict[str, Any]:
     """Everything that is said about one head on one data set.
@@ -63,13 +63,15 @@ def report_head(
         probabilities: Calibrated, shape (N, outputs) in the order of ``head_labels``.
         head_labels: All outputs of the head.
         truth: The true label of each row.
-        labels: The classes that are judged; those the head lacks are left out.
+        labels: The classes that are judged, those the head lacks are left out; None for all expressions of
+            the head.
         resample_count: Bootstrap resamples behind the 95 % intervals; 0 leaves them out.
 
     Raises:
         ValueError: No row has one of the labels.
     """
-    judged = [label for label in labels if label in head_labels]
+    wanted = [Emotion(label) for label in head_labels if label != OTHER] if labels is None else labels
+    judged = [label for label in wanted if label in head_labels]
     rows = [row for row, label in enumerate(truth) if label in judged]
     if not rows:
         raise ValueError(f"expected pictures labelled {', '.join(judged)}, got none among {len(truth)}")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer.classification import EmotionClassifier, Engine
-from fer.emotions import SIX_EMOTIONS, Emotion
+from fer.emotions import Emotion
 from training.metrics import restrict
 
 SAMPLE_FILE: Final = "sample.npz"
@@ -114,14 +114,14 @@ def quantise_network(
 
 
 def accuracies(folder: Path, sample: Path, engine: Engine) -> dict[str, float]:
-    """By head the share of a sample's validation crops that weights name right among six."""
+    """By head the share of a sample's validation crops that weights name right."""
     found = {}
     with np.load(sample) as data:
         crops = data["val"]
         for name in (key.removeprefix("truth.") for key in data.files if key.startswith("truth.")):
             truth = data[f"truth.{name}"]
             classifier = EmotionClassifier(folder, head=name, engine=engine)
-            labels = [label for label in SIX_EMOTIONS if label in classifier.head.labels]
+            labels = list(classifier.head.emotions)
             shares = np.concatenate(
                 [classifier.probabilities(crops[i : i + 256]) for i in range(0, len(crops), 256)]
             )

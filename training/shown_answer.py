@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fer.emotions import OTHER, SIX_EMOTIONS, Emotion
+from fer.emotions import OTHER, Emotion
 from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
 from training.datasets import FaceTable
 from training.metrics import confidence_for_accuracy, key_figures, report_head, restrict
 from training.splits import shown_truth
-from training.targets import HEAD_LABELS, was_voted
+from training.targets import HEAD_LABELS, expressions_of, was_voted
 
 SHOWN_HEADS: Final = ("six", "seven")
 """Both are the same answer; ``six`` leaves the disgusted out."""
@@ -193,15 +193,17 @@ def judge_left_out(
 
     Sets of the same pictures are left out together.
     """
-    found = {}
+    found, six = {}, expressions_of("six")
     for each in sets:
         others = [other for other in sets if not np.intersect1d(other.rows, each.rows).size]
-        if not others or not any(label in SIX_EMOTIONS for label in each.truth):
+        if not others or not any(label in six for label in each.truth):
             continue
         shown = fit_shown(logits, others, class_strength)
         scores = shown.logits({head: values[each.rows] for head, values in logits.items()})
         shares = torch.softmax(torch.from_numpy(scores), dim=1).numpy()
-        found[each.name] = key_figures(report_head(shares, shown.labels, each.truth, resample_count=0))
+        found[each.name] = key_figures(
+            report_head(shares, shown.labels, each.truth, labels=six, resample_count=0)
+        )
     return found
 
 

@@ -53,6 +53,12 @@ labels of data sets; ``six`` and ``seven`` are not trained but fitted over the o
 TRAINED_HEADS: Final = ("crowd", "fer2013", "votes", "web")
 """Heads that data teaches."""
 
+
+def expressions_of(head: str) -> tuple[Emotion, ...]:
+    """Return the expressions that a head names, without its output ``other``."""
+    return tuple(Emotion(label) for label in HEAD_LABELS[head] if label != OTHER)
+
+
 _VOTED_HEADS: Final = ("crowd", "votes")
 
 

@@ -1,13 +1,14 @@
 """The analyzers that the page's visitors share."""
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from fer.analysis import DEFAULT_DETECTOR, FaceAnalyzer
 from fer.classification import EmotionClassifier
 from fer.detection import FaceDetector, detector_names, load_detector
-from fer.model_card import CARD_FILE, UnknownModelError
+from fer.model_card import CARD_FILE, Head, ModelCard, UnknownModelError, load_card
 from fer.model_shelf import DEFAULT_WEIGHTS, find_weights, list_weights, selected_weights
 
 
@@ -22,8 +23,16 @@ class Analyzers(Protocol):
     def weights(self) -> list[str]:
         """Names to choose from, the page's own first."""
 
+    def heads(self, weights: str) -> Sequence[Head]:
+        """Heads to choose from, the one used by default first; empty where the weights cannot be read."""
+
     def get(
-        self, weights: str | None = None, detector: str | None = None, *, live: bool = False
+        self,
+        weights: str | None = None,
+        detector: str | None = None,
+        *,
+        head: str | None = None,
+        live: bool = False,
     ) -> FaceAnalyzer:
         """The analyzer for a choice; None for the page's own."""
 
@@ -34,12 +43,16 @@ class AnalyzerShelf:
     Args:
         weights: What the page was started with; None for the default, which may change while the page runs.
         detector: The detector the page was started with; None for the default.
+        head: The head that answers where the page's own weights have it and a visitor chooses none.
     """
 
-    def __init__(self, weights: str | None = None, detector: str | None = None) -> None:
+    def __init__(
+        self, weights: str | None = None, detector: str | None = None, head: str | None = None
+    ) -> None:
         self._given = Path(weights) if weights else None
+        self._head = head
         self.detectors = list(dict.fromkeys([detector or DEFAULT_DETECTOR, *detector_names()]))
-        self._classifiers: dict[Path, tuple[int, EmotionClassifier]] = {}
+        self._classifiers: dict[Path, tuple[int, dict[str, EmotionClassifier]]] = {}
         self._detectors: dict[tuple[str, bool], FaceDetector] = {}
         self._lock = threading.Lock()
 
@@ -49,13 +62,28 @@ class AnalyzerShelf:
         first = self._given.name if self._given else selected_weights() or DEFAULT_WEIGHTS
         return list(dict.fromkeys([first, *list_weights()]))
 
+    def heads(self, weights: str) -> tuple[Head, ...]:
+        """Heads to choose from, the one used by default first; empty where the weights cannot be read."""
+        try:
+            card = load_card(self._folder(weights))
+        except UnknownModelError:
+            return ()
+        first = card.head(self._own_head(weights, card))
+        return (first, *(head for head in card.choices if head.name != first.name))
+
     def get(
-        self, weights: str | None = None, detector: str | None = None, *, live: bool = False
+        self,
+        weights: str | None = None,
+        detector: str | None = None,
+        *,
+        head: str | None = None,
+        live: bool = False,
     ) -> FaceAnalyzer:
         """The analyzer for a choice.
 
         Raises:
-            UnknownModelError: The choice is not among the names, or what it needs is missing.
+            UnknownModelError: The choice is not among the names, the weights have no such head, or what is
+                needed is missing.
             WeightsMismatchError: The weights do not belong to their card.
         """
         # Only names on the lists: a visitor must not reach other folders of this machine.
@@ -65,7 +93,7 @@ class AnalyzerShelf:
         with self._lock:
             return FaceAnalyzer(
                 self._detector(detector or self.detectors[0], live),
-                self._classifier(weights or self.weights[0]),
+                self._classifier(weights or self.weights[0], head),
             )
 
     def _detector(self, name: str, live: bool) -> FaceDetector:
@@ -73,10 +101,24 @@ class AnalyzerShelf:
             self._detectors[name, live] = load_detector(name, live=live)
         return self._detectors[name, live]
 
-    def _classifier(self, name: str) -> EmotionClassifier:
-        is_given = self._given is not None and name == self._given.name
-        folder = find_weights(self._given if is_given else name)
+    def _classifier(self, name: str, head: str | None) -> EmotionClassifier:
+        folder = self._folder(name)
         written = (folder / CARD_FILE).stat().st_mtime_ns  # weights exported anew are loaded anew
         if self._classifiers.get(folder, (None,))[0] != written:
-            self._classifiers[folder] = (written, EmotionClassifier(folder))
-        return self._classifiers[folder][1]
+            first = EmotionClassifier(folder)
+            self._classifiers[folder] = (written, {first.head.name: first})
+        by_head = self._classifiers[folder][1]
+        first = next(iter(by_head.values()))
+        wanted = head or self._own_head(name, first.card) or first.card.default_head
+        if wanted not in by_head:
+            by_head[wanted] = first.for_head(wanted)
+        return by_head[wanted]
+
+    def _folder(self, name: str) -> Path:
+        is_given = self._given is not None and name == self._given.name
+        return find_weights(self._given if is_given else name)
+
+    def _own_head(self, name: str, card: ModelCard) -> str | None:
+        """The head the page was started with; None for other weights, and for newer ones without it."""
+        has_it = name == self.weights[0] and any(head.name == self._head for head in card.heads)
+        return self._head if has_it else None

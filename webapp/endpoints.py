@@ -17,12 +17,16 @@ from webapp.video_jobs import check_limits
 
 
 class FaceAnswer(TypedDict):
-    """One face: its box as left, top, right, bottom in pixels, the detector's score, what it shows."""
+    """The record of a face, see :func:`fer.reports.face_to_dict`."""
 
     box: list[float]
     score: float
     emotion: str
     confidence: float
+    unsure: bool
+    other: float
+    roll: float
+    landmarks: list[list[float]] | None
     probabilities: dict[str, float]
 
 
@@ -59,23 +63,30 @@ def add_endpoints(blocks: gr.Blocks, analyzers: Analyzers) -> None:
     """Offer ``/analyze_photo`` and ``/analyze_video``; called inside the blocks."""
 
     def analyze_photo(
-        photo: gr.FileData, detector: str | None = None, weights: str | None = None
+        photo: gr.FileData,
+        detector: str | None = None,
+        weights: str | None = None,
+        head: str | None = None,
     ) -> PhotoAnswer:
         """Find the faces of a photo and name their expressions."""
         with _Upload(photo) as path:
             image = read_image(path.read_bytes())
-            faces = analyzers.get(weights, detector).analyze(image)
+            faces = analyzers.get(weights, detector, head=head).analyze(image)
         answer: Any = faces_to_dict(faces, image.shape[1], image.shape[0])
         return answer
 
     def analyze_video(
-        video: gr.FileData, every_s: float = 0.0, detector: str | None = None, weights: str | None = None
+        video: gr.FileData,
+        every_s: float = 0.0,
+        detector: str | None = None,
+        weights: str | None = None,
+        head: str | None = None,
     ) -> VideoAnswer:
         """Follow the faces of a video and tell their expressions over time."""
         with _Upload(video) as path, VideoFile(path) as file:
             check_limits(file)
             timeline = read_video(
-                analyzers.get(weights, detector, live=True), file, every_s=max(every_s, 0.0)
+                analyzers.get(weights, detector, head=head, live=True), file, every_s=max(every_s, 0.0)
             )
         answer: Any = timeline_to_dict(timeline)
         return answer

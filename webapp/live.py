@@ -16,7 +16,7 @@ from fer.reports import face_to_dict
 from fer.smoothing import Steadiness
 from fer.stream import StreamAnalyzer
 from webapp.analyzers import Analyzers
-from webapp.page import Tab, add_part
+from webapp.page import Tab, add_part, label_styles
 
 MAX_VISITORS: Final = 32
 """More live pages at once are asked to wait: each holds some memory and wants a share of the machine."""
@@ -34,12 +34,14 @@ class LiveSettings:
     Attributes:
         detector: A name on the page's list; None for its own.
         weights: The same for the model.
+        head: One of the model's heads; None for the one used by default.
         steadiness: From 0, every frame as it is, to 1, changes take more than a second.
         threshold: Confidence under which an answer is called unsure; None for the model's own.
     """
 
     detector: str | None = None
     weights: str | None = None
+    head: str | None = None
     steadiness: float = 0.5
     threshold: float | None = None
 
@@ -71,14 +73,15 @@ class LiveSession:
         Raises:
             UnknownModelError: Detector or model are not on the page's list, or miss something.
         """
-        analyzer = self._analyzers.get(settings.weights, settings.detector, live=True)
+        analyzer = self._analyzers.get(settings.weights, settings.detector, head=settings.head, live=True)
         stream = self._ready_stream()
         now = stream.analyzer
         if analyzer.detector is not now.detector or analyzer.classifier is not now.classifier:
             stream.change_analyzer(analyzer)
         stream.tracker.change_steadiness(settings.as_steadiness())
         stream.unsure_below = settings.threshold
-        return {"kind": "ready", "threshold": analyzer.classifier.head.unsure_below}
+        head = analyzer.classifier.head
+        return {"kind": "ready", "threshold": head.unsure_below, "labels": label_styles(head.emotions)}
 
     def _ready_stream(self) -> StreamAnalyzer:
         if self._stream is None:
@@ -108,7 +111,7 @@ class LiveSession:
             "time": timestamp_s,
             "width": frame.shape[1],
             "height": frame.shape[0],
-            "faces": [_as_dict(person) for person in people],
+            "faces": [face_to_dict(person) for person in people],
             "hint": _hint(frame, people),
             "server_ms": 1000 * (cost.detect_s + cost.classify_s + cost.track_s),
         }
@@ -156,13 +159,6 @@ def _answer(session: LiveSession, message: dict[str, Any]) -> dict[str, Any]:
         return {"kind": "problem", "text": str(error)}
     except (ValueError, TypeError) as error:
         return {"kind": "problem", "text": f"these settings cannot be used: {error}"}
-
-
-def _as_dict(person: Face) -> dict[str, Any]:
-    return face_to_dict(person) | {
-        "roll": person.detection.roll,
-        "unsure": person.prediction.is_unsure,
-    }
 
 
 def _hint(frame: RgbImage, people: list[Face]) -> str | None:

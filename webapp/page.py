@@ -11,10 +11,10 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from fer.detection import AUTO, detector_class
-from fer.emotions import SIX_EMOTIONS
+from fer.emotions import label_name
 from fer.images import UnreadableImageError
-from fer.model_card import UnknownModelError, WeightsMismatchError
-from fer.palette import EMOTION_HEX, PERSON_HEX
+from fer.model_card import Head, UnknownModelError, WeightsMismatchError
+from fer.palette import PERSON_HEX, label_colours
 from webapp.analyzers import Analyzers
 from webapp.endpoints import add_endpoints
 
@@ -23,7 +23,7 @@ TITLE: Final = "KV FaceRecognition"
 
 _SYSTEM_FONTS: Final = ("ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "sans-serif")
 _HEAD: Final = """
-<meta name="description" content="Reads six facial expressions from photos, video and the webcam.">
+<meta name="description" content="Reads facial expressions from photos, video and the webcam.">
 <link rel="icon" href="./kv/assets/icon.svg" type="image/svg+xml">
 """
 
@@ -96,17 +96,34 @@ def add_part(name: str) -> gr.HTML:
     )
 
 
+def label_styles(labels: Sequence[str]) -> list[dict[str, str]]:
+    """Return ``id``, ``name`` and ``colour`` of each label of an answer, in order."""
+    colours = label_colours(labels)
+    return [{"id": str(label), "name": label_name(label), "colour": colours[label]} for label in labels]
+
+
 def _choices(analyzers: Analyzers) -> dict[str, Any]:
     """Return the words, colours and model names that the scripts need."""
     return {
-        "emotions": [
-            {"id": emotion.value, "name": emotion.display_name, "colour": EMOTION_HEX[emotion]}
-            for emotion in SIX_EMOTIONS
-        ],
         "people": list(PERSON_HEX),
         "detectors": [_detector_choice(name) for name in analyzers.detectors],
-        "weights": [{"id": name, "name": name} for name in analyzers.weights],
+        "weights": [_weights_choice(name, analyzers) for name in analyzers.weights],
     }
+
+
+def _weights_choice(name: str, analyzers: Analyzers) -> dict[str, Any]:
+    """A model with the heads that visitors may choose from, the one used by default first."""
+    heads = analyzers.heads(name)
+    return {"id": name, "name": name, "heads": [_head_choice(head, heads[0]) for head in heads]}
+
+
+def _head_choice(head: Head, first: Head) -> dict[str, str]:
+    """A head in words for people: how many expressions it names, and which of them the first one does not."""
+    words = f"{len(head.emotions)} expressions"
+    added = [emotion.display_name.lower() for emotion in head.emotions if emotion not in first.emotions]
+    if added:
+        words = f"{words}, also {', '.join(added)}"
+    return {"id": head.name, "name": words if head is first or added else f"{words} ({head.name})"}
 
 
 def _detector_choice(name: str) -> dict[str, Any]:

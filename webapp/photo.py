@@ -16,13 +16,14 @@ from pydantic import BaseModel
 from fer.analysis import FaceAnalyzer
 from fer.annotation import FaceAnnotator
 from fer.cropping import crop_face, reference_square
+from fer.emotions import Emotion
 from fer.explanation import annotate_heat, explain
 from fer.faces import Box, Detection, Face
 from fer.images import RgbImage, UnreadableImageError, read_image
-from fer.reports import face_rows, faces_to_dict
+from fer.reports import face_columns, faces_to_dict, record_rows
 from fer.spreadsheet_cells import plain_cells
 from webapp.analyzers import Analyzers
-from webapp.page import Tab, add_part
+from webapp.page import Tab, add_part, label_styles
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 """Larger files are refused: photos are smaller, and each is held in memory."""
@@ -39,13 +40,14 @@ class ReadPhoto:
     faces: list[Face]
 
     def as_answer(self, name: str) -> dict[str, Any]:
-        """Return the answer to the page: the picture's record, its table, and the annotated picture."""
+        """Return the answer to the page: record, styles of the labels, table, annotated picture."""
         height, width = self.image.shape[:2]
+        record = faces_to_dict(self.faces, width, height, name)
+        labels = self.faces[0].prediction.labels if self.faces else ()
         return {
-            "record": faces_to_dict(self.faces, width, height, name),
-            "unsure": [face.prediction.is_unsure for face in self.faces],
-            "rolls": [face.detection.roll for face in self.faces],
-            "csv": _as_csv(self.faces, name),
+            "record": record,
+            "labels": label_styles(labels),
+            "csv": _as_csv(record),
             "picture": self.annotated_jpeg(),
         }
 
@@ -80,6 +82,7 @@ class Place(BaseModel):
     roll: float = 0.0
     weights: str | None = None
     detector: str | None = None
+    head: str | None = None
 
     def detection(self) -> Detection:
         """The face as a detection; its score is not known any more."""
@@ -137,12 +140,16 @@ def routes(analyzers: Analyzers) -> APIRouter:
 
     @router.post("/photo")
     async def photo(
-        request: Request, name: str = "photo", weights: str | None = None, detector: str | None = None
+        request: Request,
+        name: str = "photo",
+        weights: str | None = None,
+        detector: str | None = None,
+        head: str | None = None,
     ) -> dict[str, Any]:
         data = await read_body(request)
 
         def answer() -> dict[str, Any]:
-            return read_photo(data, analyzers.get(weights, detector)).as_answer(name)
+            return read_photo(data, analyzers.get(weights, detector, head=head)).as_answer(name)
 
         return await run_in_threadpool(answer)
 
@@ -154,7 +161,8 @@ def routes(analyzers: Analyzers) -> APIRouter:
         data = await read_body(request)
 
         def answer() -> dict[str, Any]:
-            return explain_photo(data, place.detection(), analyzers.get(place.weights, place.detector))
+            analyzer = analyzers.get(place.weights, place.detector, head=place.head)
+            return explain_photo(data, place.detection(), analyzer)
 
         return await run_in_threadpool(answer)
 
@@ -166,13 +174,15 @@ def _scale(face: Face, factor: float) -> Face:
     return replace(face, detection=detection)
 
 
-def _as_csv(faces: list[Face], name: str) -> str:
-    rows = face_rows(faces, name)
+def _as_csv(record: dict[str, Any]) -> str:
+    """The rows of a picture; nothing where no face was found."""
     text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    if record["faces"]:
+        emotions = [Emotion(word) for word in record["faces"][0]["probabilities"]]
+        columns = ["path", "width", "height", "face", *face_columns(emotions)]
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(plain_cells(row) for row in rows)
+        writer.writerows(plain_cells(row) for row in record_rows(record))
     return text.getvalue()
 
 

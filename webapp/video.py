@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse
 from fer.timeline_chart import PLOT_LEFT, PLOT_WIDTH, timeline_chart
 from fer.timeline_export import WRITERS, summary_to_dict
 from webapp.analyzers import Analyzers
-from webapp.page import Tab, add_part
+from webapp.page import Tab, add_part, label_styles
 from webapp.video_jobs import (
     ANNOTATED,
     MAX_BYTES,
@@ -39,6 +39,7 @@ def describe(job: VideoJob) -> dict[str, Any]:
         "name": job.name,
         "frame_count": timeline.frame_count,
         "row_count": len(timeline),
+        "labels": label_styles(timeline.emotions),
         "summary": [summary_to_dict(summary) for summary in timeline.summaries()],
         "chart": {
             "svg": timeline_chart(timeline),
@@ -63,6 +64,7 @@ def routes(analyzers: Analyzers) -> APIRouter:
         name: str = "video",
         weights: str | None = None,
         detector: str | None = None,
+        head: str | None = None,
     ) -> dict[str, str]:
         try:
             key, job = jobs.open(name)
@@ -74,7 +76,7 @@ def routes(analyzers: Analyzers) -> APIRouter:
             job.state = "failed"
             jobs.drop(key)
             raise
-        jobs.start(job, lambda: analyzers.get(weights, detector, live=True))
+        jobs.start(job, lambda: analyzers.get(weights, detector, head=head, live=True))
         return {"key": key}
 
     @router.get("/video/{key}")

@@ -23,6 +23,7 @@ class AnalyzeOptions:
         paths: Pictures, folders, or one video.
         weights: Name of shipped weights, or path of a weights folder.
         detector: Name of a face detector, such as auto or haar; a wrong name lists all.
+        head: Which answer of the weights to give, such as seven; the weights' own by default.
         json: Print one JSON object per picture, or per frame with a face.
         csv: Write a table of the faces as CSV; for a video one row for each face in each frame.
         parquet: Write it as Parquet; pictures that are in it are not read again.
@@ -40,6 +41,7 @@ class AnalyzeOptions:
     paths: tyro.conf.Positional[tuple[Path, ...]] = ()
     weights: Name = None
     detector: Name = None
+    head: Name = None
     json: Flag = False
     csv: File = None
     parquet: File = None

@@ -26,7 +26,7 @@ def run_pictures(options: AnalyzeOptions) -> int:
     Returns:
         The exit status: 1 where something could not be read, 130 when it was stopped.
     """
-    recipe = AnalyzerRecipe(options.weights, options.detector)
+    recipe = AnalyzerRecipe(options.weights, options.detector, options.head)
     listing = list_pictures(options.paths, recursive=options.recursive)
     paths = listing.paths
     for option, file in named_outputs(options):
@@ -44,13 +44,13 @@ def run_pictures(options: AnalyzeOptions) -> int:
                 tqdm(total=len(paths), unit=" pictures", disable=not sys.stderr.isatty(), leave=False)
             )
             for record in listing.errors:
-                _say(record, options, analyzer)
+                _say(record, options)
             for record in _records(analyzer, recipe, paths, options):
                 if "error" in record:
                     unread.add(record["path"])
                 if journal is not None:
                     journal.add(record)
-                _say(record, options, analyzer)
+                _say(record, options)
                 bar.update()
             if journal is not None:
                 journal.finish()
@@ -105,14 +105,14 @@ def list_pictures(paths: Sequence[Path], *, recursive: bool) -> Listing:
     return listing
 
 
-def picture_lines(record: Record, unsure_below: float = 0.0) -> list[str]:
+def picture_lines(record: Record) -> list[str]:
     """Return one line per face, or one line when there is none."""
     if not record["faces"]:
         return [f"{record['path']}: no face found"]
     lines = []
     for face in record["faces"]:
         left, top, right, bottom = (round(value) for value in face["box"])
-        unsure = "unsure, perhaps " if face["confidence"] < unsure_below else ""
+        unsure = "unsure, perhaps " if face["unsure"] else ""
         lines.append(
             f"{record['path']}: {unsure}{face['emotion']} {100 * face['confidence']:.0f} %"
             f" ({right - left}×{bottom - top} pixels at {left}, {top})"
@@ -166,13 +166,13 @@ def _records(
     return read_in_processes(recipe, paths, options.workers)
 
 
-def _say(record: Record, options: AnalyzeOptions, analyzer: FaceAnalyzer) -> None:
+def _say(record: Record, options: AnalyzeOptions) -> None:
     if options.json:
         tqdm.write(json.dumps(record), file=sys.stdout)
     elif "error" in record:
         say(record["error"], sys.stderr)
     else:
-        for line in picture_lines(record, analyzer.classifier.head.unsure_below):
+        for line in picture_lines(record):
             say(line, sys.stdout)
     if not options.json:
         for note in record.get("notes", ()):

@@ -41,7 +41,7 @@ def run_video(options: AnalyzeOptions) -> int:
     """
     path = _the_video(options)
     files = [file for option, file in named_outputs(options) if option != "--output"]
-    analyzer = AnalyzerRecipe(options.weights, options.detector, live=True).build()
+    analyzer = AnalyzerRecipe(options.weights, options.detector, options.head, live=True).build()
     try:
         with ExitStack() as stack:
             stack.enter_context(terminable())

@@ -44,6 +44,7 @@ class WatchOptions:
         give_up: Seconds to wait for the first frame; 0 waits for ever.
         weights: Name of shipped weights, or path of a weights folder.
         detector: Name of a face detector, such as auto or haar; a wrong name lists all.
+        head: Which answer of the weights to give, such as seven; the weights' own by default.
     """
 
     source: tyro.conf.Positional[str]
@@ -57,6 +58,7 @@ class WatchOptions:
     give_up: float = 30.0
     weights: Name = None
     detector: Name = None
+    head: Name = None
 
 
 def run_watch(words: list[str]) -> int:
@@ -86,8 +88,15 @@ def run_watch(words: list[str]) -> int:
 def _watch(options: WatchOptions) -> None:
     stop = threading.Event()
     alerts = [parse_alert(text) for text in options.alert]
-    analyzer = AnalyzerRecipe(options.weights, options.detector, live=True).build()
+    analyzer = AnalyzerRecipe(options.weights, options.detector, options.head, live=True).build()
     classifier = analyzer.classifier
+    for alert in alerts:
+        if alert.emotion not in classifier.head.emotions:
+            known = ", ".join(emotion.value for emotion in classifier.head.emotions)
+            raise CommandError(
+                f"the alert {alert} cannot go off: {classifier.card.name} with head {classifier.head.name} "
+                f"names {known}; choose one of these, or another --head"
+            )
     with ExitStack() as stack:
         stack.enter_context(_stopped_by_signals(stop))
         stream = stack.enter_context(LiveStream(options.source))

@@ -27,8 +27,8 @@ FRAME_RATE = 30
 class Page:
     """``python app.py`` in a process of its own, on a free port."""
 
-    def __init__(self, repository, folder):
-        self.repository, self.folder = repository, folder
+    def __init__(self, repository, folder, *words):
+        self.repository, self.folder, self.words = repository, folder, words
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.address = f"http://127.0.0.1:{self.port}"
@@ -36,7 +36,7 @@ class Page:
 
     def start(self):
         log = (self.folder / "server.log").open("ab")
-        words = ["app.py", "--port", str(self.port), "--detector", "haar"]
+        words = ["app.py", "--port", str(self.port), "--detector", "haar", *self.words]
         environment = os.environ | {"GRADIO_TEMP_DIR": str(self.folder / "gradio"), "HOME": str(self.folder)}
         self.process = subprocess.Popen(
             [sys.executable, *words], cwd=self.repository, stdout=log, stderr=log, env=environment
@@ -75,7 +75,19 @@ def page_server(repository, tmp_path_factory):
 @pytest.fixture
 def browse(playwright_session, chromium, page_server):
     """Opens the page as a visitor with or without a camera; problems of its scripts fail the test."""
+    return visitor_of(page_server, playwright_session, chromium)
 
+
+@pytest.fixture(scope="module")
+def browse_seven(playwright_session, chromium, repository, seven_weights, tmp_path_factory):
+    """The same for a page started with weights whose default head names seven expressions."""
+    folder = tmp_path_factory.mktemp("page")
+    server = Page(repository, folder, "--weights", str(seven_weights)).start()
+    yield visitor_of(server, playwright_session, chromium)
+    server.stop()
+
+
+def visitor_of(page_server, playwright_session, chromium):
     @contextmanager
     def visit(clip=None, tab=None, allowed=True, camera_count=1, **options):
         flags = [*QUIET, f"--use-fake-device-for-media-stream=device-count={camera_count}"]

@@ -94,7 +94,8 @@ def test_script_uses_what_it_imports_and_keeps_the_form(name):
 
 
 HAPPY = (
-    '{ emotion: "happy", confidence: 0.875, probabilities: { happy: 0.875, sad: 0.125 }, box: [1, 2, 3, 4] }'
+    '{ emotion: "happy", confidence: 0.875, probabilities: { happy: 0.875, sad: 0.125 }, box: [1, 2, 3, 4],'
+    " score: 0.5, other: 0, roll: 1.5 }"
 )
 EMOTIONS = (
     '[{ id: "happy", name: "Happy", colour: "#ffcc00" }, { id: "sad", name: "Sad", colour: "#0000ff" }]'
@@ -126,13 +127,14 @@ REJECTS = '{ getUserMedia: () => Promise.reject(new DOMException("words", "%s"))
             const before = record.isEmpty;
             record.add({{ time: 7.5, faces: [] }});
             record.add({{ time: 7.75, faces: [{{ track_id: 3, unsure: false, ...{HAPPY} }}] }});
+            record.setLabels([{{ id: "sad" }}, {{ id: "bored" }}]); // the visitor chose another model
             return [before, record.isEmpty, record.isFull, record.asCsv()];""",
             [
                 True,
                 False,
                 False,
-                "time_s,person,emotion,unsure,left,top,right,bottom,confidence,happy,sad\n"
-                "0.250,3,happy,false,1,2,3,4,0.875,0.875,0.125\n",
+                "time_s,person,emotion,unsure,left,top,right,bottom,confidence,score,other,roll,happy,sad,bored\n"
+                "0.250,3,happy,false,1,2,3,4,0.875,0.5,0,1.5,0.875,0.125,\n",
             ],
             id="record as CSV",
         ),
@@ -175,7 +177,8 @@ REJECTS = '{ getUserMedia: () => Promise.reject(new DOMException("words", "%s"))
         ),
         pytest.param(
             f"""const {{ PeoplePanel }} = await import("./people.js"); const root = document.createElement("div");
-            const panel = new PeoplePanel(root, {{ emotions: {EMOTIONS} }}, () => "#ffffff");
+            const panel = new PeoplePanel(root, () => "#ffffff");
+            panel.setLabels({EMOTIONS});
             const see = (time, ids) => {{
                 panel.update({{ time, faces: ids.map((track_id) => ({{ track_id, unsure: false, ...{HAPPY} }})) }});
                 return [root.children.length, root.querySelectorAll(".kv-gone").length];

@@ -33,6 +33,23 @@ export function fillChoices(select, choices) {
   select.replaceChildren(...options);
 }
 
+/**
+ * Fills a model's choice of expressions; hidden where there is none to make.
+ * @param {{head: HTMLSelectElement, headField: HTMLElement, weights: HTMLSelectElement}} parts
+ * @param {{weights: {id: string, heads: {id: string, name: string}[]}[]}} choices
+ */
+export function fillHeads({ head, headField, weights }, choices) {
+  const heads = choices.weights.find(({ id }) => id === weights.value)?.heads ?? [];
+  fillChoices(head, heads);
+  headField.hidden = heads.length < 2;
+}
+
+/** What the visitor chose to be read with, by the server's names; the rest is left to the server. */
+export function chosenModels({ detector, weights, head }) {
+  const chosen = { detector: detector.value, weights: weights.value, head: head.value };
+  return Object.fromEntries(Object.entries(chosen).filter(([, value]) => value));
+}
+
 /** Hands the visitor a file that exists in the page's memory only. */
 export function download(name, content) {
   const address = typeof content === "string" ? content : URL.createObjectURL(content);

@@ -1,23 +1,23 @@
-/** Shows what a face says: a heading and a row of six bars. */
+/** Shows what a face says: a heading and a bar for each expression. */
 
 import { make, percent } from "./elements.js";
 
 /** One face's card; `update` changes it in place, so that nothing flickers. */
 export class FaceCard {
-  /** @param {{id: string, name: string, colour: string}[]} emotions */
-  constructor(emotions) {
-    this.emotions = emotions;
+  /** @param {{id: string, name: string, colour: string}[]} labels */
+  constructor(labels) {
+    this.labels = labels;
     this.number = make("span", { class: "kv-number" });
     this.word = make("span", { class: "kv-word" });
     this.share = make("span", { class: "kv-share" });
     this.extra = make("div", { class: "kv-face-extra", hidden: true });
-    this.bars = emotions.map((emotion) => {
+    this.bars = labels.map((label) => {
       const fill = make("span", { class: "kv-fill" });
-      fill.style.background = emotion.colour;
+      fill.style.background = label.colour;
       const output = make("output");
       const bar = make(
         "div", { class: "kv-bar" },
-        make("span", { textContent: emotion.name }), make("span", { class: "kv-track" }, fill), output,
+        make("span", { textContent: label.name }), make("span", { class: "kv-track" }, fill), output,
       );
       return { bar, fill, output };
     });
@@ -37,7 +37,7 @@ export class FaceCard {
    * @param {string} [share] what stands at the right of the heading
    */
   update(number, face, unsure, colour = "", share = percent(face.confidence)) {
-    const word = this.emotions.find(({ id }) => id === face.emotion)?.name ?? face.emotion;
+    const word = this.labels.find(({ id }) => id === face.emotion)?.name ?? face.emotion;
     setText(this.number, String(number));
     setText(this.word, unsure ? `Unsure: ${word.toLowerCase()}` : word);
     setText(this.share, share);
@@ -46,12 +46,12 @@ export class FaceCard {
       this.number.style.color = "#10141a";
     }
     this.root.setAttribute("aria-label", `Face ${number}: ${this.word.textContent}, ${this.share.textContent}`);
-    this.emotions.forEach((emotion, index) => {
-      const probability = face.probabilities[emotion.id] ?? 0;
+    this.labels.forEach((label, index) => {
+      const probability = face.probabilities[label.id] ?? 0;
       const { bar, fill, output } = this.bars[index];
       fill.style.transform = `scaleX(${probability.toFixed(3)})`;
       setText(output, percent(probability));
-      bar.classList.toggle("kv-top", emotion.id === face.emotion);
+      bar.classList.toggle("kv-top", label.id === face.emotion);
     });
   }
 }

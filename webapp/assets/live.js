@@ -1,7 +1,7 @@
 /** The tab that reads the webcam while it runs. */
 
 import { CameraError, closeCamera, listCameras, openCamera } from "./camera.js";
-import { download, fillChoices, make, partsOf, percent, sentence, showNotice } from "./elements.js";
+import { chosenModels, download, fillChoices, fillHeads, make, partsOf, percent, sentence, showNotice } from "./elements.js";
 import { addExplanation } from "./explanation.js";
 import { Overlay } from "./overlay.js";
 import { PeoplePanel } from "./people.js";
@@ -31,8 +31,9 @@ class LiveTab {
   constructor(root, parts, choices) {
     Object.assign(this, { root, parts, choices });
     this.overlay = new Overlay(parts.overlay, choices);
-    this.people = new PeoplePanel(parts.faces, choices, (id) => this.overlay.personColour(id));
+    this.people = new PeoplePanel(parts.faces, (id) => this.overlay.personColour(id));
     this.stream = this.reader = this.answer = this.record = this.threshold = null;
+    this.labels = [];
     this.isMirrored = true;
     this.isFrozen = this.isRecording = false;
     this.facing = "user";
@@ -55,9 +56,11 @@ class LiveTab {
     on("turn", "click", () => this.turnCamera());
     on("full", "click", () => this.switchFullScreen());
     on("cameras", "change", () => this.stream && this.start());
-    for (const part of ["detector", "weights"]) {
+    fillHeads(parts, this.choices);
+    for (const part of ["detector", "weights", "head"]) {
       on(part, "change", () => {
-        if (part === "weights") this.threshold = null; // the new model has its own
+        if (part === "weights") fillHeads(parts, this.choices);
+        if (part !== "detector") this.threshold = null; // the new model has its own
         this.configure();
       });
     }
@@ -81,10 +84,8 @@ class LiveTab {
   }
 
   settings() {
-    const { detector, weights, steadiness } = this.parts;
-    return {
-      detector: detector.value, weights: weights.value, steadiness: steadiness.value / 100, threshold: this.threshold,
-    };
+    const steadiness = this.parts.steadiness.value / 100;
+    return { ...chosenModels(this.parts), steadiness, threshold: this.threshold };
   }
 
   configure() {
@@ -119,7 +120,7 @@ class LiveTab {
     this.meter = new RateMeter();
     this.reader = new FrameReader(parts.video, this.settings(), {
       onFaces: (answer, takenAt) => this.take(answer, takenAt),
-      onReady: ({ threshold }) => this.adoptThreshold(threshold),
+      onReady: (model) => this.adoptModel(model),
       onProblem: (text) => showNotice(parts.notice, sentence(text)),
       onState: (state, reason) => this.tellState(state, reason),
     });
@@ -190,7 +191,12 @@ class LiveTab {
     this.parts.spoken.textContent = words;
   }
 
-  adoptThreshold(threshold) {
+  /** Takes over what the server says about the model that reads from now on. */
+  adoptModel({ threshold, labels }) {
+    this.labels = labels;
+    this.overlay.setLabels(labels);
+    this.people.setLabels(labels);
+    this.record?.setLabels(labels);
     if (this.threshold === null) this.parts.threshold.value = Math.round(threshold * 100);
     this.showSliders();
   }
@@ -210,7 +216,7 @@ class LiveTab {
   }
 
   async offerExplanations() {
-    const { detector, weights } = this.parts;
+    const models = chosenModels(this.parts);
     const still = this.still();
     const picture = await new Promise((done) => still.toBlob(done, "image/jpeg", 0.92));
     const scale = still.width / this.answer.width;
@@ -218,7 +224,7 @@ class LiveTab {
       const card = this.people.people.get(face.track_id)?.card;
       const [left, top, right, bottom] = face.box.map((value) => value * scale);
       const place = { left, top, right, bottom, roll: face.roll };
-      if (card) addExplanation(card, picture, { ...place, detector: detector.value, weights: weights.value });
+      if (card) addExplanation(card, picture, { ...place, ...models });
     }
   }
 
@@ -237,13 +243,13 @@ class LiveTab {
     const name = `snapshot_${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}`;
     still.toBlob((blob) => download(`${name}.jpg`, blob), "image/jpeg", 0.92);
     const scale = still.width / this.answer.width;
-    const faces = this.answer.faces.map(({ roll, unsure, ...face }) => ({ ...face, box: face.box.map((v) => v * scale) }));
+    const faces = this.answer.faces.map((face) => enlarged(face, scale));
     const record = { path: `${name}.jpg`, width: still.width, height: still.height, faces };
     download(`${name}.json`, new Blob([`${JSON.stringify(record, null, 2)}\n`], { type: "application/json" }));
   }
 
   switchRecord() {
-    if (!this.isRecording) this.record = new SessionRecord(this.choices.emotions);
+    if (!this.isRecording) this.record = new SessionRecord(this.labels);
     this.setRecording(!this.isRecording);
   }
 
@@ -338,6 +344,12 @@ class LiveTab {
     setText(steadinessText, percent(steadiness.value / 100));
     setText(thresholdText, percent(threshold.value / 100));
   }
+}
+
+/** The record of a face in a picture whose sides are `scale` times as long. */
+function enlarged(face, scale) {
+  const landmarks = face.landmarks?.map((point) => point.map((value) => value * scale)) ?? null;
+  return { ...face, box: face.box.map((value) => value * scale), landmarks };
 }
 
 const countWords = (count) => (count === 0 ? "No face at the moment" : count === 1 ? "One face" : `${count} faces`);

@@ -8,12 +8,17 @@ const TURNED_ABOVE = 12; // between the two they turn gradually, so that no box 
 const DARK = "#10141a";
 
 export class Overlay {
-  /** @param {HTMLCanvasElement} canvas @param {{emotions: object[], people: string[]}} choices */
-  constructor(canvas, { emotions, people }) {
+  /** @param {HTMLCanvasElement} canvas @param {{people: string[]}} choices */
+  constructor(canvas, { people }) {
     this.canvas = canvas;
     this.people = people;
-    this.emotions = new Map(emotions.map((emotion) => [emotion.id, emotion]));
-    this.sides = new Map(); // of the labels, by person
+    this.setLabels([]);
+    this.sides = new Map(); // of the names, by person
+  }
+
+  /** Names and colours of the expressions: `{id, name, colour}` each. */
+  setLabels(labels) {
+    this.labels = new Map(labels.map((label) => [label.id, label]));
   }
 
   personColour(id) {
@@ -54,7 +59,7 @@ export class Overlay {
   }
 
   label(context, face, scale, size, isNumbered) {
-    const { name, colour } = this.emotions.get(face.emotion) ?? { name: face.emotion, colour: DARK };
+    const { name, colour } = this.labels.get(face.emotion) ?? { name: face.emotion, colour: DARK };
     const word = face.unsure ? `Unsure: ${name.toLowerCase()}` : name;
     const text = `${isNumbered ? `${face.track_id} · ` : ""}${word} ${percent(face.confidence)}`;
     const [left, top, right, bottom] = face.box.map((value) => value * scale);

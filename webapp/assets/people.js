@@ -10,12 +10,19 @@ const GONE_S = 4; // a card stays so long after its person left, so that the pan
 const MOST_CARDS = 8;
 
 export class PeoplePanel {
-  /** @param {HTMLElement} root @param {object} choices @param {Function} colourOf from a person's number */
-  constructor(root, { emotions }, colourOf) {
+  /** @param {HTMLElement} root @param {Function} colourOf from a person's number */
+  constructor(root, colourOf) {
     this.root = root;
-    this.emotions = emotions;
+    this.labels = [];
     this.colourOf = colourOf;
     this.clear();
+  }
+
+  /** Shows these expressions from now on: `{id, name, colour}` each. */
+  setLabels(labels) {
+    if (JSON.stringify(labels) === JSON.stringify(this.labels)) return;
+    this.labels = labels;
+    this.clear(); // the bars and the last minute are of other expressions
   }
 
   clear() {
@@ -39,7 +46,7 @@ export class PeoplePanel {
 
   personOf(id) {
     if (!this.people.has(id) && this.people.size < MOST_CARDS) {
-      const person = new Person(this.emotions);
+      const person = new Person(this.labels);
       this.people.set(id, person);
       this.root.append(person.root);
     }
@@ -49,10 +56,10 @@ export class PeoplePanel {
 
 /** One person's card with a strip chart of the last minute. */
 class Person {
-  constructor(emotions) {
-    this.emotions = emotions;
+  constructor(labels) {
+    this.labels = labels;
     this.samples = [];
-    this.card = new FaceCard(emotions);
+    this.card = new FaceCard(labels);
     this.strip = make("canvas", { class: "kv-strip", width: 480, height: 88, role: "img" });
     const ends = ["a minute ago", "now"].map((textContent) => make("span", { textContent }));
     this.card.root.append(this.strip, make("div", { class: "kv-strip-words" }, ...ends));
@@ -64,7 +71,7 @@ class Person {
     this.time = time;
     const last = this.samples.at(-1);
     if (last && time - last.time < SAMPLE_S) return;
-    this.samples.push({ time, shares: this.emotions.map(({ id }) => face.probabilities[id] ?? 0) });
+    this.samples.push({ time, shares: this.labels.map(({ id }) => face.probabilities[id] ?? 0) });
     while (this.samples[0].time < time - MINUTE_S) this.samples.shift();
   }
 
@@ -86,11 +93,11 @@ class Person {
       if (sample.time - before.time > 4 * SAMPLE_S) continue; // not seen in between
       let y = height;
       sample.shares.forEach((share, which) => {
-        context.fillStyle = this.emotions[which].colour;
+        context.fillStyle = this.labels[which].colour;
         context.fillRect(x(before.time), y - share * height, x(sample.time) - x(before.time) + 0.6, share * height);
         y -= share * height;
       });
     }
-    this.strip.setAttribute("aria-label", "The six expressions over the last minute");
+    this.strip.setAttribute("aria-label", "The expressions over the last minute");
   }
 }

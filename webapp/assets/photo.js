@@ -1,7 +1,7 @@
 /** The tab that reads a photo. */
 
 import { CameraError, closeCamera, openCamera } from "./camera.js";
-import { download, fillChoices, make, partsOf, percent, showNotice } from "./elements.js";
+import { chosenModels, download, fillChoices, fillHeads, make, partsOf, percent, showNotice } from "./elements.js";
 import { FaceCard } from "./faces.js";
 import { addExplanation } from "./explanation.js";
 import { ServiceError, loadChoices, readPhoto } from "./service.js";
@@ -18,14 +18,13 @@ export async function mount(element) {
   const choices = await loadChoices();
   fillChoices(parts.detector, choices.detectors);
   fillChoices(parts.weights, choices.weights);
-  new PhotoTab(element, parts, choices.emotions);
+  new PhotoTab(element, parts, choices);
 }
 
 class PhotoTab {
-  constructor(root, parts, emotions) {
+  constructor(root, parts, choices) {
     this.root = root;
     this.parts = parts;
-    this.emotions = emotions;
     this.photo = null; // the Blob that is shown, for reading it again with other options
     this.name = "photo";
     this.answer = null;
@@ -38,7 +37,12 @@ class PhotoTab {
     on("take", "click", () => this.takeFromCamera());
     on("cancel", "click", () => this.closeShutter());
     on("detector", "change", () => this.readAgain());
-    on("weights", "change", () => this.readAgain());
+    on("head", "change", () => this.readAgain());
+    on("weights", "change", () => {
+      fillHeads(parts, choices);
+      this.readAgain();
+    });
+    fillHeads(parts, choices);
     on("saveJson", "click", () => this.save("json"));
     on("saveCsv", "click", () => this.save("csv"));
     on("savePicture", "click", () => download(`${this.stem()}_faces.jpg`, this.answer.picture));
@@ -83,7 +87,7 @@ class PhotoTab {
     const request = ++this.requests; // an older answer that comes late is left out
     this.parts.busy.hidden = false;
     try {
-      const options = { name: this.name, detector: this.parts.detector.value, weights: this.parts.weights.value };
+      const options = { name: this.name, ...chosenModels(this.parts) };
       const answer = await readPhoto(this.photo, options);
       if (request === this.requests) this.showAnswer(answer);
     } catch (error) {
@@ -117,24 +121,21 @@ class PhotoTab {
     parts.picture.hidden = parts.again.hidden = parts.tableCard.hidden = true;
     parts.drop.hidden = false;
     parts.faces.replaceChildren();
-    parts.subtitle.textContent = "Each face gets a row of six bars here.";
+    parts.subtitle.textContent = "Each face gets its bars here.";
     showNotice(parts.notice, text);
   }
 
   card(face, index) {
-    const card = new FaceCard(this.emotions);
-    card.update(index + 1, face, this.answer.unsure[index]);
+    const card = new FaceCard(this.answer.labels);
+    card.update(index + 1, face, face.unsure);
     const [left, top, right, bottom] = face.box;
-    const { detector, weights } = this.parts;
-    addExplanation(card, this.photo, {
-      left, top, right, bottom, roll: this.answer.rolls[index], detector: detector.value, weights: weights.value,
-    });
+    addExplanation(card, this.photo, { left, top, right, bottom, roll: face.roll, ...chosenModels(this.parts) });
     return card.root;
   }
 
   row(face, index) {
     const [left, top, right, bottom] = face.box;
-    const word = this.emotions.find(({ id }) => id === face.emotion)?.name ?? face.emotion;
+    const word = this.answer.labels.find(({ id }) => id === face.emotion)?.name ?? face.emotion;
     const place = `${Math.round(left)}, ${Math.round(top)}`;
     const size = `${Math.round(right - left)} × ${Math.round(bottom - top)}`;
     const cells = [String(index + 1), word, percent(face.confidence), place, size];

@@ -1,13 +1,20 @@
 /** What was seen while the visitor asked for a record; lives in the page's memory until it is saved. */
 
 const MOST_ROWS = 200_000; // two hours of one face at 28 frames a second
+const VALUES = ["confidence", "score", "other", "roll"];
 
 export class SessionRecord {
-  /** @param {{id: string}[]} emotions */
-  constructor(emotions) {
-    this.emotions = emotions;
+  /** @param {{id: string}[]} labels */
+  constructor(labels) {
+    this.ids = [];
+    this.setLabels(labels);
     this.rows = [];
     this.start = null;
+  }
+
+  /** Expressions of another model get columns of their own, after those there are. */
+  setLabels(labels) {
+    for (const { id } of labels) if (!this.ids.includes(id)) this.ids.push(id);
   }
 
   get isEmpty() {
@@ -22,15 +29,17 @@ export class SessionRecord {
     this.start ??= time;
     for (const face of faces) {
       if (this.isFull) return;
-      const numbers = [...face.box, face.confidence, ...this.emotions.map(({ id }) => face.probabilities[id] ?? 0)];
+      const values = [...face.box, ...VALUES.map((name) => face[name]), ...this.ids.map((id) => face.probabilities[id])];
       const words = [(time - this.start).toFixed(3), face.track_id, face.emotion, face.unsure];
-      this.rows.push([...words, ...numbers.map((value) => +value.toFixed(4))].join(","));
+      this.rows.push([...words, ...values.map((value) => (value === undefined ? "" : +value.toFixed(4)))].join(","));
     }
   }
 
+  /** One row for each face in each frame; its columns are named as in the record of a face. */
   asCsv() {
-    const names = ["time_s", "person", "emotion", "unsure", "left", "top", "right", "bottom", "confidence"];
-    const head = [...names, ...this.emotions.map(({ id }) => id)].join(",");
-    return `${[head, ...this.rows].join("\n")}\n`;
+    const names = ["time_s", "person", "emotion", "unsure", "left", "top", "right", "bottom", ...VALUES];
+    const columns = [...names, ...this.ids];
+    const rows = this.rows.map((row) => row + ",".repeat(columns.length - row.split(",").length));
+    return `${[columns.join(","), ...rows].join("\n")}\n`;
   }
 }

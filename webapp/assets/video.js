@@ -1,6 +1,6 @@
 /** The tab that reads a recorded video. */
 
-import { fillChoices, make, partsOf, percent, sentence, showNotice } from "./elements.js";
+import { chosenModels, fillChoices, fillHeads, make, partsOf, percent, sentence, showNotice } from "./elements.js";
 import { FaceCard } from "./faces.js";
 import { ServiceError, dropVideo, loadChoices, loadVideoLimits, sendVideo, videoAddress, watchVideo } from "./service.js";
 
@@ -34,6 +34,8 @@ class VideoTab {
     const on = (part, event, act) => parts[part].addEventListener(event, act);
     for (const part of ["choose", "chooseAgain"]) on(part, "click", () => parts.file.click());
     on("file", "change", () => this.take(parts.file.files[0]));
+    on("weights", "change", () => fillHeads(parts, choices));
+    fillHeads(parts, choices);
     on("cancel", "click", () => this.reset());
     on("player", "timeupdate", () => this.movePlayhead());
     on("chart", "click", (click) => this.jump(click));
@@ -67,8 +69,7 @@ class VideoTab {
     try {
       await this.checkBeforehand(file);
       this.showBusy("Sending the video …", null, "");
-      const { detector, weights } = this.parts;
-      const options = { name: file.name, detector: detector.value, weights: weights.value };
+      const options = { name: file.name, ...chosenModels(this.parts) };
       this.abort = new AbortController();
       const { key } = await sendVideo(file, options, this.abort.signal);
       if (request !== this.requests) return dropVideo(key);
@@ -130,10 +131,10 @@ class VideoTab {
     parts.subtitle.textContent = people.length
       ? `${count} in ${answer.frame_count} frames; the bars are shares of the time seen`
       : "No face was found in this video.";
-    parts.people.replaceChildren(...long.map((person) => this.card(person)));
+    parts.people.replaceChildren(...long.map((person) => this.card(person, answer.labels)));
     if (brief.length) {
       const textContent = `${brief.length} more, seen for less than ${BRIEF_S} s ${brief.length > 1 ? "each" : ""}`;
-      const cards = brief.map((person) => this.card(person));
+      const cards = brief.map((person) => this.card(person, answer.labels));
       parts.people.append(make("details", {}, make("summary", { textContent }), ...cards));
     }
     this.showChart(answer.chart);
@@ -144,10 +145,10 @@ class VideoTab {
     showNotice(parts.notice, people.length ? "" : "No face was found. Perhaps one of these helps:", NO_FACE_ADVICE);
   }
 
-  card(person) {
+  card(person, labels) {
     const [emotion, share] = Object.entries(person.shares).reduce((best, next) => (next[1] > best[1] ? next : best));
     const colours = this.choices.people;
-    const card = new FaceCard(this.choices.emotions);
+    const card = new FaceCard(labels);
     card.update(
       person.track_id, { emotion, confidence: share, probabilities: person.shares }, false,
       colours[person.track_id % colours.length], `${percent(share)} of ${person.seen_s.toFixed(1)} s`,
@@ -210,7 +211,7 @@ class VideoTab {
     parts.chartCard.hidden = parts.filesCard.hidden = true;
     parts.drop.hidden = false;
     parts.people.replaceChildren();
-    parts.subtitle.textContent = "Each person gets a row of six bars here: the share of time with each expression.";
+    parts.subtitle.textContent = "Each person gets bars here: the share of time with each expression.";
     showNotice(parts.notice, "");
   }
 
