@@ -38,6 +38,7 @@ class AppOptions:
         trusted_host: Further names under which the page may be reached, such as a reverse proxy's.
         https: Serve over https with a certificate made here; phones give their camera to https only.
         open: Open the page in the browser.
+        no_api: Do not answer other programs under /api; the page itself stays as it is.
     """
 
     host: str = field(default_factory=lambda: os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1")
@@ -48,6 +49,7 @@ class AppOptions:
     trusted_host: tuple[str, ...] = ()
     https: Flag = False
     open: Flag = False
+    no_api: Flag = False
 
 
 def main() -> None:
@@ -80,7 +82,8 @@ def main() -> None:
     except (LookupError, ValueError) as error:
         sys.exit(str(error.args[0] if error.args else error))
     tabs = [import_module(name).TAB for name in TABS]
-    door = Door(build_server(tabs, analyzers), (*options.trusted_host, options.host), users)
+    server = build_server(tabs, analyzers, with_api=not options.no_api)
+    door = Door(server, (*options.trusted_host, options.host), users)
     serve(door, listener, https=options.https, open_browser=options.open)
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``python -m fer PATH…``, and ``fetch``, ``watch``, ``password``, ``page``, ``dashboard``."""
+"""The command line: ``python -m fer PATH…``; ``fetch``, ``watch``, ``password``, ``page``, ``dashboard``."""
 
 import os
 import sys

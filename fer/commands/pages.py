@@ -17,8 +17,8 @@ def run_page(name: str, words: list[str]) -> int:
 
     Args:
         name: ``page`` for the web page, ``dashboard`` for the dashboard of the trainings.
-        words: Options of ``app.py``; for the dashboard those of ``streamlit run``, then, after ``--``, those of
-            ``streamlit_app.py``.
+        words: Options of ``app.py``; for the dashboard those of ``streamlit run``, then, after ``--``,
+            those of ``streamlit_app.py``.
 
     Returns:
         The exit status.
