@@ -36,6 +36,7 @@ class AppOptions:
         detector: Name of a face detector.
         auth: File with the users who are let in, made by 'python -m fer password FILE'; all are by default.
         trusted_host: Further names under which the page may be reached, such as a reverse proxy's.
+        framed_by: Other sites that may show the page in a frame, such as https://example.org.
         https: Serve over https with a certificate made here; phones give their camera to https only.
         open: Open the page in the browser.
         no_api: Do not answer other programs under /api; the page itself stays as it is.
@@ -47,6 +48,7 @@ class AppOptions:
     detector: str | None = None
     auth: Path | None = None
     trusted_host: tuple[str, ...] = ()
+    framed_by: tuple[str, ...] = ()
     https: Flag = False
     open: Flag = False
     no_api: Flag = False
@@ -83,7 +85,10 @@ def main() -> None:
         sys.exit(str(error.args[0] if error.args else error))
     tabs = [import_module(name).TAB for name in TABS]
     server = build_server(tabs, analyzers, with_api=not options.no_api)
-    door = Door(server, (*options.trusted_host, options.host), users)
+    try:
+        door = Door(server, (*options.trusted_host, options.host), users, framed_by=options.framed_by)
+    except ValueError as error:
+        sys.exit(str(error))
     serve(door, listener, https=options.https, open_browser=options.open)
 
 
