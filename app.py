@@ -37,8 +37,10 @@ class AppOptions:
         head: Which answer of the weights to give unless a visitor chooses another, such as seven.
         auth: File with the users who are let in, made by 'python -m fer password FILE'; all are by default.
         trusted_host: Further names under which the page may be reached, such as a reverse proxy's.
+        framed_by: Other sites that may show the page in a frame, such as https://example.org.
         https: Serve over https with a certificate made here; phones give their camera to https only.
         open: Open the page in the browser.
+        no_api: Do not answer other programs under /api; the page itself stays as it is.
     """
 
     host: str = field(default_factory=lambda: os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1")
@@ -48,8 +50,10 @@ class AppOptions:
     head: str | None = None
     auth: Path | None = None
     trusted_host: tuple[str, ...] = ()
+    framed_by: tuple[str, ...] = ()
     https: Flag = False
     open: Flag = False
+    no_api: Flag = False
 
 
 def main() -> None:
@@ -82,7 +86,11 @@ def main() -> None:
     except (LookupError, ValueError) as error:
         sys.exit(str(error.args[0] if error.args else error))
     tabs = [import_module(name).TAB for name in TABS]
-    door = Door(build_server(tabs, analyzers), (*options.trusted_host, options.host), users)
+    server = build_server(tabs, analyzers, with_api=not options.no_api)
+    try:
+        door = Door(server, (*options.trusted_host, options.host), users, framed_by=options.framed_by)
+    except ValueError as error:
+        sys.exit(str(error))
     serve(door, listener, https=options.https, open_browser=options.open)
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``python -m fer PATH…``, ``python -m fer fetch NAME``, ``python -m fer watch SOURCE``."""
+"""The command line: ``python -m fer PATH…``; ``fetch``, ``watch``, ``password``, ``page``, ``dashboard``."""
 
 import os
 import sys
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fer.commands import CommandError
 from fer.model_card import UnknownModelError, WeightsMismatchError
 from fer.printable import plain_line
+from fer.version import VERSION
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -45,6 +46,13 @@ def _run(words: list[str]) -> int:
             from fer.commands.watch import run_watch  # noqa: PLC0415
 
             return run_watch(words[1:])
+        case ["--version"]:
+            print(f"kv-fer {VERSION}")
+            return 0
+        case ["page" | "dashboard" as name]:
+            from fer.commands.pages import run_page  # noqa: PLC0415
+
+            return run_page(name, words[1:])
         case ["password"]:
             from fer.commands.password import run_password  # noqa: PLC0415
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hmac
 import ipaddress
+import re
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
@@ -31,6 +32,7 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
     ),
 }
 
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:\d+)?")
 _READING: Final = ("GET", "HEAD", "OPTIONS")
 _COOKIE: Final = "kv-visitor"
 _MOST_CHECKS: Final = 2
@@ -49,6 +51,10 @@ class Door:
         trusted_hosts: Further names, such as a reverse proxy's; ``*.example.org`` includes all below.
         users: Hash lines of a password file; None lets everybody in.
         local_only: Whether, without users, only visitors on this very machine are let in.
+        framed_by: Origins of other sites, such as ``https://example.org``, that may show the page in a frame.
+
+    Raises:
+        ValueError: One of ``framed_by`` is no origin.
     """
 
     def __init__(
@@ -58,7 +64,9 @@ class Door:
         users: Mapping[str, str] | None = None,
         *,
         local_only: bool = False,
+        framed_by: Iterable[str] = (),
     ) -> None:
+        self._security_headers = _security_headers(tuple(framed_by))
         own = socket.gethostname().lower()
         names = [name.lower().rstrip(".") for name in trusted_hosts]
         self._app = app
@@ -91,7 +99,7 @@ class Door:
                 present = {name.lower() for name, _ in message.get("headers", ())}
                 added = [
                     (name.lower().encode(), value.encode())
-                    for name, value in SECURITY_HEADERS.items()
+                    for name, value in self._security_headers.items()
                     if name.lower().encode() not in present
                 ]
                 if cookie is not None:
@@ -170,6 +178,17 @@ class Door:
     def _cookie(self, scope: Scope) -> str:
         secure = "; Secure" if scope.get("scheme") in ("https", "wss") else ""
         return f"{_COOKIE}={self._token()}; HttpOnly; SameSite=Strict; Path=/{secure}"
+
+
+def _security_headers(framed_by: tuple[str, ...]) -> Mapping[str, str]:
+    if not framed_by:
+        return SECURITY_HEADERS
+    for origin in framed_by:
+        if _ORIGIN.fullmatch(origin) is None:
+            raise ValueError(f"expected an origin such as https://example.org, got {origin!r}")
+    headers = {name: value for name, value in SECURITY_HEADERS.items() if name != "X-Frame-Options"}
+    headers["Content-Security-Policy"] += f" {' '.join(framed_by)}"  # it ends with those who may frame it
+    return headers
 
 
 def _is_among(name: str, names: Iterable[str]) -> bool:

@@ -128,6 +128,14 @@ def test_a_proxy_that_says_its_name_needs_no_option(said):
     assert visitor().post("/", headers=headers).status_code == 200
 
 
+def test_only_named_sites_may_show_the_page_in_a_frame():
+    answer = visitor(framed_by=["https://example.org"]).get("/")
+    assert answer.headers["Content-Security-Policy"].endswith("frame-ancestors 'self' https://example.org")
+    assert "X-Frame-Options" not in answer.headers  # it cannot name another site
+    with pytest.raises(ValueError, match="expected an origin such as"):
+        visitor(framed_by=["https://example.org; script-src *"])
+
+
 @pytest.mark.parametrize("path", ["page", "refusal"])
 def test_every_answer_has_the_security_headers(path):
     answer = visitor().get("/", headers={} if path == "page" else {"Host": "evil.example"})

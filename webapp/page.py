@@ -56,9 +56,13 @@ def build_routes(tabs: Sequence[Tab], analyzers: Analyzers) -> FastAPI:
     return server
 
 
-def build_server(tabs: Sequence[Tab], analyzers: Analyzers) -> FastAPI:
-    """The server of the whole page."""
+def build_server(tabs: Sequence[Tab], analyzers: Analyzers, *, with_api: bool = True) -> FastAPI:
+    """The server of the whole page, with ``/api`` for other programs unless that is switched off."""
     server = build_routes(tabs, analyzers)
+    if with_api:
+        from webapp.api import build_api  # noqa: PLC0415 - it reads the limits of the tabs, which import this
+
+        server.mount("/api", build_api(analyzers))
     return gr.mount_gradio_app(
         server,
         build_blocks(tabs, analyzers),

@@ -15,9 +15,12 @@ File = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
 class AnalyzeOptions:
     """Find faces and name their expressions in pictures, folders of pictures, or one video.
 
-    Print one line per face, or with --json one object per picture. Two more commands:
+    Print one line per face, or with --json one object per picture. More commands:
     'python -m fer fetch yunet' downloads another face detector,
-    'python -m fer watch SOURCE' watches a camera or a network stream.
+    'python -m fer watch SOURCE' watches a camera or a network stream,
+    'python -m fer password FILE' makes a password file for the pages,
+    'python -m fer page' and 'python -m fer dashboard' start the web page and the training dashboard.
+    Installed with pip, 'kv-fer' is short for 'python -m fer'; 'kv-fer --version' prints the version.
 
     Attributes:
         paths: Pictures, folders, or one video.

@@ -1,0 +1,325 @@
+"""``/api``: a photo or a video in one plain request, JSON out; nothing is kept longer than needed."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from pydantic import BaseModel, ConfigDict
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from fer.images import UnreadableImageError, read_image
+from fer.model_card import UnknownModelError, WeightsMismatchError
+from fer.reports import faces_to_dict
+from fer.version import VERSION
+from webapp.analyzers import Analyzers
+from webapp.api_docs import docs_page
+from webapp.photo import MAX_BYTES as MAX_PHOTO_BYTES
+from webapp.video_jobs import MAX_BYTES as MAX_VIDEO_BYTES
+from webapp.video_jobs import MAX_JOBS, MAX_LENGTH_S, TooManyVideosError, VideoJob, VideoJobs
+
+DESCRIPTION: Final = (
+    "Send a photo or a video, get the expressions of its faces. Every answer is JSON; an error is "
+    '`{"error": "one sentence"}` with a status of 400 or more.'
+)
+_COPIED_BYTES: Final = 1 << 20
+_GONE: Final = "there is no such video any more; send it again"
+
+
+class _Record(BaseModel):
+    """A record that may get further fields; those described stay."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class FaceRecord(_Record):
+    """One face: box as left, top, right, bottom in pixels; scores, confidence and probabilities in [0, 1];
+    roll in degrees; landmarks as five pairs of x, y in pixels.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    emotion: str
+    confidence: float
+    unsure: bool
+    other: float
+    roll: float
+    landmarks: list[tuple[float, float]] | None
+    probabilities: dict[str, float]
+
+
+class PhotoRecord(_Record):
+    """Size of a photo in pixels with its faces, largest first; empty where none was found."""
+
+    path: str
+    width: int
+    height: int
+    faces: list[FaceRecord]
+
+
+class PersonSummary(_Record):
+    """Summary of one person in a video; of everybody where ``track_id`` is null."""
+
+    track_id: int | None
+    start_s: float
+    end_s: float
+    seen_s: float
+    shares: dict[str, float]
+
+
+class TimelineRecord(_Record):
+    """Expressions over time: one row for each face in each frame, and a summary for each person."""
+
+    frame_count: int
+    duration_s: float
+    summary: list[PersonSummary]
+    rows: list[dict[str, Any]]
+
+
+class VideoKey(BaseModel):
+    """The key under which a video is read."""
+
+    id: str
+
+
+class VideoState(BaseModel):
+    """Progress of a video: ``share`` in [0, 1], ``left_s`` in seconds; ``timeline`` once it is finished."""
+
+    state: Literal["waiting", "running", "finished", "failed"]
+    share: float | None
+    left_s: float | None
+    problem: str | None
+    timeline: TimelineRecord | None
+
+
+class Problem(BaseModel):
+    """One sentence: expected, got, what to do."""
+
+    error: str
+
+
+Name = Annotated[str | None, Query(description="A name offered on the page; the page's own by default.")]
+
+
+def build_api(analyzers: Analyzers) -> FastAPI:
+    """Build the application that is mounted under ``/api``, with a queue of videos of its own."""
+    api = FastAPI(
+        title="KV FaceRecognition",
+        description=DESCRIPTION,
+        version=VERSION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    jobs = VideoJobs()
+    for error in (UnreadableImageError, UnknownModelError, WeightsMismatchError):
+        api.add_exception_handler(error, _say)
+    api.add_exception_handler(StarletteHTTPException, _say_status)
+    api.add_exception_handler(RequestValidationError, _say_words)
+    problems: dict[int | str, dict[str, Any]] = {422: {"model": Problem, "description": "It cannot be read."}}
+
+    @api.post(
+        "/photo",
+        summary="Read the faces of a photo",
+        openapi_extra=_body("photo"),
+        responses={200: {"model": PhotoRecord}, 413: _limit("photo", MAX_PHOTO_BYTES), **problems},
+    )
+    async def photo(
+        request: Request,
+        name: str = "photo",
+        weights: Name = None,
+        detector: Name = None,
+        head: Name = None,
+    ) -> Response:
+        """Send the bytes of the photo, or a form with one file. The photo stays in memory."""
+        async with _sent_file(request, "photo", MAX_PHOTO_BYTES, in_memory=True) as parts:
+            data = b"".join([part async for part in parts])
+
+        def answer() -> dict[str, Any]:
+            image = read_image(data)
+            faces = analyzers.get(weights, detector, head=head).analyze(image)
+            return faces_to_dict(faces, image.shape[1], image.shape[0], name)
+
+        return JSONResponse(await run_in_threadpool(answer))
+
+    @api.post(
+        "/video",
+        status_code=202,
+        summary="Start reading a video",
+        openapi_extra=_body("video"),
+        responses={
+            202: {"model": VideoKey},
+            413: _limit("video", MAX_VIDEO_BYTES),
+            503: {"model": Problem, "description": f"{MAX_JOBS} videos are waiting or kept already."},
+            **problems,
+        },
+    )
+    async def video(
+        request: Request,
+        every_s: Annotated[
+            float, Query(ge=0, allow_inf_nan=False, description="Seconds between frames; 0 for all.")
+        ] = 0.0,
+        weights: Name = None,
+        detector: Name = None,
+        head: Name = None,
+    ) -> Response:
+        """Send the bytes of the video, or a form with one file; then ask for its state under the id."""
+        await run_in_threadpool(
+            analyzers.get, weights, detector, head=head, live=True
+        )  # wrong names are refused now
+        try:
+            key, job = jobs.open("video")
+        except TooManyVideosError as error:
+            raise HTTPException(503, str(error)) from error
+        try:
+            async with _sent_file(request, "video", MAX_VIDEO_BYTES) as parts:
+                with job.source.open("wb") as file:
+                    async for part in parts:
+                        file.write(part)
+        except BaseException:
+            job.state = "failed"
+            jobs.drop(key)
+            raise
+        jobs.start(job, lambda: analyzers.get(weights, detector, head=head, live=True), every_s)
+        return JSONResponse({"id": key}, 202, {"Location": f"video/{key}"})
+
+    gone = problems | {404: {"model": Problem, "description": "There is no such video any more."}}
+
+    @api.get(
+        "/video/{key}",
+        summary="Ask for the state or the timeline of a video",
+        responses={200: {"model": VideoState}, **gone},
+    )
+    def state(key: str) -> Response:
+        """Ask every second or so; a finished video is kept for an hour."""
+        return JSONResponse(_describe(_found(jobs, key)))
+
+    @api.delete("/video/{key}", status_code=204, summary="Delete a video", responses=gone)
+    def drop(key: str) -> Response:
+        """Stop reading it and delete its files."""
+        _found(jobs, key)
+        jobs.drop(key)
+        return Response(status_code=204)
+
+    @api.get("/openapi.json", include_in_schema=False)
+    def schema() -> dict[str, Any]:
+        # Relative to this document, so that it holds behind a proxy with a path of its own.
+        return api.openapi() | {"servers": [{"url": "../api"}]}
+
+    @api.get("/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return HTMLResponse(docs_page(api.openapi(), _limits()))
+
+    return api
+
+
+@asynccontextmanager
+async def _sent_file(
+    request: Request, kind: str, most_bytes: int, *, in_memory: bool = False
+) -> AsyncIterator[AsyncIterator[bytes]]:
+    """The parts of the file in a request, from a form or plain; refused before they fill memory or disk."""
+    content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    parts = _limited(request.stream(), kind, most_bytes)
+    if content_type != "multipart/form-data":
+        yield parts
+        return
+    parser = MultiPartParser(request.headers, parts, max_files=1, max_fields=1, max_part_size=_COPIED_BYTES)
+    if in_memory:
+        parser.spool_max_size = most_bytes + 1
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise HTTPException(
+            422, f"expected a form with one file, got a broken one ({error.message})"
+        ) from error
+    try:
+        files = [value for value in form.values() if isinstance(value, UploadFile)]
+        if len(files) != 1:
+            raise HTTPException(
+                422, f"expected a form with one file, got none; send it with curl -F {kind}=@FILE"
+            )
+        yield _limited(_read_parts(files[0]), kind, most_bytes)
+    finally:
+        await form.close()
+
+
+async def _limited(parts: AsyncIterator[bytes], kind: str, most_bytes: int) -> AsyncIterator[bytes]:
+    size = 0
+    async for part in parts:
+        size += len(part)
+        if size > most_bytes:
+            raise HTTPException(413, f"expected a {kind} of at most {most_bytes >> 20} MB, got more")
+        yield part
+    if not size:
+        raise HTTPException(422, f"expected a {kind}, got nothing; send it with curl --data-binary @FILE")
+
+
+async def _read_parts(file: UploadFile) -> AsyncIterator[bytes]:
+    while part := await file.read(_COPIED_BYTES):
+        yield part
+
+
+def _describe(job: VideoJob) -> dict[str, Any]:
+    timeline = None
+    if job.state == "finished":
+        try:
+            timeline = json.loads((job.folder / "timeline.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:  # deleted a moment ago
+            raise HTTPException(404, _GONE) from None
+    return {
+        "state": job.state,
+        "share": job.share,
+        "left_s": job.left_s,
+        "problem": job.problem,
+        "timeline": timeline,
+    }
+
+
+def _found(jobs: VideoJobs, key: str) -> VideoJob:
+    job = jobs.get(key)
+    if job is None:
+        raise HTTPException(404, _GONE)
+    return job
+
+
+def _body(kind: str) -> dict[str, Any]:
+    """The request's body for the schema: two ways to send one file."""
+    binary = {"type": "string", "format": "binary"}
+    form = {"type": "object", "properties": {kind: binary}, "required": [kind]}
+    content = {f"{'image' if kind == 'photo' else kind}/*": binary, "application/octet-stream": binary}
+    content = {media: {"schema": each} for media, each in (content | {"multipart/form-data": form}).items()}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _limit(kind: str, most_bytes: int) -> dict[str, Any]:
+    return {"model": Problem, "description": f"The {kind} is larger than {most_bytes >> 20} MB."}
+
+
+def _limits() -> list[str]:
+    return [
+        f"A photo has at most {MAX_PHOTO_BYTES >> 20} MB.",
+        f"A video has at most {MAX_VIDEO_BYTES >> 20} MB and {MAX_LENGTH_S / 60:.0f} minutes.",
+        f"At most {MAX_JOBS} videos wait or are kept; one at a time is read.",
+        "Pages of other sites are refused; programs that are no browsers are not.",
+    ]
+
+
+def _say(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"error": str(error)}, 422)
+
+
+def _say_status(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, StarletteHTTPException)
+    return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
+
+
+def _say_words(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    return JSONResponse({"error": f"{first['loc'][-1]}: {first['msg']}, got {first.get('input')!r}"}, 422)
