@@ -43,6 +43,10 @@ class AnalyzerShelf:
         self._detectors: dict[tuple[str, bool], FaceDetector] = {}
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[type["AnalyzerShelf"], tuple[str | None, str]]:
+        """Another process builds a shelf of its own."""
+        return AnalyzerShelf, (str(self._given) if self._given else None, self.detectors[0])
+
     @property
     def weights(self) -> list[str]:
         """Names to choose from, the page's own first; never where they lie on this machine."""
