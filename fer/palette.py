@@ -1,10 +1,10 @@
 """One colour-blind-safe colour per expression, for drawings and charts alike."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from fer.emotions import OTHER, Emotion
+from fer.emotions import OTHER, Emotion, label_name
 
 Rgb: TypeAlias = tuple[int, int, int]
 """Red, green, blue, each in [0, 255]."""
@@ -72,6 +72,12 @@ def label_colours(labels: Iterable[str]) -> dict[str, str]:
             colours[label] = _FURTHER_HEX[further % len(_FURTHER_HEX)]
             further += 1
     return colours
+
+
+def label_styles(labels: Sequence[str]) -> list[dict[str, str]]:
+    """Return ``id``, ``name`` and ``colour`` of each label of an answer, in order."""
+    colours = label_colours(labels)
+    return [{"id": str(label), "name": label_name(label), "colour": colours[label]} for label in labels]
 
 
 def emotion_colour(emotion: Emotion) -> Rgb:

@@ -28,6 +28,8 @@ Record = dict[str, Any]
 _CHUNK: Final = 8
 """Pictures a process is handed at once: little to lose at the end, little to send."""
 
+_ANALYSIS_ERRORS: Final = (cv2.error, ArithmeticError, MemoryError, ValueError)
+
 
 class WorkerDiedError(RuntimeError):
     """A worker process ended without an answer."""
@@ -61,7 +63,11 @@ def read_record(analyzer: FaceAnalyzer, path: str) -> Record:
     except UnreadableImageError as error:
         return {"path": plain_path(path), "error": plain_path(str(error))}
     height, width = (side * picture.reduced for side in picture.image.shape[:2])
-    faces = [enlarge_face(face, picture.reduced) for face in analyzer.analyze(picture.image)]
+    try:
+        faces = [enlarge_face(face, picture.reduced) for face in analyzer.analyze(picture.image)]
+    except _ANALYSIS_ERRORS as error:  # of one picture; those after it are read all the same
+        sentence = f"{path} cannot be searched for faces ({type(error).__name__}); save it in another size"
+        return {"path": plain_path(path), "error": plain_path(sentence)}
     record = faces_to_dict(faces, width, height, plain_path(path))
     return record | ({"notes": list(picture.notes)} if picture.notes else {})
 
@@ -119,12 +125,12 @@ def _begin_worker(recipe: AnalyzerRecipe) -> None:
     """Set a worker process up: one thread, no part in Ctrl-C, gone when its parent is gone."""
     global _analyzer  # noqa: PLW0603 - the only memory that a pool gives its processes
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
     _analyzer = recipe.build()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Wait for the parent's end: a killed parent cannot tell its workers to stop."""
     parent = parent_process()
     if parent is not None:

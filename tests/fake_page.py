@@ -9,10 +9,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
-import uvicorn  # noqa: E402
 from fakes import fake_analyzer  # noqa: E402
-
-from webapp.page import build_server  # noqa: E402
 
 
 class FakeAnalyzers:
@@ -26,7 +23,11 @@ class FakeAnalyzers:
         return fake_analyzer()
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # the process that reads videos imports this file, too, and needs no page
+    import uvicorn
+
+    from webapp.page import build_server
+
     tabs = [import_module(name).TAB for name in sys.argv[1:]]
     listener = socket.create_server(("127.0.0.1", 0))
     print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)

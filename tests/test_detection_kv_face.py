@@ -12,6 +12,7 @@ from fer.analysis import DEFAULT_DETECTOR
 from fer.cropping import Framing, crop_face, reference_square
 from fer.detection import detector_names, load_detector
 from fer.detection.card import DETECTOR_CARD_FILE, DetectorCard, load_detector_card
+from fer.detection.decoding import prepare_image
 from fer.detection.kv_face import KvFaceDetector, find_faces, kv_face_folder, network_file, onnx_runner
 from fer.faces import Box
 from fer.images import RgbImage
@@ -168,3 +169,11 @@ class TestFiles:
         card = DetectorCard("kv_face.x", "kv_face", 0.4, 480, 320, Framing(1.1, 0.0, 0.02), {"a": "b"})
         card.save(tmp_path)
         assert load_detector_card(tmp_path) == card
+
+
+@pytest.mark.parametrize("size", [(1, 40_000), (40_000, 1), (2, 70_000), (300, 33_000)], ids=str)
+def test_strips_longer_than_opencv_warps_are_searched(size):
+    batch, enlarge = prepare_image(np.full((*size, 3), 90, np.uint8), 320)
+    assert batch.shape[2:] == tuple(32 if side < 1000 else 320 for side in size)
+    assert enlarge == pytest.approx(max(size) / 320)  # one division less or more
+    assert batch.max() == 90

@@ -1,5 +1,8 @@
 """Videos as phones, cameras and editors write them: sound, mirrors, sizes, times, containers."""
 
+import shutil
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from fractions import Fraction
@@ -16,7 +19,7 @@ from fer.__main__ import main
 from fer.commands.video import summary_lines
 from fer.picture_records import AnalyzerRecipe
 from fer.timeline import Timeline
-from fer.video import VideoFile
+from fer.video import UnreadableVideoError, VideoFile
 from webapp.video_jobs import VideoJobs
 
 
@@ -251,3 +254,53 @@ def test_where_nobody_stays_everybody_counts():
     for frame in range(5):
         timeline.add([replace(face, track_id=1)], frame / 25)
     assert summary_lines(Path("a.mp4"), timeline)[0] == "a.mp4: 5 frames, 0.2 s, 1 person"
+
+
+def test_an_absurd_shape_of_pixels_is_not_believed(tmp_path):
+    clip = write_clip(tmp_path / "a.mkv", moving_face(3), aspect=Fraction(60_000, 1))
+    with VideoFile(clip) as video:
+        assert (video.info.width, video.info.height) == (160, 120)
+        assert "read as square" in video.notes[0]
+        assert len(list(video.frames())) == 3
+
+
+def test_a_video_that_grows_is_refused_at_the_large_frame(tmp_path):
+    small = write_clip(tmp_path / "a.ts", moving_face(5)).read_bytes()
+    large = write_clip(tmp_path / "b.ts", moving_face(5, (320, 240))).read_bytes()
+    (tmp_path / "both.ts").write_bytes(small + large)
+    with VideoFile(tmp_path / "both.ts", max_pixels=160 * 120) as video:
+        frames = video.frames()
+        assert next(frames).image.shape == (120, 160, 3)
+        with pytest.raises(UnreadableVideoError, match="a frame of 320×240 pixels"):
+            list(frames)
+
+
+def test_a_video_that_says_nothing_of_its_length_has_a_limit(tmp_path):
+    clip = write_clip(tmp_path / "a.h264", moving_face(50))
+    with VideoFile(clip, max_length_s=1.0) as video:
+        assert video.info.duration_s is None
+        with pytest.raises(UnreadableVideoError, match="longer than"):
+            list(video.frames())
+
+
+def test_sound_of_eight_channels_is_left_out(tmp_path):
+    """Asked for the layout of such sound, PyAV frees memory twice and ends the process."""
+    clip = write_clip(tmp_path / "a.mp4", moving_face(5))
+    sound = tmp_path / "a.mov"
+    command = ["ffmpeg", "-v", "error", "-i", str(clip), "-f", "lavfi", "-i", "anullsrc=cl=7.1:r=48000"]
+    command += ["-t", "0.2", "-c:v", "copy", "-c:a", "pcm_s16le", str(sound)]
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("needs ffmpeg")
+    subprocess.run(command, check=True, timeout=60)
+    code = (
+        "import sys; sys.path[:0] = ['tests']\n"
+        "from fakes import fake_analyzer; from pathlib import Path\n"
+        "from fer.video import VideoFile; from fer.video_analysis import analyze_video\n"
+        "with VideoFile(sys.argv[1]) as video:\n"
+        "    analyze_video(fake_analyzer(), video, output=Path(sys.argv[2]))\n"
+        "print(video.notes)"
+    )
+    command = [sys.executable, "-c", code, str(sound), str(tmp_path / "out.mp4")]
+    repository = Path(__file__).resolve().parent.parent
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=repository)
+    assert "has 8 channels, at most 6 are read" in answer.stdout

@@ -12,10 +12,11 @@ from page_fakes import FakeAnalyzers
 from fer.detection.haar import HaarDetector
 from fer.emotions import FER2013_CODES
 from fer.model_card import UnknownModelError
+from fer.palette import label_styles
 from webapp import about
 from webapp.analyzers import AnalyzerShelf
 from webapp.certificate import find_or_make_certificate
-from webapp.page import build_routes, label_styles
+from webapp.page import build_routes
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,13 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
 from clips import moving_face, write_clip
 from fakes import fake_analyzer
 
 from fer.video import VideoFile
-from webapp.video_jobs import MAX_JOBS, TooManyVideosError, VideoJob, VideoJobs, check_limits
+from webapp.video_jobs import MAX_JOBS, UNASKED_FOR_S, TooManyVideosError, VideoJob, VideoJobs, check_limits
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -39,7 +40,7 @@ def test_a_job_leaves_every_file_and_deletes_the_video(jobs, tmp_path):
         "annotated.mp4",
         *(f"timeline{suffix}" for suffix in (".csv", ".json", ".parquet", ".srt", ".svg")),
     }
-    assert len(job.timeline) == 20
+    assert json.loads(job.answer)["row_count"] == 20
     jobs.drop(key)
     assert not job.folder.exists()
     assert jobs.get(key) is None
@@ -64,7 +65,7 @@ def test_a_job_can_be_cancelled_in_the_middle(jobs, tmp_path):
         time.sleep(0.001)
     jobs.drop(key)
     wait_for(job)
-    assert job.timeline is None
+    assert job.answer is None
     until = time.monotonic() + 5
     while job.folder.exists() and time.monotonic() < until:
         time.sleep(0.01)
@@ -78,6 +79,51 @@ def test_places_are_limited_and_given_back():
         jobs.open("a")
     jobs.drop(keys[0])
     jobs.open("a")
+
+
+def test_failed_videos_hold_no_places(jobs):
+    for _ in range(MAX_JOBS):
+        key, job = jobs.open("notes.txt")
+        job.source.write_bytes(b"Dear reader")
+        jobs.start(job, fake_analyzer)
+        wait_for(job)
+        assert job.state == "failed"
+        assert jobs.get(key).problem  # why it failed can still be asked
+    jobs.drop(jobs.open("a")[0])
+
+
+def test_a_waiting_video_is_deleted_with_its_job():
+    jobs = VideoJobs()
+    key, job = jobs.open("a")
+    job.source.write_bytes(b"x")
+    jobs.drop(key)
+    assert not job.folder.exists()
+
+
+def test_a_video_that_nobody_asks_for_gives_its_place_to_a_newcomer():
+    jobs = VideoJobs()
+    places = [jobs.open("a") for _ in range(MAX_JOBS)]
+    for _, job in places:
+        job.state = "finished"
+    with pytest.raises(TooManyVideosError):
+        jobs.open("a")
+    places[3][1].asked_s -= UNASKED_FOR_S
+    jobs.open("a")
+    assert jobs.get(places[3][0]) is None
+    assert not places[3][1].folder.exists()
+
+
+def test_a_broken_video_does_not_stop_the_next_one(jobs, tmp_path):
+    wide = [np.zeros((40_000, 2, 3), np.uint8)] * 2
+    for clip in (
+        write_clip(tmp_path / "a.avi", wide, codec="ffvhuff"),
+        write_clip(tmp_path / "b.mp4", moving_face(5)),
+    ):
+        _, job = jobs.open(clip.name)
+        clip.rename(job.source)
+        jobs.start(job, fake_analyzer)
+        wait_for(job)
+    assert job.state == "finished"
 
 
 def test_old_jobs_are_forgotten():

@@ -56,6 +56,11 @@ class AnalyzerShelf:
         self._detectors: dict[tuple[str, bool], FaceDetector] = {}
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[type["AnalyzerShelf"], tuple[str | None, str, str | None]]:
+        """Another process builds a shelf of its own."""
+        given = str(self._given) if self._given else None
+        return AnalyzerShelf, (given, self.detectors[0], self._head)
+
     @property
     def weights(self) -> list[str]:
         """Names to choose from, the page's own first; never where they lie on this machine."""

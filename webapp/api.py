@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import FastAPI, HTTPException, Query, Request
@@ -39,9 +40,7 @@ class _Record(BaseModel):
 
 
 class FaceRecord(_Record):
-    """One face: box as left, top, right, bottom in pixels; scores, confidence and probabilities in [0, 1];
-    roll in degrees; landmarks as five pairs of x, y in pixels.
-    """
+    """One face: box (left, top, right, bottom) and landmarks in pixels, roll in degrees, shares in [0, 1]."""
 
     box: tuple[float, float, float, float]
     score: float
@@ -186,7 +185,7 @@ def build_api(analyzers: Analyzers) -> FastAPI:
             job.state = "failed"
             jobs.drop(key)
             raise
-        jobs.start(job, lambda: analyzers.get(weights, detector, head=head, live=True), every_s)
+        jobs.start(job, partial(analyzers.get, weights, detector, head=head, live=True), every_s)
         return JSONResponse({"id": key}, 202, {"Location": f"video/{key}"})
 
     gone = problems | {404: {"model": Problem, "description": "There is no such video any more."}}

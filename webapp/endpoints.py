@@ -1,5 +1,10 @@
 """Named endpoints for other programs: a file in, typed JSON out."""
 
+import atexit
+import json
+import math
+import pickle
+from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -9,11 +14,9 @@ from gradio.utils import get_upload_folder
 from fer.images import UnreadableImageError, read_image
 from fer.model_card import UnknownModelError, WeightsMismatchError
 from fer.reports import faces_to_dict
-from fer.timeline_export import timeline_to_dict
-from fer.video import UnreadableVideoError, VideoFile
-from fer.video_analysis import analyze_video as read_video
 from webapp.analyzers import Analyzers
-from webapp.video_jobs import check_limits
+from webapp.video_jobs import TimelineReading, hide_places
+from webapp.worker import Worker, WorkFailedError
 
 
 class FaceAnswer(TypedDict):
@@ -61,6 +64,8 @@ class VideoAnswer(TypedDict):
 
 def add_endpoints(blocks: gr.Blocks, analyzers: Analyzers) -> None:
     """Offer ``/analyze_photo`` and ``/analyze_video``; called inside the blocks."""
+    worker = Worker()
+    atexit.register(worker.close)
 
     def analyze_photo(
         photo: gr.FileData,
@@ -83,12 +88,11 @@ def add_endpoints(blocks: gr.Blocks, analyzers: Analyzers) -> None:
         head: str | None = None,
     ) -> VideoAnswer:
         """Follow the faces of a video and tell their expressions over time."""
-        with _Upload(video) as path, VideoFile(path) as file:
-            check_limits(file)
-            timeline = read_video(
-                analyzers.get(weights, detector, head=head, live=True), file, every_s=max(every_s, 0.0)
-            )
-        answer: Any = timeline_to_dict(timeline)
+        if not 0 <= every_s < math.inf:
+            raise gr.Error(f"expected every_s of at least 0 seconds, got {every_s}", print_exception=False)
+        load = pickle.dumps(partial(analyzers.get, weights, detector, head=head, live=True))
+        with _Upload(video) as path:
+            answer: Any = json.loads(worker.run(TimelineReading(path, load, every_s)))
         return answer
 
     # Gradio refuses files that were not uploaded only on pages it launched itself, not on mounted ones.
@@ -113,6 +117,6 @@ class _Upload:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._path.unlink(missing_ok=True)
         if isinstance(
-            error, UnreadableImageError | UnreadableVideoError | UnknownModelError | WeightsMismatchError
+            error, UnreadableImageError | WorkFailedError | UnknownModelError | WeightsMismatchError
         ):
-            raise gr.Error(str(error).replace(str(self._path), "the file"), print_exception=False) from error
+            raise gr.Error(hide_places(str(error), self._path), print_exception=False) from error

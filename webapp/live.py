@@ -12,11 +12,12 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from fer.faces import Face
 from fer.images import RgbImage, UnreadableImageError, read_image
 from fer.model_card import UnknownModelError, WeightsMismatchError
+from fer.palette import label_styles
 from fer.reports import face_to_dict
 from fer.smoothing import Steadiness
 from fer.stream import StreamAnalyzer
 from webapp.analyzers import Analyzers
-from webapp.page import Tab, add_part, label_styles
+from webapp.page import Tab, add_part
 
 MAX_VISITORS: Final = 32
 """More live pages at once are asked to wait: each holds some memory and wants a share of the machine."""

@@ -11,10 +11,9 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from fer.detection import AUTO, detector_class
-from fer.emotions import label_name
 from fer.images import UnreadableImageError
 from fer.model_card import Head, UnknownModelError, WeightsMismatchError
-from fer.palette import PERSON_HEX, label_colours
+from fer.palette import PERSON_HEX
 from webapp.analyzers import Analyzers
 from webapp.endpoints import add_endpoints
 
@@ -98,12 +97,6 @@ def add_part(name: str) -> gr.HTML:
         apply_default_css=False,
         elem_id=f"kv-{name}",
     )
-
-
-def label_styles(labels: Sequence[str]) -> list[dict[str, str]]:
-    """Return ``id``, ``name`` and ``colour`` of each label of an answer, in order."""
-    colours = label_colours(labels)
-    return [{"id": str(label), "name": label_name(label), "colour": colours[label]} for label in labels]
 
 
 def _choices(analyzers: Analyzers) -> dict[str, Any]:

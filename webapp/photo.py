@@ -20,10 +20,11 @@ from fer.emotions import Emotion
 from fer.explanation import annotate_heat, explain
 from fer.faces import Box, Detection, Face
 from fer.images import RgbImage, UnreadableImageError, read_image
+from fer.palette import label_styles
 from fer.reports import face_columns, faces_to_dict, record_rows
 from fer.spreadsheet_cells import plain_cells
 from webapp.analyzers import Analyzers
-from webapp.page import Tab, add_part, label_styles
+from webapp.page import Tab, add_part
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 """Larger files are refused: photos are smaller, and each is held in memory."""

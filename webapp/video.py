@@ -1,15 +1,15 @@
 """The tab that reads a recorded video."""
 
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 
-from fer.timeline_chart import PLOT_LEFT, PLOT_WIDTH, timeline_chart
-from fer.timeline_export import WRITERS, summary_to_dict
+from fer.timeline_export import WRITERS
 from webapp.analyzers import Analyzers
-from webapp.page import Tab, add_part, label_styles
+from webapp.page import Tab, add_part
 from webapp.video_jobs import (
     ANNOTATED,
     MAX_BYTES,
@@ -22,31 +22,6 @@ from webapp.video_jobs import (
 _FILES: Final = {ANNOTATED: "video/mp4"} | {
     f"timeline{suffix}": "application/octet-stream" for suffix in WRITERS
 }
-
-
-def describe(job: VideoJob) -> dict[str, Any]:
-    """Describe a video to the page: its progress, then the results."""
-    state: dict[str, Any] = {
-        "state": job.state,
-        "share": job.share,
-        "left_s": job.left_s,
-        "problem": job.problem,
-    }
-    timeline = job.timeline
-    if job.state != "finished" or timeline is None:
-        return state
-    return state | {
-        "name": job.name,
-        "frame_count": timeline.frame_count,
-        "row_count": len(timeline),
-        "labels": label_styles(timeline.emotions),
-        "summary": [summary_to_dict(summary) for summary in timeline.summaries()],
-        "chart": {
-            "svg": timeline_chart(timeline),
-            "left": PLOT_LEFT,
-            "width": PLOT_WIDTH,
-        },
-    }
 
 
 def routes(analyzers: Analyzers) -> APIRouter:
@@ -76,12 +51,12 @@ def routes(analyzers: Analyzers) -> APIRouter:
             job.state = "failed"
             jobs.drop(key)
             raise
-        jobs.start(job, lambda: analyzers.get(weights, detector, head=head, live=True))
+        jobs.start(job, partial(analyzers.get, weights, detector, head=head, live=True))
         return {"key": key}
 
     @router.get("/video/{key}")
-    async def state(key: str) -> dict[str, Any]:
-        return describe(_found(jobs, key))
+    async def state(key: str) -> Response:
+        return Response(_found(jobs, key).describe(), media_type="application/json")
 
     @router.delete("/video/{key}")
     async def drop(key: str) -> dict[str, str]:

@@ -1,23 +1,30 @@
 """Videos that are being read for the page's visitors, each in a temporary folder of its own."""
 
+import atexit
+import json
 import logging
+import pickle
 import secrets
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from fer.analysis import FaceAnalyzer
 from fer.faces import Face
+from fer.palette import label_styles
 from fer.timeline import Timeline
-from fer.timeline_export import WRITERS, write_timeline
+from fer.timeline_chart import PLOT_LEFT, PLOT_WIDTH, timeline_chart
+from fer.timeline_export import WRITERS, summary_to_dict, timeline_to_dict, write_timeline
 from fer.video import Frame, UnreadableVideoError, VideoFile
 from fer.video_analysis import analyze_video
+from webapp.server_folder import server_folder
+from webapp.worker import Cancelled, Tell, Worker, WorkFailedError
 
 MAX_BYTES: Final = 512 * 1024 * 1024
 MAX_LENGTH_S: Final = 600.0
@@ -25,6 +32,14 @@ MAX_PIXELS: Final = 4096 * 2304
 KEPT_FOR_S: Final = 3600.0
 MAX_JOBS: Final = 8
 """Videos kept at once; further visitors are asked to wait."""
+
+UNASKED_FOR_S: Final = 600.0
+"""A finished video that nobody asked for gives its place to a newcomer after so long."""
+
+FAILED_FOR_S: Final = 300.0
+"""So long it can be asked why a video failed; that takes no place."""
+
+_MOST_FAILED: Final = 100
 
 ANNOTATED: Final = "annotated.mp4"
 
@@ -37,13 +52,9 @@ class TooManyVideosError(ValueError):
     """All places are taken."""
 
 
-class _Cancelled(Exception):  # noqa: N818 - a signal, not an error
-    """The visitor does not want the answer any more."""
-
-
 @dataclass(slots=True)
 class VideoJob:
-    """One video on its way; read by the page's threads while one thread works on it.
+    """One video on its way; read by the page's threads while a process works on it.
 
     Attributes:
         folder: Its files; gone with the job.
@@ -51,8 +62,9 @@ class VideoJob:
         state: How far it is.
         share: Read so far, in [0, 1]; None where the file does not say how long it is.
         problem: Why it failed, as a sentence.
-        timeline: What was seen, once it is finished.
+        answer: The results as JSON, once it is finished.
         expires_s: When its folder goes, by the monotonic clock.
+        asked_s: When somebody last asked for it.
     """
 
     folder: Path
@@ -60,9 +72,10 @@ class VideoJob:
     state: State = "waiting"
     share: float | None = 0.0
     problem: str | None = None
-    timeline: Timeline | None = None
+    answer: bytes | None = None
     started_s: float = 0.0
     expires_s: float = field(default_factory=lambda: time.monotonic() + KEPT_FOR_S)
+    asked_s: float = field(default_factory=time.monotonic)
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -77,20 +90,31 @@ class VideoJob:
             return None
         return (time.monotonic() - self.started_s) * (1 - self.share) / self.share
 
+    def describe(self) -> bytes:
+        """Return the progress as JSON; the results once it is finished."""
+        if self.answer is not None:
+            return self.answer
+        fields = {"state": self.state, "share": self.share, "left_s": self.left_s, "problem": self.problem}
+        return json.dumps(fields).encode()
+
 
 class VideoJobs:
-    """Reads one video at a time; may be called from several threads.
+    """Has one video read at a time; may be called from several threads.
 
-    Files lie in a temporary folder until the visitor lets go of them, an hour has passed or the server stops.
+    Files lie in the server's folder until the visitor lets go of them, an hour has passed or the server
+    stops.
+
+    Args:
+        worker: Does the reading; None for one of its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, worker: Worker | None = None) -> None:
         self._jobs: dict[str, VideoJob] = {}
         self._lock = threading.Lock()
         self._waiting: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._worker = worker or Worker()
         # A daemon: a server that is stopped does not wait for the end of a video.
         threading.Thread(target=self._run, name="video", daemon=True).start()
-        self._root: tempfile.TemporaryDirectory[str] | None = None
 
     def open(self, name: str) -> tuple[str, VideoJob]:
         """A place for a video that is about to come.
@@ -99,38 +123,62 @@ class VideoJobs:
             TooManyVideosError: All places are taken.
         """
         self._forget_old()
+        folder = server_folder()
         with self._lock:
-            if len(self._jobs) >= MAX_JOBS:
+            if not self._has_place():
                 raise TooManyVideosError(
                     f"{MAX_JOBS} videos are being read or kept already; try again in a few minutes"
                 )
-            if self._root is None:
-                self._root = tempfile.TemporaryDirectory(prefix="kv-video-", ignore_cleanup_errors=True)
             key = secrets.token_urlsafe(16)
-            folder = Path(self._root.name) / key
-            folder.mkdir()
-            self._jobs[key] = VideoJob(folder, Path(name).stem or "video")
+            (folder / key).mkdir()
+            self._jobs[key] = VideoJob(folder / key, Path(name).stem or "video")
             return key, self._jobs[key]
 
     def start(self, job: VideoJob, load: Callable[[], FaceAnalyzer], every_s: float = 0.0) -> None:
-        """Read the video as soon as those before it are done; ``load`` gives the analyzer."""
-        self._waiting.put(lambda: _work(job, load, every_s))
+        """Read the video as soon as those before it are done.
+
+        Args:
+            job: From :meth:`open`, its source written.
+            load: Gives the analyzer; pickled, for another process calls it.
+            every_s: Shortest time between two frames that are looked at.
+        """
+        self._waiting.put(lambda: self._work(job, load, every_s))
 
     def get(self, key: str) -> VideoJob | None:
         """The job of a key; None where it is gone."""
         self._forget_old()
-        return self._jobs.get(key)
+        job = self._jobs.get(key)
+        if job is not None:
+            job.asked_s = time.monotonic()
+        return job
 
     def drop(self, key: str) -> None:
         """Stop working on it and delete its files."""
         with self._lock:
             job = self._jobs.pop(key, None)
-        if job is not None:
+            if job is None:
+                return
             job.cancelled.set()
-            if job.state in ("finished", "failed"):
-                shutil.rmtree(job.folder, ignore_errors=True)
+            is_running = job.state == "running"
+            if job.state == "waiting":
+                job.state = "failed"
+        if not is_running:  # else the thread that works on it deletes them, after its last write
+            shutil.rmtree(job.folder, ignore_errors=True)
+
+    def _has_place(self) -> bool:
+        """Whether one of the places is free, if need be that of a video which nobody asked for lately."""
+        kept = {key: job for key, job in self._jobs.items() if job.state != "failed"}
+        if len(kept) < MAX_JOBS:
+            return True
+        finished = [key for key, job in kept.items() if job.state == "finished"]
+        oldest = min(finished, key=lambda key: kept[key].asked_s, default=None)
+        if oldest is None or time.monotonic() - kept[oldest].asked_s < UNASKED_FOR_S:
+            return False
+        shutil.rmtree(self._jobs.pop(oldest).folder, ignore_errors=True)
+        return True
 
     def _run(self) -> None:
+        atexit.register(self._worker.close)  # before the folder goes, which is registered earlier
         while True:
             work = self._waiting.get()
             try:
@@ -138,10 +186,132 @@ class VideoJobs:
             except Exception:  # noqa: BLE001 - the thread serves every later visitor
                 _LOG.exception("a video could not be read")
 
+    def _work(self, job: VideoJob, load: Callable[[], FaceAnalyzer], every_s: float) -> None:
+        problem = "the video could not be read to its end"
+        answer = None
+        with self._lock:
+            if job.cancelled.is_set():
+                return
+            job.state, job.started_s = "running", time.monotonic()
+        try:
+            reading = PageReading(job.source, pickle.dumps(load), every_s, job.folder, job.name)
+
+            def watch(share: float | None) -> None:
+                job.share = share
+
+            answer = self._worker.run(reading, job.cancelled.is_set, watch)
+            job.source.unlink(missing_ok=True)
+        except Cancelled:
+            pass
+        except WorkFailedError as error:
+            problem = hide_places(str(error), job.source, job.folder)
+        finally:
+            with self._lock:
+                is_kept = answer is not None and not job.cancelled.is_set()
+                if is_kept:
+                    job.answer, job.share, job.state = answer, 1.0, "finished"
+                    job.expires_s = time.monotonic() + KEPT_FOR_S
+                else:
+                    job.problem, job.state = problem, "failed"
+                    job.expires_s = time.monotonic() + FAILED_FOR_S
+                job.asked_s = time.monotonic()
+            if not is_kept:
+                shutil.rmtree(job.folder, ignore_errors=True)
+
     def _forget_old(self) -> None:
         now = time.monotonic()
-        for key in [key for key, job in self._jobs.items() if now > job.expires_s]:
+        with self._lock:
+            gone = [key for key, job in self._jobs.items() if now > job.expires_s]
+            failed = [key for key, job in self._jobs.items() if job.state == "failed" and key not in gone]
+        for key in gone + failed[:-_MOST_FAILED]:
             self.drop(key)
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineReading:
+    """Work for the process: a video in, its timeline as JSON out.
+
+    Attributes:
+        source: The video.
+        load: Pickle of what gives the analyzer: unpickled once, so that its models stay loaded.
+        every_s: Shortest time between two frames that are looked at.
+    """
+
+    source: Path
+    load: bytes
+    every_s: float
+
+    def __call__(self, tell: Tell) -> bytes:
+        """Read the video."""
+        return json.dumps(timeline_to_dict(self.read(tell))).encode()
+
+    def read(self, tell: Tell, output: Path | None = None) -> Timeline:
+        """Read the video, tell of the progress."""
+        with VideoFile(self.source, max_pixels=MAX_PIXELS, max_length_s=MAX_LENGTH_S) as video:
+            check_limits(video)
+            length_s = video.info.duration_s
+
+            def watch(frame: Frame, _: list[Face]) -> None:
+                tell(min(frame.timestamp_s / length_s, 1.0) if length_s else None)
+
+            return analyze_video(
+                _loader(self.load)(), video, output=output, every_s=self.every_s, watcher=watch
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class PageReading(TimelineReading):
+    """Work for the process: a video in, files into its folder and what the page shows out.
+
+    Attributes:
+        folder: Where the annotated video and the timelines go.
+        name: What the visitor called it.
+    """
+
+    folder: Path
+    name: str
+
+    def __call__(self, tell: Tell) -> bytes:
+        """Read the video and write the files."""
+        timeline = self.read(tell, self.folder / ANNOTATED)
+        for suffix in WRITERS:
+            tell(1.0)
+            write_timeline(timeline, self.folder / f"timeline{suffix}")
+        return json.dumps(_shown(timeline, self.name)).encode()
+
+
+def _shown(timeline: Timeline, name: str) -> dict[str, Any]:
+    """Describe a finished video to the page."""
+    return {
+        "state": "finished",
+        "share": 1.0,
+        "left_s": None,
+        "problem": None,
+        "name": name,
+        "frame_count": timeline.frame_count,
+        "row_count": len(timeline),
+        "labels": label_styles(timeline.emotions),
+        "summary": [summary_to_dict(summary) for summary in timeline.summaries()],
+        "chart": {"svg": timeline_chart(timeline), "left": PLOT_LEFT, "width": PLOT_WIDTH},
+    }
+
+
+@lru_cache(maxsize=4)
+def _loader(pickled: bytes) -> Callable[[], FaceAnalyzer]:
+    load: Callable[[], FaceAnalyzer] = pickle.loads(pickled)  # written by the server itself
+    return load
+
+
+def hide_places(sentence: str, source: Path, folder: Path | None = None) -> str:
+    """Return a message without the places of this machine."""
+    sentence = sentence.replace(str(source), "the file")
+    return (
+        sentence
+        if folder is None
+        else sentence.replace(f"{folder}/{ANNOTATED}", "the annotated copy").replace(
+            str(folder), "the server"
+        )
+    )
 
 
 def check_limits(video: VideoFile) -> None:
@@ -161,38 +331,3 @@ def check_limits(video: VideoFile) -> None:
             f"the video has frames of {info.width}×{info.height} pixels; at most 4096×2304 are read here, "
             "scale it down first"
         )
-
-
-def _work(job: VideoJob, load: Callable[[], FaceAnalyzer], every_s: float) -> None:
-    try:
-        if job.cancelled.is_set():
-            raise _Cancelled
-        job.state, job.started_s = "running", time.monotonic()
-        with VideoFile(job.source) as video:
-            check_limits(video)
-            length_s = video.info.duration_s
-
-            def watch(frame: Frame, _: list[Face]) -> None:
-                if job.cancelled.is_set():
-                    raise _Cancelled
-                job.share = min(frame.timestamp_s / length_s, 1.0) if length_s else None
-
-            timeline = analyze_video(
-                load(), video, output=job.folder / ANNOTATED, every_s=every_s, watcher=watch
-            )
-        for suffix in WRITERS:
-            write_timeline(timeline, job.folder / f"timeline{suffix}")
-        job.source.unlink()
-        job.timeline, job.share, job.state = timeline, 1.0, "finished"
-        job.expires_s = time.monotonic() + KEPT_FOR_S
-    except _Cancelled:
-        job.state = "failed"
-    except (LookupError, ValueError, OSError, RuntimeError) as error:  # the last when the server ends
-        job.problem = str(error).replace(str(job.source), "the file").replace(str(job.folder), "the server")
-        job.state = "failed"
-    finally:
-        if job.state != "finished":
-            job.state = "failed"
-            job.problem = job.problem or "the video could not be read to its end"
-        if job.cancelled.is_set() or job.state == "failed":
-            shutil.rmtree(job.folder, ignore_errors=True)

@@ -15,6 +15,9 @@ STRIDES: Final = (8, 16, 32)
 _COVERED: Final = 0.65
 """Share of a box that surer ones may cover together."""
 
+_WARPED_SIDE: Final = 32_767
+"""OpenCV's warps refuse sides of this length and more."""
+
 Floats = NDArray[np.float32]
 
 
@@ -42,6 +45,8 @@ def _shrink(image: RgbImage, size_wh: tuple[int, int]) -> RgbImage:
     """Average whole blocks, then sample between them: in a quarter of the time that exact areas take."""
     times = max(int(min(image.shape[1] / size_wh[0], image.shape[0] / size_wh[1])), 1)
     blocks = shrink_blocks(image, times)
+    if max(blocks.shape[:2]) >= _WARPED_SIDE:  # a strip: it has no whole blocks to average
+        return np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), dtype=np.uint8)
     scale_x, scale_y = (
         side / wanted / times for side, wanted in zip(image.shape[1::-1], size_wh, strict=True)
     )

@@ -1,13 +1,16 @@
 """Frames of a recorded video, with the times at which they are shown."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 import av
+import cv2
+from av.video.reformatter import VideoReformatter
 
-from fer.images import MAX_PIXELS
+from fer.images import MAX_PIXELS, RgbImage
 from fer.video.frames import Frame, UnreadableVideoError, VideoInfo, fit_into, rgb_from_frame
 
 CONTAINERS: Final = (
@@ -21,6 +24,22 @@ _WITHOUT_SHOWN_TIMES: Final = frozenset({"avi", "h264", "hevc", "m4v", "mpegvide
 """Formats that keep frames in the order of decoding without the times at which they are shown."""
 
 
+_ASPECTS: Final = (1 / 16, 16.0)
+"""Widths of a pixel over its height that are believed; beyond, the file is damaged or made up."""
+
+_CONVERSION_ERRORS: Final = (
+    av.FFmpegError,
+    cv2.error,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    TypeError,
+    ValueError,
+)
+"""Errors of PyAV for files that contradict themselves; found by fuzzing."""
+
+
 class VideoFile:
     """A recorded video that is read once, frame after frame; a context manager for one thread.
 
@@ -29,27 +48,40 @@ class VideoFile:
 
     Args:
         path: The file; its content counts, not its ending.
+        max_pixels: A larger frame ends the reading, wherever it stands in the file.
+        max_length_s: So does a frame that is shown later, whatever the file says of its length.
 
     Raises:
         UnreadableVideoError: Missing, no video, only sound, no frame, an unknown codec, or too large.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(
+        self, path: str | Path, *, max_pixels: int = MAX_PIXELS, max_length_s: float = math.inf
+    ) -> None:
         self.path = Path(path)
+        self._max_pixels = max_pixels
+        self._max_length_s = max_length_s
         self.skipped_count = 0
         self.notes: list[str] = []
+        self._reformatter = VideoReformatter()
         self._container = _open(self.path)
         try:
             self._stream = _picture_track(self._container, self.path)
             self._has_times = self._container.format.name not in _WITHOUT_SHOWN_TIMES
             self._start_s = (self._container.start_time or 0) / av.time_base
             self._rate = float(self._stream.average_rate or self._stream.guessed_rate or 25)
-            self._pixel_aspect = float(self._stream.sample_aspect_ratio or 1) or 1.0
+            self._pixel_aspect = self._believed_aspect()
             self._decoded = self._decode()
             self._first = next(self._decoded, None)
             if self._first is None:
                 raise UnreadableVideoError(f"{self.path} holds no frame that can be decoded; record it again")
             self.info = self._describe(self._first)
+        except UnreadableVideoError:
+            self._container.close()
+            raise
+        except _CONVERSION_ERRORS as error:
+            self._container.close()
+            raise self._contradiction(error) from error
         except BaseException:
             self._container.close()
             raise
@@ -63,7 +95,11 @@ class VideoFile:
         self._container.close()
 
     def frames(self) -> Iterator[Frame]:
-        """Every frame, upright, with times that always increase; can be walked through once."""
+        """Every frame, upright, with times that always increase; can be walked through once.
+
+        Raises:
+            UnreadableVideoError: A frame is too large, too late, or cannot be converted.
+        """
         last_s: float | None = None
         first_dts: int | None = None
         frame, self._first = self._first, None
@@ -78,12 +114,44 @@ class VideoFile:
                 # No time, or one that steps back: the file is at fault, the frame is shown all the same.
                 timestamp_s = 0.0 if last_s is None else last_s + 1 / self._rate
             last_s = timestamp_s
-            image = rgb_from_frame(frame, self._pixel_aspect)
+            if timestamp_s > self._max_length_s:
+                raise UnreadableVideoError(
+                    f"{self.path} is longer than {self._max_length_s / 60:g} minutes, which is more than is "
+                    "read here; cut it into shorter pieces"
+                )
+            image = self._convert(frame)
             if image.shape[:2] != (self.info.height, self.info.width):
                 self._note_size(image.shape[1], image.shape[0])
                 image = fit_into(image, self.info.width, self.info.height)
             yield Frame(image, timestamp_s)
             frame = next(self._decoded, None)
+
+    def _believed_aspect(self) -> float:
+        declared = self._stream.sample_aspect_ratio
+        aspect = float(declared or 1) or 1.0
+        if _ASPECTS[0] <= aspect <= _ASPECTS[1]:
+            return aspect
+        self.notes.append(
+            f"says that its pixels are {declared} times as wide as high; they were read as square"
+        )
+        return 1.0
+
+    def _convert(self, frame: av.VideoFrame) -> RgbImage:
+        width, height = round(frame.width * self._pixel_aspect), frame.height
+        if width * height > self._max_pixels:
+            raise UnreadableVideoError(
+                f"{self.path} has a frame of {width}×{height} pixels; at most "
+                f"{self._max_pixels / 1e6:.1f} megapixels are read, scale it down first"
+            )
+        try:
+            return rgb_from_frame(frame, self._pixel_aspect, self._reformatter)
+        except _CONVERSION_ERRORS as error:
+            raise self._contradiction(error) from error
+
+    def _contradiction(self, error: BaseException) -> UnreadableVideoError:
+        return UnreadableVideoError(
+            f"{self.path} is damaged and cannot be read ({type(error).__name__}); convert it to H.264"
+        )
 
     def _note_size(self, width: int, height: int) -> None:
         note = f"changes its size to {width}×{height}; such frames are scaled into the first size"
@@ -97,13 +165,13 @@ class VideoFile:
                 frames = packet.decode()
             except av.EOFError:
                 return
-            except av.FFmpegError:
+            except (av.FFmpegError, ArithmeticError, ValueError, TypeError):
                 self.skipped_count += 1
                 continue
             yield from frames
 
     def _describe(self, first: av.VideoFrame) -> VideoInfo:
-        image = rgb_from_frame(first, self._pixel_aspect)
+        image = self._convert(first)
         duration = self._container.duration
         return VideoInfo(
             width=image.shape[1],

@@ -7,6 +7,7 @@ from typing import Any, Final
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from fer.images import RgbImage
 
@@ -62,15 +63,20 @@ def is_video_name(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def rgb_from_frame(frame: av.VideoFrame, pixel_aspect: float = 1.0) -> RgbImage:
+def rgb_from_frame(
+    frame: av.VideoFrame, pixel_aspect: float = 1.0, reformatter: VideoReformatter | None = None
+) -> RgbImage:
     """Decoded pixels as RGB, upright by the display matrix.
 
     Args:
         frame: As the decoder gave it.
         pixel_aspect: Width of a stored pixel over its height; the answer's pixels are square.
+        reformatter: One for all frames of a video; a new one for each starts threads of its own.
     """
     width = max(round(frame.width * pixel_aspect), 1)
-    image: Any = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
+    reformatter = reformatter or VideoReformatter()
+    converted = reformatter.reformat(frame, width=width, height=frame.height, format="rgb24")
+    image: Any = converted.to_ndarray()
     return np.ascontiguousarray(_as_displayed(image, frame))
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from fractions import Fraction
@@ -13,7 +14,10 @@ import av
 from fer.video.files import CONTAINERS
 
 _MOST_CHANNELS: Final = 6
-"""PyAV's resampler ends the whole process on PCM of more channels."""
+"""More channels are often laid out in a way of the file's own: asking PyAV for such a layout, or only for the
+number of channels, frees memory twice and ends the process (PyAV 18.1)."""
+
+_PCM: Final = re.compile(r"pcm_[suf](\d+)")
 
 _RATES: Final = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
 """Sample rates that AAC can hold; other sound is resampled."""
@@ -38,18 +42,12 @@ class Sound:
         self._notes = notes
         self._waiting: Any = None
         self._packets: Iterator[Any] = iter(())
-        source: Any = stack.enter_context(
-            av.open(
-                str(path),
-                metadata_errors="replace",
-                options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"},
-            )
-        )
+        source: Any = stack.enter_context(_opened(path))
         self._start_s = (source.start_time or 0) / av.time_base
         if not source.streams.audio:
             return
         track = source.streams.audio[0]
-        problem = _problem(track)
+        problem = _problem(path, track)
         if problem is not None:
             self._leave_out(problem)
             return
@@ -127,29 +125,45 @@ class Sound:
         yield from self._stream.encode(None)
 
 
-def _problem(track: Any) -> str | None:
+def _problem(path: Path, track: Any) -> str | None:
     """Explain why a track cannot be turned into AAC; None where it can."""
     context = track.codec_context
     if context is None or not context.name or context.codec is None:
         return "is in a codec that cannot be decoded here"
-    channel_count = getattr(context, "channels", 0) or 0
+    channel_count = _pcm_channel_count(path, context)
+    if channel_count is None:
+        channel_count = getattr(context, "channels", 0) or 0
     if channel_count > _MOST_CHANNELS:
         return f"has {channel_count} channels, at most {_MOST_CHANNELS} are read"
     return None if context.sample_rate else "says nothing of its sample rate"
+
+
+def _pcm_channel_count(path: Path, context: Any) -> int | None:
+    """Count the channels of PCM by the size of its first packet; None for other sound."""
+    match = _PCM.match(context.name)
+    if match is None or not context.sample_rate:
+        return None
+    with _opened(path) as source:
+        for packet in _intact(source.demux(source.streams.audio[0])):
+            if packet.size and packet.duration:
+                sample_count = float(packet.duration * packet.time_base) * context.sample_rate
+                return int(float(packet.size) * 8 / int(match[1]) / max(sample_count, 1.0) + 0.5)
+    return None
+
+
+def _opened(path: Path) -> Any:
+    return av.open(
+        str(path),
+        metadata_errors="replace",
+        options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"},
+    )
 
 
 def _can_be_copied(path: Path, format_name: str) -> bool:
     """Whether a container takes the sound as it is: tried on its beginning, in memory."""
     name = format_name.partition(",")[0]
     try:
-        with (
-            av.open(
-                str(path),
-                metadata_errors="replace",
-                options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"},
-            ) as source,
-            av.open(io.BytesIO(), "w", format=name) as trial,
-        ):
+        with _opened(path) as source, av.open(io.BytesIO(), "w", format=name) as trial:
             track = source.streams.audio[0]
             stream = trial.add_stream_from_template(track)
             rate, channels = track.codec_context.sample_rate, track.codec_context.channels

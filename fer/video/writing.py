@@ -15,6 +15,7 @@ from fer.video.sound import Sound
 OUTPUT_SUFFIXES: Final = frozenset({".mp4", ".m4v", ".mov", ".mkv"})
 
 _CLOCK: Final = 90_000  # ticks a second: the frames keep their own times, whatever the frame rate
+_MOST_SIDE: Final = 16_384  # of an H.264 frame
 _QUALITY: Final = "21"
 
 
@@ -101,6 +102,10 @@ class VideoWriter:
             raise _unwritable(self.path, error) from error
 
     def _open_stream(self, width: int, height: int) -> Any:
+        if max(width, height) > _MOST_SIDE:
+            raise OSError(
+                f"H.264 holds frames of at most {_MOST_SIDE} pixels a side, got {width}×{height}; crop it"
+            )
         stream = self._container.add_stream("libx264", rate=self._rate)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.time_base = Fraction(1, _CLOCK)

@@ -1,0 +1,65 @@
+"""The server's temporary folder: gone on every way out, leftovers of dead servers swept at the next start."""
+
+import atexit
+import contextlib
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock, Timeout
+
+PREFIX: Final = "kv-page-"
+_LOCK_SUFFIX: Final = ".lock"
+
+_guard = threading.Lock()
+_folder: Path | None = None
+_lock: FileLock | None = None
+
+
+def server_folder() -> Path:
+    """Return this process's folder; the first call makes it and sweeps what dead servers left.
+
+    A lock file beside it, which the operating system frees, tells a running server's folder from that of a
+    dead one.
+
+    Raises:
+        OSError: The temporary folder cannot be written.
+    """
+    global _folder, _lock  # noqa: PLW0603 - one folder for each process
+    with _guard:
+        if _folder is None:
+            _sweep()
+            folder = Path(tempfile.gettempdir()) / f"{PREFIX}{secrets.token_hex(8)}"
+            _lock = FileLock(f"{folder}{_LOCK_SUFFIX}", mode=0o600)
+            _lock.acquire(timeout=0)
+            folder.mkdir(mode=0o700)
+            _folder = folder
+            atexit.register(_remove)
+        return _folder
+
+
+def _remove() -> None:
+    global _folder, _lock  # noqa: PLW0603
+    folder, lock = _folder, _lock
+    _folder = _lock = None
+    if folder is not None and lock is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def _sweep() -> None:
+    """Remove the folders whose servers are gone; those of other users stay."""
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*{_LOCK_SUFFIX}"):
+        with contextlib.suppress(Timeout, OSError, NotImplementedError):
+            if path.is_symlink() or (hasattr(os, "getuid") and path.lstat().st_uid != os.getuid()):
+                continue
+            with FileLock(path, timeout=0):
+                folder = path.with_suffix("")
+                if not folder.is_symlink():
+                    shutil.rmtree(folder, ignore_errors=True)
+                path.unlink(missing_ok=True)
