@@ -22,7 +22,6 @@ MAX_VISITORS: Final = 32
 """More live pages at once are asked to wait: each holds some memory and wants a share of the machine."""
 
 _TIME: Final = struct.Struct("<d")
-_SLOWEST_S: Final = 2.0
 _DARK: Final = 45.0
 _SMALL_SHARE: Final = 0.09
 
@@ -34,7 +33,7 @@ class LiveSettings:
     Attributes:
         detector: A name on the page's list; None for its own.
         weights: The same for the model.
-        steadiness: From 0, every frame as it is, to 1, changes take more than a second.
+        steadiness: From 0, every frame as it is, to 1, where a change needs four times as much evidence.
         threshold: Confidence under which an answer is called unsure; None for the model's own.
     """
 
@@ -50,11 +49,11 @@ class LiveSettings:
 
     def as_steadiness(self) -> Steadiness:
         """In the terms of the smoother: the library's defaults in the middle."""
+        middle = Steadiness()
         return Steadiness(
-            time_constant_s=_SLOWEST_S * self.steadiness**2,
-            switch_lead=0.5 * self.steadiness,
-            switch_after_s=2.4 * self.steadiness,
-            settle_s=6.0 * self.steadiness,
+            time_constant_s=2 * middle.time_constant_s * self.steadiness,
+            evidence_per_s=middle.evidence_per_s * 4 ** (1 - 2 * self.steadiness),
+            hold_s=2 * middle.hold_s * self.steadiness,
         )
 
 

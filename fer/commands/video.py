@@ -30,7 +30,7 @@ _LARGE: Final = 4096 * 2304
 _BRIEF_S: Final = 1.0
 """A face seen for less is no person in the summary, as on the page; tables hold it all the same."""
 
-_AS_IT_IS: Final = Steadiness(time_constant_s=0.0, switch_lead=0.0, switch_after_s=0.0)
+_AS_IT_IS: Final = Steadiness(time_constant_s=0.0)
 
 
 def run_video(options: AnalyzeOptions) -> int:
