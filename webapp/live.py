@@ -2,6 +2,7 @@
 
 import json
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from fer.faces import Face
 from fer.images import RgbImage, UnreadableImageError, read_image
 from fer.model_card import UnknownModelError, WeightsMismatchError
 from fer.reports import face_to_dict
+from fer.resting import RestingFaceError, RestStatus
 from fer.smoothing import Steadiness
 from fer.stream import StreamAnalyzer
 from webapp.analyzers import Analyzers
@@ -84,6 +86,28 @@ class LiveSession:
             self._stream = StreamAnalyzer(self._analyzers.get(live=True))
         return self._stream
 
+    def rest(self, order: str) -> dict[str, Any]:
+        """Learn the resting face of the person in view, or undo that; nothing is stored.
+
+        Args:
+            order: ``learn`` or ``undo``.
+
+        Returns:
+            The state; the frames that follow carry it, too.
+
+        Raises:
+            ValueError: Another order.
+        """
+        tracker = self._ready_stream().tracker
+        if order == "learn":
+            with suppress(RestingFaceError):  # the state says so
+                tracker.learn_rest()
+        elif order == "undo":
+            tracker.forget_rest()
+        else:
+            raise ValueError(f"expected 'learn' or 'undo' for a resting face, got {order!r}")
+        return {"kind": "rest", "rest": _rest_as_dict(tracker.rest)}
+
     def read(self, message: bytes) -> dict[str, Any]:
         """Read one frame.
 
@@ -109,6 +133,7 @@ class LiveSession:
             "height": frame.shape[0],
             "faces": [_as_dict(person) for person in people],
             "hint": _hint(frame, people),
+            "rest": _rest_as_dict(stream.tracker.rest),
             "server_ms": 1000 * (cost.detect_s + cost.classify_s + cost.track_s),
         }
 
@@ -150,7 +175,10 @@ def _answer(session: LiveSession, message: dict[str, Any]) -> dict[str, Any]:
     try:
         if message.get("bytes") is not None:
             return session.read(message["bytes"])
-        return session.configure(LiveSettings(**json.loads(message.get("text") or "{}")))
+        words = json.loads(message.get("text") or "{}")
+        if isinstance(words, dict) and words.keys() == {"rest"}:
+            return session.rest(words["rest"])
+        return session.configure(LiveSettings(**words))
     except (UnreadableImageError, UnknownModelError, WeightsMismatchError) as error:
         return {"kind": "problem", "text": str(error)}
     except (ValueError, TypeError) as error:
@@ -162,6 +190,10 @@ def _as_dict(person: Face) -> dict[str, Any]:
         "roll": person.detection.roll,
         "unsure": person.prediction.is_unsure,
     }
+
+
+def _rest_as_dict(status: RestStatus) -> dict[str, Any]:
+    return {"state": status.state, "track_ids": status.track_ids, "problem": status.problem}
 
 
 def _hint(frame: RgbImage, people: list[Face]) -> str | None:

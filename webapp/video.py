@@ -6,6 +6,7 @@ from typing import Any, Final
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import FileResponse
 
+from fer.resting import REST_S
 from fer.timeline_chart import PLOT_LEFT, PLOT_WIDTH, timeline_chart
 from fer.timeline_export import WRITERS, summary_to_dict
 from webapp.analyzers import Analyzers
@@ -39,6 +40,7 @@ def describe(job: VideoJob) -> dict[str, Any]:
         "name": job.name,
         "frame_count": timeline.frame_count,
         "row_count": len(timeline),
+        "notes": list(job.notes),
         "summary": [summary_to_dict(summary) for summary in timeline.summaries()],
         "chart": {
             "svg": timeline_chart(timeline),
@@ -63,6 +65,7 @@ def routes(analyzers: Analyzers) -> APIRouter:
         name: str = "video",
         weights: str | None = None,
         detector: str | None = None,
+        rest: bool = False,
     ) -> dict[str, str]:
         try:
             key, job = jobs.open(name)
@@ -74,7 +77,7 @@ def routes(analyzers: Analyzers) -> APIRouter:
             job.state = "failed"
             jobs.drop(key)
             raise
-        jobs.start(job, lambda: analyzers.get(weights, detector, live=True))
+        jobs.start(job, lambda: analyzers.get(weights, detector, live=True), REST_S if rest else 0.0)
         return {"key": key}
 
     @router.get("/video/{key}")

@@ -52,6 +52,7 @@ class VideoJob:
         share: Read so far, in [0, 1]; None where the file does not say how long it is.
         problem: Why it failed, as a sentence.
         timeline: What was seen, once it is finished.
+        notes: What did not go as hoped, each as the end of a sentence about the video.
         expires_s: When its folder goes, by the monotonic clock.
     """
 
@@ -61,6 +62,7 @@ class VideoJob:
     share: float | None = 0.0
     problem: str | None = None
     timeline: Timeline | None = None
+    notes: tuple[str, ...] = ()
     started_s: float = 0.0
     expires_s: float = field(default_factory=lambda: time.monotonic() + KEPT_FOR_S)
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -112,9 +114,15 @@ class VideoJobs:
             self._jobs[key] = VideoJob(folder, Path(name).stem or "video")
             return key, self._jobs[key]
 
-    def start(self, job: VideoJob, load: Callable[[], FaceAnalyzer], every_s: float = 0.0) -> None:
-        """Read the video as soon as those before it are done; ``load`` gives the analyzer."""
-        self._waiting.put(lambda: _work(job, load, every_s))
+    def start(self, job: VideoJob, load: Callable[[], FaceAnalyzer], rest_s: float = 0.0) -> None:
+        """Read the video as soon as those before it are done.
+
+        Args:
+            job: From ``open``.
+            load: Gives the analyzer.
+            rest_s: The video begins with so many seconds of resting faces; 0 for a usual one.
+        """
+        self._waiting.put(lambda: _work(job, load, rest_s))
 
     def get(self, key: str) -> VideoJob | None:
         """The job of a key; None where it is gone."""
@@ -163,7 +171,7 @@ def check_limits(video: VideoFile) -> None:
         )
 
 
-def _work(job: VideoJob, load: Callable[[], FaceAnalyzer], every_s: float) -> None:
+def _work(job: VideoJob, load: Callable[[], FaceAnalyzer], rest_s: float) -> None:
     try:
         if job.cancelled.is_set():
             raise _Cancelled
@@ -178,8 +186,9 @@ def _work(job: VideoJob, load: Callable[[], FaceAnalyzer], every_s: float) -> No
                 job.share = min(frame.timestamp_s / length_s, 1.0) if length_s else None
 
             timeline = analyze_video(
-                load(), video, output=job.folder / ANNOTATED, every_s=every_s, watcher=watch
+                load(), video, output=job.folder / ANNOTATED, rest_s=rest_s, watcher=watch
             )
+            job.notes = tuple(video.notes)
         for suffix in WRITERS:
             write_timeline(timeline, job.folder / f"timeline{suffix}")
         job.source.unlink()

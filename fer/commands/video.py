@@ -20,6 +20,7 @@ from fer.faces import Face
 from fer.picture_records import AnalyzerRecipe
 from fer.printable import plain_path
 from fer.reports import faces_to_dict
+from fer.resting import REST_S
 from fer.smoothing import Steadiness
 from fer.timeline import Summary, Timeline
 from fer.timeline_export import write_timeline
@@ -55,6 +56,7 @@ def run_video(options: AnalyzeOptions) -> int:
                 output=None if options.anonymise else options.output,
                 every_s=options.every,
                 steadiness=_AS_IT_IS if options.raw else None,
+                rest_s=REST_S if options.rest else 0.0,
                 thread_count=os.cpu_count() or 1,
                 watcher=watcher,
             )
