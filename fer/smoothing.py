@@ -13,30 +13,44 @@ from fer.faces import Prediction
 _UNSURE_LEEWAY: Final = 0.05
 """An answer that was unsure becomes sure this far above the threshold, and the other way round."""
 
-_SETTLING: Final = 2.5
-"""A label that has just changed gives way only to a lead so many times as large."""
+_QUICK_S: Final = 0.1
+"""Time constant of the mean that a new expression starts from."""
+
+_MOST_EVIDENCE_S: Final = 0.25
+"""A single frame counts for no more time than this, however long ago the frame before was."""
+
+_CLEAR_LEAD: Final = math.log(2.0)
+"""An answer starts anew only from an expression that leads all others by so much; a close race goes on."""
+
+_LEAST: Final = 1e-3
+"""Smaller probabilities count as this: no single frame may rule an expression out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Steadiness:
-    """Settings that limit the rate of change of one face's answer.
+    """Settings that tell a change of one face's expression from noise.
 
     Attributes:
-        time_constant_s: After this time 63 % of a change is shown; 0 shows every frame as it is.
-        switch_lead: How far another expression must lead before it takes over from the one shown.
-        switch_after_s: For how long another expression must lead at all to take over with less.
-        settle_s: For so long after a change only a far larger lead brings the next one.
+        time_constant_s: While an expression lasts, its answers are averaged over this time; 0 shows every
+            frame as it is.
+        evidence_per_s: Independent looks at the face that one second of frames is worth. Fewer of them
+            make the answer calmer, and later.
+        changes_per_s: How often an expression is expected to give way to another one.
+        hold_ratio: The label shown gives way to one that is so many times as probable, in [1, 2].
+        hold_s: The label shown gives way to any that has been more probable for so long.
     """
 
-    time_constant_s: float = 0.5
-    switch_lead: float = 0.25
-    switch_after_s: float = 1.2
-    settle_s: float = 3.0
+    time_constant_s: float = 1.0
+    evidence_per_s: float = 6.0
+    changes_per_s: float = 0.1
+    hold_ratio: float = 1.5
+    hold_s: float = 2.0
 
     def __post_init__(self) -> None:
-        times = self.time_constant_s, self.switch_after_s, self.settle_s
-        if not (min(times) >= 0 and 0 <= self.switch_lead <= 1):
-            raise ValueError(f"expected times of at least 0 and a lead in [0, 1], got {self}")
+        is_rate = self.evidence_per_s > 0 and self.changes_per_s > 0
+        is_time = self.time_constant_s >= 0 and self.hold_s >= 0
+        if not (is_rate and is_time and 1 <= self.hold_ratio <= 2):
+            raise ValueError(f"expected times of at least 0, rates above 0 and a ratio in [1, 2], got {self}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +82,13 @@ class SteadyPrediction(Prediction):
 
 
 class ProbabilitySmoother:
-    """One face's memory: probabilities smoothed over real time, hysteresis between labels.
+    """One face's memory: a change of expression shows at once, noise does not.
+
+    Two views of the same frames. The forward filter of a hidden expression, which rarely changes, weighs the
+    evidence that it has; each frame counts for the time it stands for, for neighbouring frames say the same.
+    The answer to show is the mean of the log-probabilities since the last change, so that it stays as
+    calibrated as a single frame's; at a change it starts anew from the last tenth of a second. The label
+    shown is the most probable one of that answer, or was until a moment ago.
 
     The same at 10 and at 30 frames a second. Belongs to one face of one stream; one thread at a time.
     """
@@ -77,8 +97,6 @@ class ProbabilitySmoother:
         self.steadiness = steadiness or Steadiness()
         self._last: SteadyPrediction | None = None
         self._time_s = 0.0
-        self._leads_since_s: float | None = None
-        self._changed_s = -math.inf
 
     def update(self, prediction: Prediction, timestamp_s: float) -> SteadyPrediction:
         """Take in what one frame says and give the steady answer.
@@ -87,58 +105,82 @@ class ProbabilitySmoother:
         """
         last = self._last
         if last is None or timestamp_s < self._time_s or last.labels != prediction.labels:
-            self._leads_since_s = None
-            self._changed_s = -math.inf
-            steady = _steady(prediction, prediction.probabilities, prediction.other, prediction.emotion)
+            self._start(prediction)
+            shown, threshold = prediction.emotion, prediction.unsure_below
         else:
-            share = _share(timestamp_s - self._time_s, self.steadiness.time_constant_s)
-            mixed = last.probabilities + share * (prediction.probabilities - last.probabilities)
-            other = last.other + share * (prediction.other - last.other)
-            steady = _steady(prediction, mixed, other, self._choose(last, mixed, timestamp_s), last)
-        self._last, self._time_s = steady, timestamp_s
-        return steady
+            self._mix(prediction, timestamp_s - self._time_s)
+            shown = self._choose(last, timestamp_s)
+            threshold = _with_leeway(prediction.unsure_below, last)
+        if self.steadiness.time_constant_s == 0:
+            shown = prediction.emotion
+            self._mean = _logarithms(prediction.probabilities)
+        probabilities = _probabilities(self._mean)
+        self._last = SteadyPrediction(
+            labels=prediction.labels,
+            probabilities=probabilities.astype(np.float32),
+            other=self._other,
+            unsure_below=prediction.unsure_below,
+            shown=shown,
+            shown_unsure=float(probabilities[prediction.labels.index(shown)]) < threshold,
+        )
+        self._time_s = timestamp_s
+        return self._last
 
-    def _choose(self, last: SteadyPrediction, mixed: NDArray[np.float32], timestamp_s: float) -> Emotion:
+    def _start(self, prediction: Prediction) -> None:
+        now = _logarithms(prediction.probabilities)
+        self._belief = _probabilities(now)
+        self._believed = int(np.argmax(now))
+        self._mean = self._quick = now
+        self._span_s = _QUICK_S
+        self._other = prediction.other
+        self._leads_since_s: float | None = None
+
+    def _mix(self, prediction: Prediction, elapsed_s: float) -> None:
+        """Weigh the evidence for a change, then average, or start anew."""
+        settings, now = self.steadiness, _logarithms(prediction.probabilities)
+        change = 1 - math.exp(-settings.changes_per_s * elapsed_s)
+        expected = (1 - change) * self._belief + change / len(now)
+        evidence = settings.evidence_per_s * min(elapsed_s, _MOST_EVIDENCE_S) * now
+        self._belief = _probabilities(np.log(expected) + evidence)
+        self._quick = self._quick + _share(elapsed_s, _QUICK_S) * (now - self._quick)
+        believed = int(np.argmax(self._belief))
+        lead = self._quick[believed] - np.delete(self._quick, believed).max()
+        if believed != self._believed and lead > _CLEAR_LEAD:
+            self._believed, self._mean, self._span_s = believed, self._quick, _QUICK_S
+        else:
+            self._span_s = min(self._span_s + elapsed_s, max(settings.time_constant_s, _QUICK_S))
+            self._mean = self._mean + _share(elapsed_s, self._span_s) * (now - self._mean)
+        self._other += _share(elapsed_s, self._span_s) * (prediction.other - self._other)
+
+    def _choose(self, last: SteadyPrediction, timestamp_s: float) -> Emotion:
         """The expression shown before, unless another one leads it far or for long."""
-        challenger = last.labels[int(np.argmax(mixed))]
-        lead = float(mixed.max() - mixed[last.labels.index(last.shown)])
+        best = int(np.argmax(self._mean))
+        lead = float(self._mean[best] - self._mean[last.labels.index(last.shown)])
         if lead <= 0:
             self._leads_since_s = None
             return last.shown
         if self._leads_since_s is None:
             self._leads_since_s = timestamp_s
-        if lead <= self._needed_lead(timestamp_s, timestamp_s - self._leads_since_s):
+        led_for_s = timestamp_s - self._leads_since_s
+        if lead <= math.log(self.steadiness.hold_ratio) and led_for_s < self.steadiness.hold_s:
             return last.shown
-        self._leads_since_s, self._changed_s = None, timestamp_s
-        return challenger
-
-    def _needed_lead(self, timestamp_s: float, led_for_s: float) -> float:
-        """Less for an expression that has led for long, more just after a change."""
-        lead = self.steadiness.switch_lead
-        if timestamp_s - self._changed_s < self.steadiness.settle_s:
-            return lead * _SETTLING
-        return lead / 3 if led_for_s >= self.steadiness.switch_after_s else lead
+        self._leads_since_s = None
+        return last.labels[best]
 
 
-def _steady(
-    prediction: Prediction,
-    probabilities: NDArray[np.float32],
-    other: float,
-    shown: Emotion,
-    last: SteadyPrediction | None = None,
-) -> SteadyPrediction:
-    confidence = float(probabilities[prediction.labels.index(shown)])
-    threshold = prediction.unsure_below
-    if last is not None and threshold > 0:
-        threshold += _UNSURE_LEEWAY if last.shown_unsure else -_UNSURE_LEEWAY
-    return SteadyPrediction(
-        labels=prediction.labels,
-        probabilities=probabilities.astype(np.float32),
-        other=other,
-        unsure_below=prediction.unsure_below,
-        shown=shown,
-        shown_unsure=confidence < threshold,
-    )
+def _with_leeway(threshold: float, last: SteadyPrediction) -> float:
+    if threshold <= 0:
+        return threshold
+    return threshold + (_UNSURE_LEEWAY if last.shown_unsure else -_UNSURE_LEEWAY)
+
+
+def _logarithms(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.log(np.maximum(probabilities.astype(np.float64), _LEAST))
+
+
+def _probabilities(logarithms: NDArray[np.float64]) -> NDArray[np.float64]:
+    shares = np.exp(logarithms - logarithms.max())
+    return np.asarray(shares / shares.sum())
 
 
 class SteadyPoint:

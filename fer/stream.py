@@ -67,10 +67,16 @@ class StreamAnalyzer:
         self.cost = FrameCost()
         self._clock = clock
         self._cuts = CutDetector()
+        self.analyzer = analyzer
         self.change_analyzer(analyzer)
 
     def change_analyzer(self, analyzer: FaceAnalyzer) -> None:
-        """Use another detector or classifier from the next frame on; the people stay who they are."""
+        """Use another detector or classifier from the next frame on; the people stay who they are.
+
+        Resting faces were learned with the classifier before and are forgotten with it.
+        """
+        if analyzer.classifier is not self.analyzer.classifier:
+            self.tracker.forget_rest()
         self.analyzer = analyzer
         self._close_up = analyzer.detector.close_up()
         self._scan_cost, self._search_cost = _Mean(), _Mean()

@@ -7,7 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fer.faces import Box, Detection, Face
+from fer.faces import Box, Detection, Face, Prediction
+from fer.resting import RestingFace, RestingFaceError, RestLesson, RestStatus
 from fer.smoothing import ProbabilitySmoother, Steadiness, SteadyPoint, SteadyPrediction
 
 _VELOCITY_TIME_S: Final = 0.15
@@ -31,6 +32,8 @@ class TrackingSettings:
         hold_s: For so long a face that was not found this time is still reported, where it should be by now.
         confirm_count: Frames in which a face must be found before it is reported; keeps out false flashes.
         max_count: The largest number of people remembered; the longest unseen go first.
+        rest_s: The stream begins with so many seconds in which everybody rests; 0 for a usual stream. Those
+            who are there from the start are then adjusted to their resting faces.
     """
 
     steadiness: Steadiness = field(default_factory=Steadiness)
@@ -38,6 +41,7 @@ class TrackingSettings:
     hold_s: float = 0.3
     confirm_count: int = 1
     max_count: int = 64
+    rest_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ class FaceTracker:
         self._tracks: list[_Track] = []
         self._time_s: float | None = None
         self._next_id = 1
+        self._start_s: float | None = None
+        self._problem = ""
 
     def update(self, faces: Sequence[Face], timestamp_s: float) -> list[Face]:
         """Take in the faces of one frame.
@@ -74,6 +80,8 @@ class FaceTracker:
         if self._time_s is not None and timestamp_s < self._time_s:
             self.reset()
         self._time_s = timestamp_s
+        if self._start_s is None:
+            self._start_s = timestamp_s
         tracks = [track for track in self._tracks if timestamp_s - track.time_s <= self.settings.gap_s]
         matched = _match(
             [track.predict(timestamp_s) for track in tracks],
@@ -86,6 +94,11 @@ class FaceTracker:
             else:
                 tracks.append(_Track(self._next_id, face, timestamp_s, self.settings.steadiness))
                 self._next_id += 1
+                if 0 <= timestamp_s - self._start_s < self.settings.rest_s / 2:
+                    tracks[-1].lesson = RestLesson(
+                        timestamp_s, self._start_s + self.settings.rest_s - timestamp_s
+                    )
+        self._check_lessons(tracks, timestamp_s)
         tracks.sort(key=lambda track: -track.time_s)
         self._tracks = tracks[: self.settings.max_count]
         shown = [track.face(timestamp_s) for track in self._tracks if self._is_shown(track, timestamp_s)]
@@ -100,6 +113,8 @@ class FaceTracker:
 
     def reset(self) -> None:
         """Forget everybody; numbers are not used again."""
+        if any(track.lesson is not None for track in self._tracks):
+            self._problem = "the picture changed before two seconds were over; hold still and try again"
         self._tracks = []
         self._time_s = None
 
@@ -108,6 +123,60 @@ class FaceTracker:
         self.settings = replace(self.settings, steadiness=steadiness)
         for track in self._tracks:
             track.smoother.steadiness = steadiness
+
+    @property
+    def rest(self) -> RestStatus:
+        """The people who are adjusted to a resting face, and the outcome of the last try."""
+        adjusted = tuple(sorted(track.track_id for track in self._tracks if track.resting is not None))
+        if any(track.lesson is not None for track in self._tracks):
+            return RestStatus("learning", adjusted)
+        if adjusted:
+            return RestStatus("adjusted", adjusted, self._problem)
+        return RestStatus("failed" if self._problem else "off", problem=self._problem)
+
+    def learn_rest(self, track_id: int | None = None) -> None:
+        """Take the next two seconds of a person for rest, and adjust the answers while they stay.
+
+        Args:
+            track_id: Who rests; None for the only person in view.
+
+        Raises:
+            RestingFaceError: Nobody is there, or several people are.
+        """
+        self._problem = ""
+        time_s = 0.0 if self._time_s is None else self._time_s
+        there = [track for track in self._tracks if self._is_shown(track, time_s)]
+        people = [track for track in there if track_id in (None, track.track_id)]
+        if len(people) != 1:
+            self._problem = (
+                f"expected one person in view, got {len(people)}; let the others step aside and try again"
+                if people
+                else "expected a face in view, got none; come in front of the camera and try again"
+            )
+            raise RestingFaceError(self._problem)
+        for track in self._tracks:
+            track.lesson = None
+        people[0].lesson = RestLesson(time_s)
+        people[0].problem = ""
+
+    def forget_rest(self) -> None:
+        """Undo: everybody's answers are the network's own again."""
+        self._problem = ""
+        for track in self._tracks:
+            track.lesson = None
+            track.problem = ""
+            if track.resting is not None:
+                track.adjust(None)
+
+    def _check_lessons(self, tracks: list["_Track"], timestamp_s: float) -> None:
+        """Say why a rest came to nothing; a person who left takes everything along."""
+        for track in {*self._tracks, *tracks}:
+            is_gone = track not in tracks
+            if track.lesson is not None and (is_gone or track.lesson.is_over(timestamp_s)):
+                track.lesson = None
+                track.problem = "the person left before two seconds were over; stay in view and try again"
+            if track.problem:
+                self._problem, track.problem = track.problem, ""
 
     def _is_shown(self, track: "_Track", timestamp_s: float) -> bool:
         is_confirmed = track.seen_count >= self.settings.confirm_count
@@ -122,6 +191,9 @@ class _Track:
         self.smoother = ProbabilitySmoother(steadiness)
         self.seen_count = 1
         self.time_s = timestamp_s
+        self.lesson: RestLesson | None = None
+        self.resting: RestingFace | None = None
+        self.problem = ""
         self._velocity = np.zeros(2)
         self._measured = face.detection
         self._point = SteadyPoint()
@@ -148,9 +220,27 @@ class _Track:
         detection = _glide(self._shown, self._velocity, timestamp_s - self.time_s)
         return Face(detection, self._prediction, self.track_id)
 
+    def adjust(self, resting: RestingFace | None) -> None:
+        """Use another resting face from the next frame on; what was shown so far is no measure any more."""
+        self.resting = resting
+        self.smoother = ProbabilitySmoother(self.smoother.steadiness)
+
+    def _learn(self, lesson: RestLesson, prediction: Prediction) -> None:
+        try:
+            resting = lesson.add(prediction, self.time_s)
+        except RestingFaceError as error:
+            self.problem, self.lesson = str(error), None
+            return
+        if resting is not None:
+            self.lesson = None
+            self.adjust(resting)
+
     def _take(self, face: Face, elapsed_s: float) -> None:
         self._measured = face.detection
-        self._prediction: SteadyPrediction = self.smoother.update(face.prediction, self.time_s)
+        if self.lesson is not None:
+            self._learn(self.lesson, face.prediction)
+        prediction = face.prediction if self.resting is None else self.resting.apply(face.prediction)
+        self._prediction: SteadyPrediction = self.smoother.update(prediction, self.time_s)
         box = face.detection.box
         values = np.array([*box.centre, box.width, box.height])
         centre_x, centre_y, width, height = self._point.update(values, elapsed_s, _side(box))

@@ -11,6 +11,7 @@ from fer.analysis import FaceAnalyzer
 from fer.annotation import FaceAnnotator
 from fer.faces import Detection, Face
 from fer.following import FaceFollower
+from fer.resting import RestStatus
 from fer.smoothing import Steadiness
 from fer.timeline import Timeline
 from fer.tracking import FaceTracker, TrackingSettings
@@ -32,6 +33,7 @@ def analyze_video(
     output: Path | None = None,
     every_s: float = 0.0,
     steadiness: Steadiness | None = None,
+    rest_s: float = 0.0,
     thread_count: int = 2,
     watcher: Watcher | None = None,
 ) -> Timeline:
@@ -43,6 +45,8 @@ def analyze_video(
         output: Where to write an annotated copy with the sound of the video; None for none.
         every_s: Shortest time between two frames that are looked at; 0 for every frame.
         steadiness: How slowly a face's expression may change; None for the tracker's default.
+        rest_s: The video begins with so many seconds in which everybody rests; 0 for a usual video.
+            ``video.notes`` tell of faces that did not.
         thread_count: Frames searched side by side, with detectors that do not follow faces from frame to
             frame; everything else runs beside them.
         watcher: Told of every frame that was looked at.
@@ -55,9 +59,10 @@ def analyze_video(
             is no such case: ``video.notes`` tell of it.
     """
     steadiness = steadiness or Steadiness()
-    tracker = FaceTracker(TrackingSettings(steadiness=steadiness, hold_s=0.0))
-    painter = _Painter(steadiness, max(_DRAWN_FOR_S, every_s + 0.1))
+    tracker = FaceTracker(TrackingSettings(steadiness=steadiness, hold_s=0.0, rest_s=rest_s))
+    painter = _Painter(steadiness, max(_DRAWN_FOR_S, every_s + 0.1), rest_s)
     timeline = Timeline(analyzer.classifier.head.emotions)
+    rest = _RestNotes()
     with ExitStack() as stack:
         writer = None
         if output is not None:
@@ -70,6 +75,7 @@ def analyze_video(
             found = None if detections is None else analyzer.read_faces(frame.image, detections)
             if found is not None:
                 faces = tracker.update(found, frame.timestamp_s)
+                rest.note(tracker.rest)
                 timeline.add(faces, frame.timestamp_s)
                 if watcher is not None:
                     watcher(frame, faces)
@@ -77,14 +83,34 @@ def analyze_video(
                 writer.write(painter.paint(frame, found))
     if writer is not None:
         video.notes.extend(writer.notes)
+    if rest_s > 0:
+        video.notes.extend(rest.sentences(rest_s))
     return timeline
+
+
+class _RestNotes:
+    """Remembers over a video who was adjusted to a resting face, and who was not."""
+
+    def __init__(self) -> None:
+        self._adjusted: set[int] = set()
+        self._problems: dict[str, None] = {}
+
+    def note(self, status: RestStatus) -> None:
+        self._adjusted.update(status.track_ids)
+        if status.problem:
+            self._problems[status.problem] = None
+
+    def sentences(self, rest_s: float) -> list[str]:
+        if not self._adjusted and not self._problems:
+            return [f"shows no face for its first {rest_s:g} seconds; nobody was adjusted to a resting face"]
+        return [f"begins without a resting face: {problem}" for problem in self._problems]
 
 
 class _Painter:
     """Draws the faces, those missed for a moment too."""
 
-    def __init__(self, steadiness: Steadiness, hold_s: float) -> None:
-        self._tracker = FaceTracker(TrackingSettings(steadiness=steadiness, hold_s=hold_s))
+    def __init__(self, steadiness: Steadiness, hold_s: float, rest_s: float) -> None:
+        self._tracker = FaceTracker(TrackingSettings(steadiness=steadiness, hold_s=hold_s, rest_s=rest_s))
         self._annotator = FaceAnnotator()
         self._faces: list[Face] = []
 

@@ -18,6 +18,7 @@ from fakes import fake_analyzer, red_face
 from PIL import Image
 
 from fer.__main__ import main
+from fer.faces import Prediction
 from fer.picture_records import AnalyzerRecipe
 from fer.video import VideoFile
 
@@ -169,3 +170,23 @@ def test_one_person_stays_one_person(name, shared, monkeypatch, tmp_path):
     rows = pd.read_csv(table)
     assert rows["track_id"].unique().tolist() == [1]
     assert not rows["frame"].duplicated().any()
+
+
+def test_a_video_may_begin_with_resting_faces(tmp_path, capsys, monkeypatch):
+    analyzer = fake_analyzer()
+    shares = np.array([0.05, 0.05, 0.02, 0.5, 0.02, 0.36], dtype=np.float32)
+
+    def classify(crops):
+        return [Prediction(analyzer.classifier.head.emotions, shares) for _ in crops]
+
+    analyzer.classifier.classify = classify
+    monkeypatch.setattr(AnalyzerRecipe, "build", lambda recipe: analyzer)
+    write_clip(tmp_path / "rest.mp4", moving_face(100))  # four seconds that look sad
+    for words, expected in (([], "sad 100 %"), (["--rest"], "sad 50 %")):
+        assert main(["rest.mp4", *words]) == 0
+        out, err = capsys.readouterr()
+        assert expected in out
+        assert err == ""
+    write_clip(tmp_path / "nobody.mp4", [np.zeros((120, 160, 3), np.uint8)] * 20)
+    assert main(["nobody.mp4", "--rest"]) == 0
+    assert "shows no face for its first 2 seconds" in capsys.readouterr().err

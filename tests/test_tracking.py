@@ -135,7 +135,7 @@ def test_step_back_in_time_starts_anew():
 def test_steadiness_changes_for_people_followed_now():
     tracker = FaceTracker()
     tracker.update([face(100, 100)], 0.0)
-    tracker.change_steadiness(Steadiness(time_constant_s=0, switch_lead=0, switch_after_s=0))
+    tracker.change_steadiness(Steadiness(time_constant_s=0))
     (found,) = tracker.update([face(100, 100, emotion=SAD)], 0.03)
     assert found.prediction.emotion == SAD
 

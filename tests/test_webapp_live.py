@@ -134,3 +134,46 @@ def test_steadiness_grows_with_its_slider(steadiness):
     slower = LiveSettings(steadiness=min(steadiness + 0.1, 1.0)).as_steadiness()
     assert LiveSettings(steadiness=steadiness).as_steadiness().time_constant_s <= slower.time_constant_s
     assert LiveSettings(steadiness=0.0).as_steadiness().time_constant_s == 0
+
+
+def test_a_resting_face_is_refused_to_a_laughing_visitor_and_nothing_sticks(client, astronaut):
+    with client.websocket_connect("/kv/live") as socket:
+        for time_s in (1.0, 1.05):
+            assert ask(socket, astronaut, time_s)["rest"]["state"] == "off"
+        socket.send_text(json.dumps({"rest": "learn"}))
+        assert json.loads(socket.receive_text())["rest"]["state"] == "learning"
+        for time_s in np.arange(1.1, 3.3, 0.1):
+            rest = ask(socket, astronaut, time_s)["rest"]
+        assert rest["state"] == "failed"
+        assert "looks happy" in rest["problem"]  # the fixed classifier calls every face happy
+        socket.send_text(json.dumps({"rest": "undo"}))
+        assert json.loads(socket.receive_text())["rest"] == {"state": "off", "track_ids": [], "problem": ""}
+
+
+def test_a_resting_face_without_a_face_says_so(client, astronaut):
+    with client.websocket_connect("/kv/live") as socket:
+        ask(socket, np.zeros_like(astronaut), 1.0)
+        socket.send_text(json.dumps({"rest": "learn"}))
+        answer = json.loads(socket.receive_text())
+        assert answer["kind"] == "rest"
+        assert "got none" in answer["rest"]["problem"]
+
+
+@pytest.mark.parametrize("order", ["sleep", 5, None, []])
+def test_wrong_orders_for_a_resting_face_get_a_sentence(client, order):
+    with client.websocket_connect("/kv/live") as socket:
+        socket.send_text(json.dumps({"rest": order}))
+        answer = json.loads(socket.receive_text())
+        assert answer["kind"] == "problem"
+        assert "resting face" in answer["text"]
+
+
+def test_another_model_forgets_resting_faces(astronaut):
+    analyzers = FakeAnalyzers()
+    session = LiveSession(analyzers)
+    for time_s in (0.0, 0.05):
+        session.read(message(astronaut, time_s))
+    assert session.rest("learn")["rest"]["state"] == "learning"
+    analyzers.classifier = FakeAnalyzers().classifier
+    session.configure(LiveSettings())
+    assert session.rest("undo")["rest"]["state"] == "off"

@@ -185,7 +185,7 @@ def build_api(analyzers: Analyzers) -> FastAPI:
             job.state = "failed"
             jobs.drop(key)
             raise
-        jobs.start(job, partial(analyzers.get, weights, detector, head=head, live=True), every_s)
+        jobs.start(job, partial(analyzers.get, weights, detector, head=head, live=True), every_s=every_s)
         return JSONResponse({"id": key}, 202, {"Location": f"video/{key}"})
 
     gone = problems | {404: {"model": Problem, "description": "There is no such video any more."}}

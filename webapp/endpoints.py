@@ -92,7 +92,7 @@ def add_endpoints(blocks: gr.Blocks, analyzers: Analyzers) -> None:
             raise gr.Error(f"expected every_s of at least 0 seconds, got {every_s}", print_exception=False)
         load = pickle.dumps(partial(analyzers.get, weights, detector, head=head, live=True))
         with _Upload(video) as path:
-            answer: Any = json.loads(worker.run(TimelineReading(path, load, every_s)))
+            answer: Any = json.loads(worker.run(TimelineReading(path, load, every_s, 0.0)))
         return answer
 
     # Gradio refuses files that were not uploaded only on pages it launched itself, not on mounted ones.

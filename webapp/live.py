@@ -2,6 +2,7 @@
 
 import json
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from fer.images import RgbImage, UnreadableImageError, read_image
 from fer.model_card import UnknownModelError, WeightsMismatchError
 from fer.palette import label_styles
 from fer.reports import face_to_dict
+from fer.resting import RestingFaceError, RestStatus
 from fer.smoothing import Steadiness
 from fer.stream import StreamAnalyzer
 from webapp.analyzers import Analyzers
@@ -23,7 +25,6 @@ MAX_VISITORS: Final = 32
 """More live pages at once are asked to wait: each holds some memory and wants a share of the machine."""
 
 _TIME: Final = struct.Struct("<d")
-_SLOWEST_S: Final = 2.0
 _DARK: Final = 45.0
 _SMALL_SHARE: Final = 0.09
 
@@ -36,7 +37,7 @@ class LiveSettings:
         detector: A name on the page's list; None for its own.
         weights: The same for the model.
         head: One of the model's heads; None for the one used by default.
-        steadiness: From 0, every frame as it is, to 1, changes take more than a second.
+        steadiness: From 0, every frame as it is, to 1, where a change needs four times as much evidence.
         threshold: Confidence under which an answer is called unsure; None for the model's own.
     """
 
@@ -53,11 +54,11 @@ class LiveSettings:
 
     def as_steadiness(self) -> Steadiness:
         """In the terms of the smoother: the library's defaults in the middle."""
+        middle = Steadiness()
         return Steadiness(
-            time_constant_s=_SLOWEST_S * self.steadiness**2,
-            switch_lead=0.5 * self.steadiness,
-            switch_after_s=2.4 * self.steadiness,
-            settle_s=6.0 * self.steadiness,
+            time_constant_s=2 * middle.time_constant_s * self.steadiness,
+            evidence_per_s=middle.evidence_per_s * 4 ** (1 - 2 * self.steadiness),
+            hold_s=2 * middle.hold_s * self.steadiness,
         )
 
 
@@ -89,6 +90,28 @@ class LiveSession:
             self._stream = StreamAnalyzer(self._analyzers.get(live=True))
         return self._stream
 
+    def rest(self, order: str) -> dict[str, Any]:
+        """Learn the resting face of the person in view, or undo that; nothing is stored.
+
+        Args:
+            order: ``learn`` or ``undo``.
+
+        Returns:
+            The state; the frames that follow carry it, too.
+
+        Raises:
+            ValueError: Another order.
+        """
+        tracker = self._ready_stream().tracker
+        if order == "learn":
+            with suppress(RestingFaceError):  # the state says so
+                tracker.learn_rest()
+        elif order == "undo":
+            tracker.forget_rest()
+        else:
+            raise ValueError(f"expected 'learn' or 'undo' for a resting face, got {order!r}")
+        return {"kind": "rest", "rest": _rest_as_dict(tracker.rest)}
+
     def read(self, message: bytes) -> dict[str, Any]:
         """Read one frame.
 
@@ -114,6 +137,7 @@ class LiveSession:
             "height": frame.shape[0],
             "faces": [face_to_dict(person) for person in people],
             "hint": _hint(frame, people),
+            "rest": _rest_as_dict(stream.tracker.rest),
             "server_ms": 1000 * (cost.detect_s + cost.classify_s + cost.track_s),
         }
 
@@ -155,11 +179,18 @@ def _answer(session: LiveSession, message: dict[str, Any]) -> dict[str, Any]:
     try:
         if message.get("bytes") is not None:
             return session.read(message["bytes"])
-        return session.configure(LiveSettings(**json.loads(message.get("text") or "{}")))
+        words = json.loads(message.get("text") or "{}")
+        if isinstance(words, dict) and words.keys() == {"rest"}:
+            return session.rest(words["rest"])
+        return session.configure(LiveSettings(**words))
     except (UnreadableImageError, UnknownModelError, WeightsMismatchError) as error:
         return {"kind": "problem", "text": str(error)}
     except (ValueError, TypeError) as error:
         return {"kind": "problem", "text": f"these settings cannot be used: {error}"}
+
+
+def _rest_as_dict(status: RestStatus) -> dict[str, Any]:
+    return {"state": status.state, "track_ids": status.track_ids, "problem": status.problem}
 
 
 def _hint(frame: RgbImage, people: list[Face]) -> str | None:

@@ -7,6 +7,7 @@ from typing import Final
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 
+from fer.resting import REST_S
 from fer.timeline_export import WRITERS
 from webapp.analyzers import Analyzers
 from webapp.page import Tab, add_part
@@ -40,6 +41,7 @@ def routes(analyzers: Analyzers) -> APIRouter:
         weights: str | None = None,
         detector: str | None = None,
         head: str | None = None,
+        rest: bool = False,
     ) -> dict[str, str]:
         try:
             key, job = jobs.open(name)
@@ -51,7 +53,8 @@ def routes(analyzers: Analyzers) -> APIRouter:
             job.state = "failed"
             jobs.drop(key)
             raise
-        jobs.start(job, partial(analyzers.get, weights, detector, head=head, live=True))
+        load = partial(analyzers.get, weights, detector, head=head, live=True)
+        jobs.start(job, load, rest_s=REST_S if rest else 0.0)
         return {"key": key}
 
     @router.get("/video/{key}")

@@ -134,15 +134,18 @@ class VideoJobs:
             self._jobs[key] = VideoJob(folder / key, Path(name).stem or "video")
             return key, self._jobs[key]
 
-    def start(self, job: VideoJob, load: Callable[[], FaceAnalyzer], every_s: float = 0.0) -> None:
+    def start(
+        self, job: VideoJob, load: Callable[[], FaceAnalyzer], *, every_s: float = 0.0, rest_s: float = 0.0
+    ) -> None:
         """Read the video as soon as those before it are done.
 
         Args:
             job: From :meth:`open`, its source written.
             load: Gives the analyzer; pickled, for another process calls it.
             every_s: Shortest time between two frames that are looked at.
+            rest_s: The video begins with so many seconds of resting faces; 0 for a usual one.
         """
-        self._waiting.put(lambda: self._work(job, load, every_s))
+        self._waiting.put(lambda: self._work(job, load, every_s, rest_s))
 
     def get(self, key: str) -> VideoJob | None:
         """The job of a key; None where it is gone."""
@@ -186,7 +189,7 @@ class VideoJobs:
             except Exception:  # noqa: BLE001 - the thread serves every later visitor
                 _LOG.exception("a video could not be read")
 
-    def _work(self, job: VideoJob, load: Callable[[], FaceAnalyzer], every_s: float) -> None:
+    def _work(self, job: VideoJob, load: Callable[[], FaceAnalyzer], every_s: float, rest_s: float) -> None:
         problem = "the video could not be read to its end"
         answer = None
         with self._lock:
@@ -194,7 +197,7 @@ class VideoJobs:
                 return
             job.state, job.started_s = "running", time.monotonic()
         try:
-            reading = PageReading(job.source, pickle.dumps(load), every_s, job.folder, job.name)
+            reading = PageReading(job.source, pickle.dumps(load), every_s, rest_s, job.folder, job.name)
 
             def watch(share: float | None) -> None:
                 job.share = share
@@ -235,18 +238,20 @@ class TimelineReading:
         source: The video.
         load: Pickle of what gives the analyzer: unpickled once, so that its models stay loaded.
         every_s: Shortest time between two frames that are looked at.
+        rest_s: The video begins with so many seconds of resting faces.
     """
 
     source: Path
     load: bytes
     every_s: float
+    rest_s: float
 
     def __call__(self, tell: Tell) -> bytes:
         """Read the video."""
-        return json.dumps(timeline_to_dict(self.read(tell))).encode()
+        return json.dumps(timeline_to_dict(self.read(tell)[0])).encode()
 
-    def read(self, tell: Tell, output: Path | None = None) -> Timeline:
-        """Read the video, tell of the progress."""
+    def read(self, tell: Tell, output: Path | None = None) -> tuple[Timeline, list[str]]:
+        """Read the video, tell of the progress; gives notes on what did not go as hoped, too."""
         with VideoFile(self.source, max_pixels=MAX_PIXELS, max_length_s=MAX_LENGTH_S) as video:
             check_limits(video)
             length_s = video.info.duration_s
@@ -254,9 +259,15 @@ class TimelineReading:
             def watch(frame: Frame, _: list[Face]) -> None:
                 tell(min(frame.timestamp_s / length_s, 1.0) if length_s else None)
 
-            return analyze_video(
-                _loader(self.load)(), video, output=output, every_s=self.every_s, watcher=watch
+            timeline = analyze_video(
+                _loader(self.load)(),
+                video,
+                output=output,
+                every_s=self.every_s,
+                rest_s=self.rest_s,
+                watcher=watch,
             )
+            return timeline, list(video.notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,14 +284,14 @@ class PageReading(TimelineReading):
 
     def __call__(self, tell: Tell) -> bytes:
         """Read the video and write the files."""
-        timeline = self.read(tell, self.folder / ANNOTATED)
+        timeline, notes = self.read(tell, self.folder / ANNOTATED)
         for suffix in WRITERS:
             tell(1.0)
             write_timeline(timeline, self.folder / f"timeline{suffix}")
-        return json.dumps(_shown(timeline, self.name)).encode()
+        return json.dumps(_shown(timeline, notes, self.name)).encode()
 
 
-def _shown(timeline: Timeline, name: str) -> dict[str, Any]:
+def _shown(timeline: Timeline, notes: list[str], name: str) -> dict[str, Any]:
     """Describe a finished video to the page."""
     return {
         "state": "finished",
@@ -290,6 +301,7 @@ def _shown(timeline: Timeline, name: str) -> dict[str, Any]:
         "name": name,
         "frame_count": timeline.frame_count,
         "row_count": len(timeline),
+        "notes": notes,
         "labels": label_styles(timeline.emotions),
         "summary": [summary_to_dict(summary) for summary in timeline.summaries()],
         "chart": {"svg": timeline_chart(timeline), "left": PLOT_LEFT, "width": PLOT_WIDTH},

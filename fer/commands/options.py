@@ -37,6 +37,7 @@ class AnalyzeOptions:
         timeline: Video: write the timeline as .csv, .json, .parquet, .srt (subtitles) or .svg (chart).
         every: Video: look at a frame every so many seconds; 0 looks at every frame.
         raw: Video: each frame's own answer, without steadying it over time.
+        rest: Video: its first two seconds show resting faces; answers are adjusted to them.
         anonymise: Photo or video: write the --output with every face covered instead of labelled.
         overwrite: Replace files that are there already; without it only tables written here are replaced.
     """
@@ -55,6 +56,7 @@ class AnalyzeOptions:
     timeline: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE")] = ()
     every: float = 0.0
     raw: Flag = False
+    rest: Flag = False
     anonymise: Literal["blur", "pixelate", "box"] | None = None
     overwrite: Flag = False
 

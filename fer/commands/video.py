@@ -20,6 +20,7 @@ from fer.faces import Face
 from fer.picture_records import AnalyzerRecipe
 from fer.printable import plain_path
 from fer.reports import faces_to_dict
+from fer.resting import REST_S
 from fer.smoothing import Steadiness
 from fer.timeline import Summary, Timeline
 from fer.timeline_export import write_timeline
@@ -30,7 +31,7 @@ _LARGE: Final = 4096 * 2304
 _BRIEF_S: Final = 1.0
 """A face seen for less is no person in the summary, as on the page; tables hold it all the same."""
 
-_AS_IT_IS: Final = Steadiness(time_constant_s=0.0, switch_lead=0.0, switch_after_s=0.0)
+_AS_IT_IS: Final = Steadiness(time_constant_s=0.0)
 
 
 def run_video(options: AnalyzeOptions) -> int:
@@ -55,6 +56,7 @@ def run_video(options: AnalyzeOptions) -> int:
                 output=None if options.anonymise else options.output,
                 every_s=options.every,
                 steadiness=_AS_IT_IS if options.raw else None,
+                rest_s=REST_S if options.rest else 0.0,
                 thread_count=os.cpu_count() or 1,
                 watcher=watcher,
             )

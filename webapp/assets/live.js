@@ -52,6 +52,7 @@ class LiveTab {
     on("snapshot", "click", () => this.saveSnapshot());
     on("record", "click", () => this.switchRecord());
     on("saveRecord", "click", () => this.saveRecord());
+    on("rest", "click", () => this.switchRest());
     on("mirror", "click", () => this.mirror(!this.isMirrored));
     on("turn", "click", () => this.turnCamera());
     on("full", "click", () => this.switchFullScreen());
@@ -157,6 +158,7 @@ class LiveTab {
     this.people.update(answer);
     if (this.isRecording && !this.isFrozen) this.addToRecord(answer); // a frozen frame has been recorded
     this.tellHint(answer.hint);
+    this.tellRest(answer.rest);
     this.speak(answer.faces);
     const { parts } = this;
     setText(parts.badge, `${Math.round(this.meter.rate)} frames/s · ${Math.round(this.meter.latency)} ms`);
@@ -173,6 +175,25 @@ class LiveTab {
     const words = hint && now - this.hintSince > HINT_AFTER_MS ? HINTS[hint] : "";
     this.parts.hint.hidden = !words;
     setText(this.parts.hint, words);
+  }
+
+  /** Two seconds at rest adjust the answers to the person in view; a second press takes that back. */
+  switchRest() {
+    if (!this.stream) return;
+    showNotice(this.parts.notice, "");
+    this.reader.rest(this.rest === "off" || this.rest === "failed" ? "learn" : "undo");
+  }
+
+  tellRest({ state, track_ids: ids, problem }) {
+    const { parts } = this;
+    if (problem && problem !== this.restProblem) showNotice(parts.notice, "Your resting face was not taken.", [sentence(problem)]);
+    this.rest = state;
+    this.restProblem = problem;
+    const words = { learning: "Hold still …", adjusted: ids.length > 1 ? `Adjusted to ${ids.length} people` : "Adjusted to you" };
+    parts.adjusted.hidden = !words[state];
+    setText(parts.adjusted, words[state] ?? "");
+    setText(parts.rest, { learning: "Cancel", adjusted: "Undo adjustment" }[state] ?? "My resting face");
+    setPressed(parts.rest, state === "adjusted");
   }
 
   tellState(state, reason) {
@@ -308,6 +329,7 @@ class LiveTab {
       KeyF: () => this.freeze(!this.isFrozen),
       KeyS: () => this.saveSnapshot(),
       KeyR: () => this.stream && this.switchRecord(),
+      KeyB: () => this.switchRest(),
       KeyM: () => this.mirror(!this.isMirrored),
     }[key.code];
     if (!act) return;
@@ -321,7 +343,7 @@ class LiveTab {
     const isRunning = Boolean(this.stream);
     parts.welcome.hidden = isRunning;
     parts.badge.hidden = !isRunning;
-    for (const part of ["stop", "freeze", "snapshot", "record"]) parts[part].disabled = !isRunning;
+    for (const part of ["stop", "freeze", "snapshot", "record", "rest"]) parts[part].disabled = !isRunning;
     parts.screen.classList.toggle("kv-mirrored", this.isMirrored);
     setPressed(parts.mirror, this.isMirrored);
     setPressed(parts.freeze, this.isFrozen);
@@ -333,6 +355,7 @@ class LiveTab {
     parts.saveRecord.hidden = parts.saveRecord.disabled = !hasRecord;
     if (!isRunning) {
       parts.hint.hidden = true;
+      this.tellRest({ state: "off", track_ids: [], problem: "" });
       setText(parts.badge, "");
       setText(parts.count, "Start the camera: each face gets its bars and its last minute here.");
     }

@@ -1,6 +1,6 @@
 /**
  * Runs beside the page: shrinks and encodes frames, sends them to the server, one at a time.
- * Gets `{settings}` and `{frame, time, width, height}`; gives `{state}` and `{answer}`.
+ * Gets `{settings}`, `{rest}` and `{frame, time, width, height}`; gives `{state}` and `{answer}`.
  */
 
 const FIRST_PAUSE_MS = 300;
@@ -59,6 +59,8 @@ onmessage = ({ data }) => {
   } else if (data.settings) {
     settings = data.settings;
     if (socket?.readyState === WebSocket.OPEN) socket.send(settings);
+  } else if (data.rest) {
+    if (socket?.readyState === WebSocket.OPEN) socket.send(data.rest);
   } else if (data.frame) {
     sendFrame(data);
   } else if (data.close) {

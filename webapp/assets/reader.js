@@ -27,6 +27,11 @@ export class FrameReader {
     this.worker.postMessage({ settings: JSON.stringify(settings) });
   }
 
+  /** Asks to `learn` the resting face of the person in view, or to `undo` that; the answers tell how it went. */
+  rest(order) {
+    this.worker.postMessage({ rest: JSON.stringify({ rest: order }) });
+  }
+
   /** While paused nothing is sent, save for one frame when `readOnce` asks for it. */
   pause(isPaused) {
     this.isPaused = isPaused;
@@ -97,6 +102,8 @@ export class FrameReader {
       this.listener.onState("lost", reason);
     } else if (state === "unsent") {
       this.isBusy = false;
+    } else if (answer.kind === "rest") {
+      return; // the next frame says so, too
     } else if (answer.kind === "ready") {
       this.listener.onReady(answer);
     } else {

@@ -69,7 +69,7 @@ class VideoTab {
     try {
       await this.checkBeforehand(file);
       this.showBusy("Sending the video …", null, "");
-      const options = { name: file.name, ...chosenModels(this.parts) };
+      const options = { name: file.name, rest: this.parts.rest.checked, ...chosenModels(this.parts) };
       this.abort = new AbortController();
       const { key } = await sendVideo(file, options, this.abort.signal);
       if (request !== this.requests) return dropVideo(key);
@@ -142,7 +142,9 @@ class VideoTab {
       ...Object.entries(FILES).map(([suffix, textContent]) =>
         make("a", { class: "kv-button", href: videoAddress(this.key, `timeline${suffix}`, true), textContent })),
     );
-    showNotice(parts.notice, people.length ? "" : "No face was found. Perhaps one of these helps:", NO_FACE_ADVICE);
+    const notes = answer.notes.map((note) => `This video ${note}.`);
+    if (!people.length) showNotice(parts.notice, "No face was found. Perhaps one of these helps:", NO_FACE_ADVICE);
+    else showNotice(parts.notice, notes[0] ?? "", notes.slice(1));
   }
 
   card(person, labels) {

@@ -1,0 +1,428 @@
+"""Measures how soon a label follows a change of expression, and how still it holds on a still face.
+
+    python -m benchmarks.reaction ../shared/data/affectnet96.parquet --videos ../shared/videos/one_*.mp4
+
+Composes clips on a fixed backdrop: faces that crossfade at known times, and faces that stay for 20 seconds, clear
+ones and borderline ones apart, under camera noise, wandering light and places, and JPEG compression. Each clip goes
+through the live path and, as an H.264 file, through the recorded one. The answers of single frames are kept, so that
+filters are compared on the same answers in seconds.
+"""
+
+import io
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+import cv2
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from benchmarks.filters import CANDIDATES, Shown, replay
+from fer.analysis import FaceAnalyzer, load_analyzer
+from fer.detection import load_detector
+from fer.emotions import Emotion
+from fer.faces import Detection, Face, Prediction
+from fer.images import RgbImage, read_image
+from fer.stream import StreamAnalyzer
+from fer.video import Frame, VideoFile
+from fer.video_analysis import analyze_video
+from training.datasets import pixels_of, read_table
+
+SIZE_WH = (320, 240)
+FACE_SIDE = 110
+FADE_S = 0.13
+STILL_S = 20.0
+WINDOW_S = 3.0
+CLEAR_ABOVE = 0.8
+BORDERLINE_GAP = 0.12
+MOST_LOOKED_AT = 2000
+
+
+@dataclass(frozen=True)
+class Options:
+    """Faces and clips to measure.
+
+    Attributes:
+        faces: Pictures of faces with some room around them, as a data set.
+        videos: Videos of single people, whose changes of label are counted.
+        weights: Name or folder of weights; None for the default.
+        detector: Name of a detector; None for the default.
+        changes: Changes of expression with holds of 1, 2 and 4 seconds.
+        stills: Clear still faces, and as many borderline ones.
+        frame_rate: Of the clips, in frames a second.
+        candidates: Compare the other filters, too.
+        answers: Keep the answers of single frames in this file, or take them from it where it exists.
+    """
+
+    faces: tyro.conf.Positional[Path]
+    videos: tuple[Path, ...] = ()
+    weights: str | None = None
+    detector: str | None = None
+    changes: tuple[int, int, int] = (120, 50, 30)
+    stills: int = 8
+    frame_rate: float = 30.0
+    candidates: bool = False
+    answers: Path | None = None
+    paths: tuple[Literal["live", "recorded"], ...] = ("live", "recorded")
+
+
+@dataclass(frozen=True)
+class StillFace:
+    """A picture of a face, with its expression as the network reads it when it holds still."""
+
+    picture: RgbImage
+    emotion: Emotion
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Faces that follow each other after fixed times."""
+
+    name: str
+    faces: tuple[StillFace, ...]
+    hold_s: float
+    seed: int
+
+    @property
+    def changes(self) -> list[tuple[float, Emotion]]:
+        """The middle of each crossfade, and the expression that follows it."""
+        return [(number * self.hold_s, face.emotion) for number, face in enumerate(self.faces)][1:]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One clip's answers of the largest face: each frame's own, and as the path shows them.
+
+    Attributes:
+        clip: Name of the clip.
+        path: ``live`` or ``recorded``.
+        changes: Middle of each crossfade in seconds, with the expression that follows.
+        times: Of the frames, in seconds.
+        raw: Each frame's own answer; None where no face was found.
+        shown: The label shown, and whether it is called unsure; None where nothing is shown.
+    """
+
+    clip: str
+    path: str
+    changes: tuple[tuple[float, Emotion], ...]
+    times: tuple[float, ...]
+    raw: tuple[Prediction | None, ...]
+    shown: tuple[Shown, ...]
+
+
+def main() -> None:
+    """Print the table of both paths, and that of the candidate filters where it is wanted."""
+    options = tyro.cli(Options, description=__doc__)
+    if options.answers is not None and options.answers.exists():
+        measured = np.load(options.answers, allow_pickle=True)["answers"].tolist()
+    else:
+        measured = measure(options)
+    print(heading())
+    for path in options.paths:
+        print(row(path, [(each, each.shown) for each in measured if each.path == path]))
+    if options.candidates:
+        live = [each for each in measured if each.path == "live"]
+        for name, build in CANDIDATES.items():
+            print(row(name, [(each, replay(each.times, each.raw, build)) for each in live]), flush=True)
+
+
+def measure(options: Options) -> list[Answers]:
+    """Let every clip go through both paths."""
+    analyzer = load_analyzer(options.weights, options.detector)
+    analyzer = FaceAnalyzer(
+        load_detector(options.detector or analyzer.detector.name, live=True), analyzer.classifier
+    )
+    measured: list[Answers] = []
+    for path in options.videos:
+        with VideoFile(path) as video:
+            frames = list(video.frames())
+        measured += through(options.paths, analyzer, f"video {path.stem}", (), frames, path)
+    for clip in tqdm(clips(options, analyzer), unit=" clips"):
+        frames = [Frame(image, time_s) for time_s, image in compose(clip, options.frame_rate)]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "clip.mp4"
+            if "recorded" in options.paths:
+                write_clip(path, frames, options.frame_rate)
+            measured += through(options.paths, analyzer, clip.name, tuple(clip.changes), frames, path)
+        if options.answers is not None:
+            np.savez(options.answers, answers=np.array(measured, dtype=object))
+    return measured
+
+
+def through(
+    paths: Sequence[str],
+    analyzer: FaceAnalyzer,
+    name: str,
+    changes: tuple[tuple[float, Emotion], ...],
+    frames: Sequence[Frame],
+    file: Path,
+) -> Iterator[Answers]:
+    """The same frames through each path."""
+    for path in paths:
+        if path == "live":
+            yield through_live(analyzer, name, changes, frames)
+        else:
+            yield through_file(analyzer, name, changes, file)
+
+
+class _Keeper(FaceAnalyzer):
+    """An analyzer that keeps the answer of each frame."""
+
+    def __init__(self, analyzer: FaceAnalyzer) -> None:
+        super().__init__(analyzer.detector, analyzer.classifier)
+        self.raw: list[Prediction | None] = []
+
+    def read_faces(self, image: RgbImage, detections: list[Detection]) -> list[Face]:
+        faces = super().read_faces(image, detections)
+        self.raw.append(largest(faces))
+        return faces
+
+
+def through_live(
+    analyzer: FaceAnalyzer, name: str, changes: tuple[tuple[float, Emotion], ...], frames: Sequence[Frame]
+) -> Answers:
+    """Frame by frame, as the live page sends them."""
+    keeper = _Keeper(analyzer)
+    stream = StreamAnalyzer(keeper)
+    shown = [as_shown(largest(stream.read(frame.image, frame.timestamp_s))) for frame in frames]
+    times = tuple(frame.timestamp_s for frame in frames)
+    return Answers(name, "live", changes, times, tuple(keeper.raw), tuple(shown))
+
+
+def through_file(
+    analyzer: FaceAnalyzer, name: str, changes: tuple[tuple[float, Emotion], ...], path: Path
+) -> Answers:
+    """As a file, like any recorded video."""
+    keeper = _Keeper(analyzer)
+    times: list[float] = []
+    shown: list[Shown] = []
+
+    def watch(frame: Frame, faces: list[Face]) -> None:
+        times.append(frame.timestamp_s)
+        shown.append(as_shown(largest(faces)))
+
+    with VideoFile(path) as video:
+        analyze_video(keeper, video, watcher=watch)
+    return Answers(name, "recorded", changes, tuple(times), tuple(keeper.raw), tuple(shown))
+
+
+def largest(faces: Sequence[Face]) -> Prediction | None:
+    """The answer of the largest face."""
+    return max(faces, key=lambda face: face.detection.box.area).prediction if faces else None
+
+
+def as_shown(prediction: Prediction | None) -> Shown:
+    return None if prediction is None else (prediction.emotion, prediction.is_unsure)
+
+
+def clips(options: Options, analyzer: FaceAnalyzer) -> Iterator[Clip]:
+    """Changing faces with three holds, then still ones."""
+    rng = np.random.default_rng(0)
+    clear, borderline = choose_faces(options, analyzer)
+    for hold_s, count in zip((1.0, 2.0, 4.0), options.changes, strict=True):
+        for part in range(0, count, 30):  # short clips, so that memory holds their frames
+            yield Clip(f"holds of {hold_s:g} s", in_turn(clear, min(30, count - part) + 1, rng), hold_s, part)
+    for name, faces in (("clear", clear), ("borderline", borderline)):
+        for number, face in enumerate(faces[: options.stills]):
+            yield Clip(name, (face,), STILL_S, number)
+
+
+def choose_faces(options: Options, analyzer: FaceAnalyzer) -> tuple[list[StillFace], list[StillFace]]:
+    """Faces that are plainly read when they hold still, as many of each expression; and borderline ones."""
+    clear: dict[Emotion, list[StillFace]] = {}
+    borderline: list[StillFace] = []
+    table = read_table(options.faces)
+    wanted = max(options.stills, 6)
+    for index in np.random.default_rng(1).permutation(len(table))[:MOST_LOOKED_AT]:
+        face = StillFace(fit(pixels_of(table.pictures[index])), Emotion.NEUTRAL)
+        answer = look(analyzer, face, 1)
+        if answer is None or is_between(answer) or (len(borderline) >= wanted and not is_clear(answer)):
+            continue
+        if is_clear(answer) and len(clear.get(answer.emotion, ())) >= wanted:
+            continue
+        answer = look(analyzer, face, 4)
+        if answer is None or is_between(answer):
+            continue
+        face = StillFace(face.picture, answer.emotion)
+        (clear.setdefault(face.emotion, []) if is_clear(answer) else borderline).append(face)
+        if (
+            sum(len(faces) >= wanted for faces in clear.values()) == len(answer.labels)
+            and len(borderline) >= wanted
+        ):
+            break
+    return [
+        faces[number] for number in range(wanted) for faces in clear.values() if number < len(faces)
+    ], borderline
+
+
+def look(analyzer: FaceAnalyzer, face: StillFace, count: int) -> Prediction | None:
+    """The mean answer to some frames of a still face; None where one of them shows no face."""
+    frames = compose(Clip("look", (face,), 1.0, 0), float(count))
+    found = [largest(analyzer.analyze(image)) for _, image in frames]
+    if any(prediction is None for prediction in found):
+        return None
+    return replace(found[0], probabilities=np.mean([each.probabilities for each in found if each], axis=0))
+
+
+def is_clear(answer: Prediction) -> bool:
+    return answer.confidence >= CLEAR_ABOVE
+
+
+def is_between(answer: Prediction) -> bool:
+    """Whether an answer is neither clear nor borderline."""
+    best, second = np.sort(answer.probabilities)[:-3:-1]
+    return best < CLEAR_ABOVE and best - second > BORDERLINE_GAP
+
+
+def in_turn(faces: Sequence[StillFace], count: int, rng: np.random.Generator) -> tuple[StillFace, ...]:
+    """Random faces, each with another expression than the one before."""
+    chosen = [faces[rng.integers(len(faces))]]
+    while len(chosen) < count:
+        face = faces[rng.integers(len(faces))]
+        if face.emotion != chosen[-1].emotion:
+            chosen.append(face)
+    return tuple(chosen)
+
+
+def fit(picture: RgbImage) -> RgbImage:
+    side = min(picture.shape[:2])
+    method = cv2.INTER_AREA if side > FACE_SIDE else cv2.INTER_CUBIC
+    return np.asarray(
+        cv2.resize(picture[:side, :side], (FACE_SIDE, FACE_SIDE), interpolation=method), np.uint8
+    )
+
+
+def compose(clip: Clip, frame_rate: float) -> Iterator[tuple[float, RgbImage]]:
+    """The frames of a clip, each through JPEG of quality 75."""
+    rng = np.random.default_rng(clip.seed)
+    backdrop = make_backdrop()
+    noise = make_noise()
+    phases = rng.uniform(0, 2 * np.pi, 4)
+    for frame in range(round(len(clip.faces) * clip.hold_s * frame_rate)):
+        time_s = frame / frame_rate
+        wander = np.sin(phases + time_s * np.array([0.9, 1.3, 0.7, 0.5]))
+        face = blend(clip, time_s)
+        scale = 1 + 0.03 * wander[2]
+        x = SIZE_WH[0] / 2 - scale * FACE_SIDE / 2 + 5 * wander[0]
+        y = SIZE_WH[1] / 2 - scale * FACE_SIDE / 2 + 4 * wander[1]
+        place = np.array([[scale, 0, x], [0, scale, y]])
+        image = cv2.warpAffine(face, place, SIZE_WH, borderMode=cv2.BORDER_CONSTANT, borderValue=(-1, -1, -1))
+        image = np.where(image < 0, backdrop, image) * (1 + 0.1 * wander[3])
+        noisy = image + np.roll(noise[frame % len(noise)], tuple(rng.integers(SIZE_WH[1], size=2)), (0, 1))
+        file = io.BytesIO()
+        Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=75)
+        yield time_s, read_image(file.getvalue())
+
+
+@cache
+def make_noise() -> NDArray[np.float32]:
+    """A few frames of a camera's noise, laid over each other frame at another place."""
+    return np.random.default_rng(7).normal(0, 4, (16, SIZE_WH[1], SIZE_WH[0], 3)).astype(np.float32)
+
+
+@cache
+def make_backdrop() -> NDArray[np.float32]:
+    """The same plain room in every clip."""
+    rough = np.random.default_rng(9).uniform(60, 190, (5, 7, 3)).astype(np.float32)
+    return np.asarray(cv2.resize(rough, SIZE_WH, interpolation=cv2.INTER_CUBIC), np.float32)
+
+
+def blend(clip: Clip, time_s: float) -> NDArray[np.float32]:
+    """The face shown at a time: halfway between two of them at the moment of a change."""
+    now = min(int((time_s + FADE_S / 2) / clip.hold_s), len(clip.faces) - 1)
+    share = 1.0 if now == 0 else float(np.clip((time_s - now * clip.hold_s + FADE_S / 2) / FADE_S, 0, 1))
+    face = clip.faces[now].picture.astype(np.float32)
+    return share * face + (1 - share) * clip.faces[max(now - 1, 0)].picture
+
+
+def write_clip(path: Path, frames: Sequence[Frame], frame_rate: float) -> None:
+    with av.open(str(path), "w") as target:
+        stream: Any = target.add_stream("h264", rate=Fraction(frame_rate).limit_denominator(1001))
+        stream.width, stream.height = SIZE_WH
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            target.mux(stream.encode(av.VideoFrame.from_ndarray(frame.image, "rgb24")))
+        target.mux(stream.encode())
+
+
+def heading() -> str:
+    return (
+        "| | never shown, 1 / 2 / 4 s | delay median / 90th percentile s, 1 s | 2 s | 4 s "
+        "| changes a minute: clear | borderline | videos: changes, most in 3 s |\n" + "|---" * 8 + "|"
+    )
+
+
+def row(name: str, measured: Sequence[tuple[Answers, Sequence[Shown]]]) -> str:
+    """One line of the table."""
+    never, late = [], []
+    for hold_s in (1.0, 2.0, 4.0):
+        delays = [
+            delay
+            for each, shown in measured
+            if each.clip == f"holds of {hold_s:g} s"
+            for delay in delays_of(each, shown, hold_s)
+        ]
+        seen = [delay for delay in delays if delay is not None]
+        never.append(f"{100 * (1 - len(seen) / max(len(delays), 1)):.1f}")
+        late.append(f"{np.median(seen):.2f} / {np.quantile(seen, 0.9):.2f}" if seen else "–")
+    rates = [
+        f"{rate_of([shown for each, shown in measured if each.clip == kind]):.1f}"
+        for kind in ("clear", "borderline")
+    ]
+    videos = [
+        f"{len(times)}, {most_in_window(times)}"
+        for each, shown in measured
+        if each.clip.startswith("video")
+        for times in [change_times(each.times, shown)]
+    ]
+    cells = [name, " / ".join(never) + " %", *late, *rates, "; ".join(videos)]
+    return "| " + " | ".join(cells) + " |"
+
+
+def delays_of(answers: Answers, shown: Sequence[Shown], hold_s: float) -> Iterator[float | None]:
+    """From the middle of each crossfade to the first frame that names the new expression; None for never."""
+    for start_s, emotion in answers.changes:
+        named = [
+            time_s - start_s
+            for time_s, label in zip(answers.times, shown, strict=True)
+            if start_s <= time_s < start_s + hold_s and label is not None and label[0] == emotion
+        ]
+        yield named[0] if named else None
+
+
+def rate_of(shown: Sequence[Sequence[Shown]]) -> float:
+    """Changes a minute of the name, and of being unsure, after the first second."""
+    count = sum(sum(is_change(a, b) for a, b in pairwise(each[len(each) // 20 :])) for each in shown)
+    return count / max(len(shown) * STILL_S * 19 / 20 / 60, 1e-9)
+
+
+def change_times(times: Sequence[float], shown: Sequence[Shown]) -> list[float]:
+    """When another name was shown than in the frame before."""
+    return [
+        time_s
+        for time_s, (a, b) in zip(times[1:], pairwise(shown), strict=True)
+        if a is not None and b is not None and a[0] != b[0]
+    ]
+
+
+def most_in_window(times: Sequence[float]) -> int:
+    return max((sum(start <= time_s < start + WINDOW_S for time_s in times) for start in times), default=0)
+
+
+def is_change(before: Shown, after: Shown, kind: Literal["all", "name"] = "all") -> bool:
+    if before is None or after is None:
+        return False
+    return before != after if kind == "all" else before[0] != after[0]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Measures what a person's resting face changes: each picture of it in turn adjusts the person's other pictures.
+
+    python -m benchmarks.resting ../shared/data/posed.parquet
+
+The first part of each file name says who it is; only people with two resting faces and other expressions count.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from pyarrow import parquet
+
+from fer.classification import EmotionClassifier
+from fer.cropping import crop_face, reference_square
+from fer.detection import FaceDetector, load_detector
+from fer.emotions import SIX_EMOTIONS, Emotion
+from fer.faces import Prediction
+from fer.images import RgbImage
+from fer.model_shelf import find_weights
+from fer.resting import RestingFaceError, learn_resting_face
+from training.datasets import pixels_of, read_table
+
+
+@dataclass(frozen=True)
+class Options:
+    """Faces to measure.
+
+    Attributes:
+        faces: A Parquet data set whose pictures carry their file names.
+        weights: Name or folder of weights; None for the default.
+        detector: Name of a face detector.
+    """
+
+    faces: tyro.conf.Positional[Path]
+    weights: str | None = None
+    detector: str = "kv_face"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A picture of a person: the label, and the network's answer."""
+
+    label: Emotion
+    prediction: Prediction
+
+
+def main() -> None:
+    """Print the shares with and without resting faces."""
+    options = tyro.cli(Options, description=__doc__)
+    classifier = EmotionClassifier(find_weights(options.weights))
+    people = read_people(options, classifier)
+    without: dict[str, list[bool]] = {"resting": [], "others": []}
+    adjusted: dict[str, list[bool]] = {"resting": [], "others": []}
+    refused = 0
+    for seen in people.values():
+        rests = [each for each in seen if each.label == Emotion.NEUTRAL]
+        for rest in rests:
+            try:
+                resting = learn_resting_face([rest.prediction] * 3)
+            except RestingFaceError:
+                refused += 1
+                continue
+            for each in seen:
+                if each is rest:
+                    continue
+                kind = "resting" if each.label == Emotion.NEUTRAL else "others"
+                without[kind].append(each.prediction.emotion == each.label)
+                adjusted[kind].append(resting.apply(each.prediction).emotion == each.label)
+    print(f"{classifier.card.name}: {len(people)} people, {refused} resting faces refused")
+    print("| | resting faces named otherwise | other expressions named right |\n|---|---|---|")
+    for name, shares in (("without", without), ("adjusted", adjusted)):
+        wrong = 100 * (1 - np.mean(shares["resting"]))
+        right = 100 * np.mean(shares["others"])
+        print(
+            f"| {name} | {wrong:.1f} % of {len(shares['resting'])} | {right:.1f} % of {len(shares['others'])} |"
+        )
+
+
+def read_people(options: Options, classifier: EmotionClassifier) -> dict[str, list[Seen]]:
+    """The pictures of each person with at least two resting faces and one other expression."""
+    table = read_table(options.faces)
+    names: list[dict[str, Any]] = parquet.read_table(options.faces, columns=["image"])["image"].to_pylist()
+    detector = load_detector(options.detector)
+    people: dict[str, list[Seen]] = {}
+    for picture, label, name in zip(table.pictures, table.labels, names, strict=True):
+        if label not in SIX_EMOTIONS or label is None:
+            continue
+        crop = found_face(pixels_of(picture), detector)
+        if crop is not None:
+            (prediction,) = classifier.classify([crop])
+            person = re.split(r"[._-]", Path(name["path"]).name)[0]
+            people.setdefault(person, []).append(Seen(label, prediction))
+    return {
+        person: seen
+        for person, seen in people.items()
+        if 1 < sum(each.label == Emotion.NEUTRAL for each in seen) < len(seen)
+    }
+
+
+def found_face(image: RgbImage, detector: FaceDetector) -> RgbImage | None:
+    """The crop of the largest face; edge pixels repeat around the picture, so that faces may fill it."""
+    border = round(max(image.shape[:2]) / 4)
+    padded = np.ascontiguousarray(np.pad(image, ((border, border), (border, border), (0, 0)), mode="edge"))
+    found = detector.detect(padded)
+    return crop_face(padded, reference_square(found[0], detector.framing)) if found else None
+
+
+if __name__ == "__main__":
+    main()
