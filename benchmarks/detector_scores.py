@@ -19,7 +19,7 @@ from fer.detection.yunet import YuNetDetector
 from fer.faces import Detection
 from fer.images import RgbImage
 from training.detector.evaluation import BOXED_IOU, WEB_IOU, BoxedPhoto, match, read_boxed_photos
-from training.detector.verifier_files import load_verifier, write_verifier
+from training.detector.verifier import load_verifier, write_verifier
 
 
 @dataclass(frozen=True)

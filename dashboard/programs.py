@@ -48,7 +48,7 @@ def estimate(arguments: Sequence[str]) -> dict[str, Any]:
     Raises:
         ProgramError: The device is missing or too small; the text says what would fit.
     """
-    return _read_object(_run("training.estimate", list(arguments), ESTIMATE_TIMEOUT_S))
+    return _read_object(_run("training.pace", list(arguments), ESTIMATE_TIMEOUT_S))
 
 
 def _run(module: str, arguments: Sequence[str], timeout_s: int) -> str:

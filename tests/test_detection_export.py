@@ -14,8 +14,7 @@ from fer.cropping import Framing
 from fer.detection.card import load_detector_card
 from fer.detection.kv_face import KvFaceDetector, kv_face_folder, network_file
 from fer.model_card import INT8_FILE, ONNX_FILE, WeightsMismatchError
-from training.detector.export import DetectorExport, check_golden, export_run, main
-from training.detector.integers import share_alike
+from training.detector.export import DetectorExport, check_golden, export_run, main, share_alike
 from training.detector.network import ExportedDetector, KvFaceNetwork
 from training.runs import BEST_FILE, RunWriter
 

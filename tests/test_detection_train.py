@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from fer.faces import Box, Detection
 from training.detector import train as training
-from training.detector.config import DetectorConfig
+from training.detector.train import DetectorConfig
 from training.runs import BEST_FILE, RunState, read_run
 
 FACE = {

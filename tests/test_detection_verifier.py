@@ -26,8 +26,14 @@ from training.detector.false_places import SecondLook
 from training.detector.network import KvFaceNetwork
 from training.detector.scenes import make_scene
 from training.detector.train_verifier import VerifierConfig, main, train_verifier
-from training.detector.verifier import VerifierNetwork, plain_views, random_views
-from training.detector.verifier_files import golden_crops, load_verifier, write_verifier
+from training.detector.verifier import (
+    VerifierNetwork,
+    golden_crops,
+    load_verifier,
+    plain_views,
+    random_views,
+    write_verifier,
+)
 from training.runs import BEST_FILE, RunState, RunWriter, read_run
 
 FRAMING = Framing(1.0, 0.0, 0.0)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fer.emotions import OTHER, SIX_EMOTIONS, Emotion
-from training.calibration import fit_temperature, prior_shift
+from training.final_report import fit_temperature, prior_shift
 from training.metrics import confidence_for_accuracy, coverage_risk, reliability, report_head, restrict
 
 HEAD = (*SIX_EMOTIONS, OTHER)

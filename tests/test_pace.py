@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from training import estimate, pace
+from training import pace
 from training.config import TrainConfig
 from training.hardware import set_up_processor
 from training.pace import fitting_batch, made_up_split, measure_pace, memory_advice
@@ -70,7 +70,7 @@ def test_out_of_memory_says_which_batch_fits(monkeypatch):
 
 
 def test_the_program_prints_json(capsys):
-    assert estimate.main(["--data", "x", "--batch-size", "4", "--device", "cpu", "--thread-count", "1"]) == 0
+    assert pace.main(["--data", "x", "--batch-size", "4", "--device", "cpu", "--thread-count", "1"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert (answer["device"], answer["device_name"]) == ("cpu", "CPU")
     assert answer["images_per_second"] > 0
@@ -78,7 +78,7 @@ def test_the_program_prints_json(capsys):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a card")
 def test_a_missing_card_is_a_sentence(capsys):
-    assert estimate.main(["--data", "x", "--device", "cuda"]) == 1
+    assert pace.main(["--data", "x", "--device", "cuda"]) == 1
     assert "found none; choose 'cpu' or 'auto'" in capsys.readouterr().err
 
 
@@ -86,8 +86,8 @@ def test_a_program_without_memory_is_a_sentence(monkeypatch, capsys):
     def full(*words, **named):
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(estimate, "measure_pace", full)
-    monkeypatch.setattr(estimate, "memory_advice", lambda config, device: "a batch size of 4 fits")
-    assert estimate.main(["--data", "x", "--device", "cpu"]) == 1
+    monkeypatch.setattr(pace, "measure_pace", full)
+    monkeypatch.setattr(pace, "memory_advice", lambda config, device: "a batch size of 4 fits")
+    assert pace.main(["--data", "x", "--device", "cpu"]) == 1
     assert "a batch size of 4 fits" in capsys.readouterr().err
     assert sys.exc_info() == (None, None, None)

@@ -22,7 +22,7 @@ from fer.model_card import (
 from fer.networks import ExpressionNetwork
 from training import evaluate, export, train, weights_folder
 from training.config import TrainConfig
-from training.distillation import load_teachers
+from training.loop import load_teachers
 from training.runs import RunState, read_epochs, read_run
 from training.targets import HEAD_LABELS
 

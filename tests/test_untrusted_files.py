@@ -217,7 +217,7 @@ def test_a_parquet_bomb_is_refused_by_its_size(tmp_path, use_dictionary):
 
 
 def test_many_empty_rows_are_refused_by_their_number(tmp_path, monkeypatch):
-    monkeypatch.setattr("training.parquet_files.MAX_ROW_COUNT", 10)
+    monkeypatch.setattr("training.dataset_parquet.MAX_ROW_COUNT", 10)
     path = parquet(tmp_path / "x.parquet", [{"bytes": b"x", "path": None}] * 11)
     with pytest.raises(DatasetError, match="has 11 rows; at most 10"):
         read_table(path)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from fer.networks import ExpressionNetwork
-from training.widening import widen
+from training.setup import widen
 
 COUNTS = {"crowd": 7, "fer2013": 7}
 

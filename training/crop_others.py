@@ -20,9 +20,8 @@ from fer.model_card import UnknownModelError, WeightsMismatchError
 from training.crop_faces import LabelledCrop, write_crops
 from training.datasets import DatasetError
 from training.detector.candidates import find_candidates
-from training.detector.copies import find_copies
 from training.detector.false_places import SecondLook
-from training.detector.inputs import open_teacher
+from training.detector.inputs import find_copies, open_teacher
 from training.detector.scenes import make_scene
 
 _UPRIGHT: Final = replace(EAGER, tilts=())

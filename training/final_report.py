@@ -3,21 +3,22 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
 from fer.emotions import OTHER, Emotion
 from fer.model_card import Preprocessing
 from fer.networks import ExpressionNetwork
-from training.calibration import fit_temperature, prior_shift
 from training.config import TrainConfig
+from training.datasets import DecodedFaces
 from training.frame import save_weights
 from training.loop import predict
-from training.metrics import other_limit, report_head
-from training.mistakes import save_mistakes
+from training.metrics import other_limit, report_head, restrict
 from training.other_output import fit_other
 from training.quantisation import SAMPLE_FILE, save_sample
 from training.runs import BEST_FILE, MISTAKES_FILE, SHOWN_FILE
@@ -142,3 +143,99 @@ def _fit_other(config: TrainConfig, splits: Splits, network: ExpressionNetwork, 
             "other of %s: loss %.4f before, %.4f after the fit to %d places and %d faces",
             head, fitted["loss_before"], fitted["loss_after"], fitted["place_count"], fitted["face_count"],
         )  # fmt: skip
+
+
+MISTAKE_COUNT: Final = 200
+
+
+def save_mistakes(
+    path: Path,
+    probabilities: NDArray[np.floating],
+    head: str,
+    faces: DecodedFaces,
+    truth: Sequence[Emotion | None],
+) -> None:
+    """Write the most confident wrong answers with their crops.
+
+    Args:
+        path: The archive to write.
+        probabilities: Shape (N, outputs) in the order of the head's labels.
+        head: Which head answered.
+        faces: The pictures that were judged.
+        truth: The true label of each.
+    """
+    emotions = [label for label in HEAD_LABELS[head] if label in {str(t) for t in truth if t is not None}]
+    shares = restrict(probabilities, HEAD_LABELS[head], emotions)
+    guesses = [emotions[i] for i in shares.argmax(axis=1)]
+    confidence = shares.max(axis=1)
+    wrong = [row for row, label in enumerate(truth) if label in emotions and label != guesses[row]]
+    wrong = sorted(wrong, key=lambda row: -confidence[row])[:MISTAKE_COUNT]
+    temporary = path.with_name(f".{path.name}")
+    np.savez_compressed(
+        temporary,
+        crops=faces.crops[wrong],
+        target=np.array([str(truth[row]) for row in wrong]),
+        predicted=np.array([str(guesses[row]) for row in wrong]),
+        confidence=confidence[wrong].astype(np.float32),
+        name=np.array([faces.table.names[row] for row in wrong]),
+    )
+    temporary.replace(path)
+
+
+def prior_shift(
+    logits: NDArray[np.floating], head_labels: Sequence[str], strength: float
+) -> NDArray[np.float64]:
+    """Return the offsets that take some of their lead from frequent expressions.
+
+    Logit adjustment (Menon et al. 2021) with the mean predicted share of each expression as its prior;
+    ``other`` keeps its weight on average.
+
+    Args:
+        logits: Shape (N, outputs) in the order of ``head_labels``.
+        head_labels: All outputs of the head.
+        strength: 0 changes nothing, 1 treats all expressions as equally frequent.
+
+    Returns:
+        Shape (outputs,).
+    """
+    columns = [i for i, label in enumerate(head_labels) if label in set(Emotion)]
+    scores = np.asarray(logits, dtype=np.float64)[:, columns]
+    shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+    prior = (shares / shares.sum(axis=1, keepdims=True)).mean(axis=0)
+    lead = np.log(np.maximum(prior, 1e-4))
+    shift = np.zeros(len(head_labels))
+    shift[columns] = -strength * (lead - (prior * lead).sum())
+    return shift
+
+
+def fit_temperature(
+    logits: NDArray[np.floating], head_labels: Sequence[str], truth: Sequence[Emotion | None]
+) -> float:
+    """The temperature that makes the true labels likeliest (Guo et al. 2017), over the head's expressions.
+
+    Args:
+        logits: Shape (N, outputs) in the order of ``head_labels``.
+        head_labels: All outputs of the head; ``other`` takes no part.
+        truth: The true label of each row; rows with none of the head's labels take no part.
+
+    Returns:
+        A factor above 0; 1 where no row has a label.
+    """
+    emotions = [label for label in head_labels if label in set(Emotion)]
+    columns = [list(head_labels).index(label) for label in emotions]
+    rows = [row for row, label in enumerate(truth) if label in emotions]
+    if not rows:
+        return 1.0
+    scores = torch.from_numpy(np.asarray(logits, dtype=np.float64)[rows][:, columns])
+    target = torch.tensor([emotions.index(str(truth[row])) for row in rows])
+    log_temperature = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([log_temperature], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = torch.nn.functional.cross_entropy(scores / log_temperature.exp(), target)
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    return float(log_temperature.detach().exp().clamp(0.2, 5.0))

@@ -1,19 +1,21 @@
-"""Measures the throughput of a training, and the largest batch that its device can hold."""
+"""Entry point: the throughput of a training, and the largest batch that its device can hold."""
 
+import json
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from fer.model_card import Preprocessing
+from fer.model_card import Preprocessing, UnknownModelError
 from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
 from training.frame import LARGEST_GRADIENT, average_of
-from training.hardware import autocast_for
+from training.hardware import Workers, autocast_for, choose_device, set_up_processor
 from training.loop import SplitTensors, batch_losses, predict
 from training.setup import head_shares, initial_network, make_optimizer
 from training.targets import HEAD_LABELS
@@ -169,3 +171,28 @@ def _augmentation(device: torch.device) -> Callable[[Tensor], Tensor]:
     from training.augmentation import Augmentation  # noqa: PLC0415 - imports torchvision
 
     return Augmentation(torch.Generator(device))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Time a training on made-up pictures and print; 1 with a sentence where it cannot run."""
+    import tyro  # noqa: PLC0415 - the entry point alone needs it
+
+    config = tyro.cli(TrainConfig, args=arguments, prog="python -m training.pace")
+    try:
+        device = choose_device(config, Workers())
+        set_up_processor(config.thread_count)
+        try:
+            pace = measure_pace(config, device)
+        except torch.OutOfMemoryError:
+            print(memory_advice(config, device), file=sys.stderr)
+            return 1
+    except (ValueError, UnknownModelError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    print(json.dumps({"device": device.type, "device_name": name} | asdict(pace)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

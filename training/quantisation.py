@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from fer.classification import EmotionClassifier, Engine
@@ -129,3 +130,12 @@ def accuracies(folder: Path, sample: Path, engine: Engine) -> dict[str, float]:
             known = np.isin(truth, labels)
             found[name] = float((guesses[known] == truth[known]).mean()) if known.any() else 0.0
     return found
+
+
+def forget_origin(path: Path) -> None:
+    """Drop the exporter's notes on where in which source file each node came from."""
+    model = onnx.load(path)
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.functions):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    onnx.save(model, path)

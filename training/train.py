@@ -19,7 +19,6 @@ from fer.model_card import Preprocessing, UnknownModelError
 from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
 from training.datasets import DatasetError
-from training.distillation import load_teachers
 from training.final_report import default_head, judge_best
 from training.frame import Schedule, Trainer
 from training.hardware import (
@@ -30,7 +29,7 @@ from training.hardware import (
     join_workers,
     set_up_processor,
 )
-from training.loop import SplitTensors, batch_losses, mix, predict
+from training.loop import SplitTensors, batch_losses, load_teachers, mix, predict
 from training.metrics import report_head
 from training.pace import memory_advice
 from training.run_files import state_of

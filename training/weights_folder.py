@@ -27,8 +27,7 @@ from fer.model_card import (
 )
 from fer.networks import ExpressionNetwork
 from training.model_text import model_card_text
-from training.onnx_files import forget_origin
-from training.quantisation import LARGEST_LOSS, accuracies, quantise
+from training.quantisation import LARGEST_LOSS, accuracies, forget_origin, quantise
 from training.runs import CONFIG_FILE, ENVIRONMENT_FILE, EPOCHS_FILE, REPORT_FILE, write_json
 
 _TRACE: Final = 1e-20

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -18,9 +18,10 @@ from safetensors.torch import load_file, save_file
 
 from fer.cropping import Framing
 from fer.detection.card import DetectorCard, load_detector_card
-from fer.detection.decoding import STRIDES
-from fer.detection.kv_face import onnx_runner
+from fer.detection.decoding import STRIDES, prepare_image
+from fer.detection.kv_face import find_faces, onnx_runner
 from fer.detection.verifier import VERIFIER_FILE, FaceVerifier, Verification
+from fer.images import RgbImage
 from fer.model_card import (
     GOLDEN_FILE,
     INT8_FILE,
@@ -30,13 +31,18 @@ from fer.model_card import (
     file_hash,
     verified_file,
 )
-from training.detector.integers import LEAST_SHARE, quantise_detector, share_alike
+from training.detector.evaluation import match
 from training.detector.model_text import detector_card_text
 from training.detector.network import ExportedDetector, KvFaceNetwork
 from training.detector.scenes import read_photos
-from training.detector.verifier import VERIFIER_ARCHITECTURE, VerifierNetwork
-from training.detector.verifier_files import golden_crops, load_verifier, write_verifier
-from training.onnx_files import forget_origin
+from training.detector.verifier import (
+    VERIFIER_ARCHITECTURE,
+    VerifierNetwork,
+    golden_crops,
+    load_verifier,
+    write_verifier,
+)
+from training.quantisation import forget_origin, quantise_network
 from training.run_files import BEFORE_FOLDER, portable
 from training.runs import (
     BEST_FILE,
@@ -261,6 +267,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"export stopped: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+LEAST_SHARE: Final = 0.97
+"""Part of the boxes of either network that the other has to find, too, for the integers to be kept."""
+
+_RANGE_COUNT: Final = 100
+_IOU: Final = 0.6
+
+
+def quantise_detector(source: Path, target: Path, images: Sequence[RgbImage], longest_side: int) -> None:
+    """Write the network in eight-bit integers; the range of every layer is measured on pictures.
+
+    Args:
+        source: The network in single precision.
+        target: The file to write.
+        images: RGB ``uint8`` of shape (H, W, 3), what it usually sees; a hundred of them are used.
+        longest_side: Larger pictures are shrunk to this, as in use.
+    """
+    chosen = images[:: max(len(images) // _RANGE_COUNT, 1)][:_RANGE_COUNT]
+    inputs = [{"images": prepare_image(image, longest_side)[0]} for image in chosen]
+    quantise_network(source, target, inputs, "MinMax")
+
+
+def share_alike(first: Path, second: Path, images: Sequence[RgbImage], **settings: Any) -> float:
+    """Part of the boxes of two exported networks that both find, in [0, 1]; 1 where there is no box.
+
+    Args:
+        first: An exported network.
+        second: Another one.
+        images: RGB ``uint8`` of shape (H, W, 3).
+        settings: For ``find_faces``.
+    """
+    runners = [onnx_runner(path) for path in (first, second)]
+    alike = count = 0
+    for image in images:
+        one, other = (find_faces(run, image, **settings) for run in runners)
+        alike += 2 * sum(column is not None for column in match([face.box for face in one], other, _IOU))
+        count += len(one) + len(other)
+    return alike / count if count else 1.0
 
 
 if __name__ == "__main__":

@@ -4,8 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
 from fer.detection.yunet import YuNetDetector
-from training.detector.copies import find_copies
+from fer.images import RgbImage
 from training.detector.evaluation import BoxedPhoto
 from training.detector.scenes import Scene, read_photos
 
@@ -33,3 +37,35 @@ def read_other_photos(path: Path, choosing: Sequence[BoxedPhoto]) -> tuple[list[
     photos = read_photos(path)
     is_copy = find_copies([scene.image for scene in photos], [photo.image for photo in choosing])
     return [scene for scene, copied in zip(photos, is_copy, strict=True) if not copied], int(is_copy.sum())
+
+
+_SKETCH_SIDE: Final = 16
+_LEAST_CORRELATION: Final = 0.93
+"""Sketches of the same photo at another size correlate above 0.99, frames of one clip above 0.95."""
+
+
+def find_copies(images: Sequence[RgbImage], others: Sequence[RgbImage]) -> NDArray[np.bool_]:
+    """Find images that stand among the others too: the same, mirrored, or another frame of the same scene.
+
+    Returns:
+        Shape (images,).
+    """
+    if not images or not others:
+        return np.zeros(len(images), dtype=bool)
+    theirs = _sketches(others)
+    mirrored = theirs.reshape(-1, _SKETCH_SIDE, _SKETCH_SIDE)[:, :, ::-1].reshape(theirs.shape)
+    mine = _sketches(images)
+    likeness = np.maximum(mine @ theirs.T, mine @ mirrored.T).max(axis=1)
+    return np.asarray(likeness > _LEAST_CORRELATION)
+
+
+def _sketches(images: Sequence[RgbImage]) -> NDArray[np.float32]:
+    """Small grey pictures as vectors of mean 0 and length 1: a dot product is a correlation."""
+    rows = []
+    for image in images:
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        small = cv2.resize(grey, (_SKETCH_SIDE, _SKETCH_SIDE), interpolation=cv2.INTER_AREA)
+        row = small.astype(np.float32).ravel()
+        row -= row.mean()
+        rows.append(row / max(float(np.linalg.norm(row)), 1e-6))
+    return np.stack(rows)

@@ -1,15 +1,19 @@
 """The network of the closer look, and the views it is trained on."""
 
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fer.detection.verifier import VERIFIED_MARGIN, VERIFIED_SIDE
+from fer.detection.verifier import VERIFIED_MARGIN, VERIFIED_SIDE, VERIFIER_FILE
 from training.detector.candidates import STORED_MARGIN
+from training.quantisation import forget_origin
+from training.runs import BEST_FILE, read_run
 
 VERIFIER_ARCHITECTURE: Final = "kv_face_verifier"
 """Architecture name in run directories."""
@@ -104,3 +108,46 @@ def _cover_some(views: Tensor, generator: torch.Generator) -> Tensor:
 
 def _convolution(before: int, after: int, stride: int) -> list[nn.Module]:
     return [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+
+
+_GOLDEN_COUNT: Final = 3
+
+
+def load_verifier(run: Path) -> VerifierNetwork:
+    """The trained network, in evaluation mode.
+
+    Raises:
+        ValueError: The run has no weights yet, or trained something else.
+    """
+    found = read_run(run).config.get("architecture")
+    if found not in (None, VERIFIER_ARCHITECTURE):
+        raise ValueError(f"{run} trained {found}; expected a run of training.detector.train_verifier")
+    if not (run / BEST_FILE).is_file():
+        raise ValueError(f"{run} has no weights yet; expected a run of training.detector.train_verifier")
+    network = VerifierNetwork()
+    network.load_state_dict(load_file(run / BEST_FILE))
+    return network.eval()
+
+
+def write_verifier(network: VerifierNetwork, folder: Path) -> None:
+    """Write the network for ONNX Runtime; it takes any number of crops."""
+    program = torch.onnx.export(
+        network,
+        (torch.from_numpy(golden_crops()),),
+        dynamo=True,
+        input_names=["crops"],
+        output_names=["logits"],
+        dynamic_shapes={"crops": {0: torch.export.Dim("count", min=1, max=4096)}},
+        verbose=False,
+    )
+    assert program is not None
+    program.save(folder / VERIFIER_FILE, external_data=False)
+    forget_origin(folder / VERIFIER_FILE)
+
+
+def golden_crops() -> NDArray[np.uint8]:
+    """Made-up pictures of shape (N, 3, side, side), the same on every machine."""
+    rows, columns = np.mgrid[0:VERIFIED_SIDE, 0:VERIFIED_SIDE]
+    waves = [127.5 + 127.5 * np.sin(rows / (2 + n) + n) * np.cos(columns / (3 + n)) for n in range(9)]
+    shape = (_GOLDEN_COUNT, 3, VERIFIED_SIDE, VERIFIED_SIDE)
+    return np.stack(waves).reshape(shape).astype(np.uint8)
