@@ -62,7 +62,7 @@ def main() -> None:
     if not 0 <= options.port <= _LAST_PORT:
         sys.exit(f"expected a --port from 0 to {_LAST_PORT}, got {options.port}")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    from webapp.quick_gradio import import_gradio  # noqa: PLC0415 - the words are checked before the slow imports
+    from webapp.serving import import_gradio  # noqa: PLC0415 - the words are checked before the slow imports
 
     users = None
     if options.auth is not None:

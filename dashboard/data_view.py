@@ -12,8 +12,7 @@ import streamlit as st
 from dashboard.data_check import DataCheck, check_data, open_picture, spread
 from dashboard.figure_row import show_figures
 from dashboard.picture_sets import PictureSetError, crop_set, set_folder
-from dashboard.places import Places
-from dashboard.stores import detector, read_data
+from dashboard.places import Places, detector, read_data
 from fer.emotions import Emotion
 from fer.images import UnreadableImageError
 from fer.palette import label_colours

@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from dashboard.stores import detector
+from dashboard.places import detector
 from fer.analysis import FaceAnalyzer
 from fer.annotation import FaceAnnotator
 from fer.classification import EmotionClassifier

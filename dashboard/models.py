@@ -6,15 +6,15 @@ from typing import Any, Final
 import pandas as pd
 import streamlit as st
 
-from dashboard.detector_cards import show_detector_cards
+from dashboard.figure_row import show_table
 from dashboard.model_trial import show_photo_trial
 from dashboard.picture_sets import list_sets
-from dashboard.places import Places
+from dashboard.places import Places, read_data
 from dashboard.programs import ProgramError, evaluate
 from dashboard.report_charts import confusion_chart
-from dashboard.share_table import show_table
-from dashboard.stores import read_data
+from dashboard.shown_runs import shipped_detectors
 from dashboard.wording import percent_text
+from fer.detection.card import DetectorCard, load_detector_card
 from fer.model_card import CARD_FILE, ModelCard, UnknownModelError, load_card
 from fer.model_shelf import (
     DEFAULT_WEIGHTS,
@@ -26,7 +26,7 @@ from fer.model_shelf import (
     selected_weights,
     user_shelf,
 )
-from fer.plain_markdown import plain_markdown
+from fer.printable import plain_markdown
 from training.datasets import DatasetError
 
 WHOLE: Final = "everything"
@@ -215,3 +215,46 @@ def _show_reports(reports: dict[str, dict[str, Any]]) -> None:
         for column, name in zip(st.columns(2), list(reports)[start : start + 2], strict=False):
             column.caption(name)
             column.altair_chart(confusion_chart(reports[name]), key=f"confusion {name}")
+
+
+def show_detector_cards() -> None:
+    """Draw them all, or nothing where none is shipped."""
+    folders = shipped_detectors()
+    if not folders:
+        return
+    st.subheader("Face detectors")
+    st.caption(
+        "They find the faces for the models above. Choose one on the webcam page, or in the shell with "
+        "`--detector`."
+    )
+    for folder in folders:
+        with st.container(border=True):
+            _show_detector(folder)
+
+
+def _show_detector(folder: Path) -> None:
+    try:
+        card = load_detector_card(folder)
+    except UnknownModelError as error:
+        st.error(str(error))
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(card.name)
+        st.badge("Shipped", color="violet")
+    if card.description:
+        st.write(card.description)
+    st.caption(
+        f"{card.architecture} · searches photos at {card.photo_side} pixels, live video at "
+        f"{card.live_side} · keeps boxes from a score of {card.least_score:g} · licence {card.licence}"
+    )
+    figures = figure_table(card)
+    if not figures.empty:
+        st.dataframe(figures, placeholder="–")
+    if (folder / "README.md").is_file():
+        with st.expander("Full card"):
+            st.markdown(plain_markdown((folder / "README.md").read_text("utf-8", "replace")))
+
+
+def figure_table(card: DetectorCard) -> pd.DataFrame:
+    """Measures as rows, detectors that were measured beside it as columns; other figures are left out."""
+    return pd.DataFrame({name: row for name, row in card.metrics.items() if isinstance(row, dict)})

@@ -14,7 +14,7 @@ from dashboard.shown_runs import VERIFIER, ShownRun, setting_differences
 from dashboard.wording import size_text
 from fer.model_card import CARD_FILE
 from fer.model_shelf import user_shelf
-from fer.spreadsheet_cells import plain_table
+from fer.printable import plain_table
 from training.jobs import log_tail
 from training.runs import BEST_FILE
 

@@ -6,13 +6,11 @@ from typing import Any, Final
 import pandas as pd
 import streamlit as st
 
-from dashboard.charts import curve_chart, legend_html
-from dashboard.curves import CURVES
-from dashboard.places import Places
-from dashboard.run_table import filter_runs, run_table
-from dashboard.share_table import in_percent, percent_columns
-from dashboard.shown_runs import ShownRun, all_runs, setting_differences
-from dashboard.stores import run_store
+from dashboard.charts import CURVES, curve_chart, legend_html
+from dashboard.figure_row import in_percent, percent_columns
+from dashboard.places import Places, run_store
+from dashboard.shown_runs import ShownRun, all_runs, data_text, epoch_count, figures, setting_differences
+from dashboard.wording import duration_text
 
 COMPARED_COUNT: Final = 6
 REDRAW_S: Final = 1.5
@@ -156,3 +154,52 @@ def _show_settings(runs: Sequence[ShownRun]) -> None:
         st.dataframe(pd.DataFrame(rows), hide_index=True)
     elif len(runs) > 1:
         st.caption("These runs have identical settings.")
+
+
+COLUMNS = (
+    "name",
+    "state",
+    "val accuracy",
+    "macro F1",
+    "epochs",
+    "best epoch",
+    "time",
+    "architecture",
+    "device",
+    "data",
+)
+
+
+def run_table(runs: Sequence[ShownRun]) -> pd.DataFrame:
+    """One row a run, in the order given; shares stay in [0, 1]."""
+    return pd.DataFrame([_row(shown) for shown in runs], columns=list(COLUMNS))
+
+
+def filter_runs(runs: Sequence[ShownRun], words: str) -> list[ShownRun]:
+    """Those that contain every word somewhere in name, state, data, architecture or device."""
+    wanted = words.lower().split()
+    return [shown for shown in runs if all(word in _searched(shown) for word in wanted)]
+
+
+def _row(shown: ShownRun) -> tuple[object, ...]:
+    run = shown.run
+    told = figures(run)
+    return (
+        shown.name,
+        shown.state_text,
+        told.val_accuracy,
+        told.val_macro_f1,
+        f"{len(run.epochs)} / {epoch_count(run)}",
+        told.best_epoch,
+        duration_text(told.seconds) if run.epochs else "",
+        run.config.get("architecture", ""),
+        run.environment.get("device", run.config.get("device", "")),
+        data_text(run),
+    )
+
+
+def _searched(shown: ShownRun) -> str:
+    run = shown.run
+    device = run.environment.get("device", run.config.get("device", ""))
+    parts = (shown.name, shown.state_text, data_text(run), run.config.get("architecture", ""), device)
+    return " ".join(str(part) for part in parts).lower()

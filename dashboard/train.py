@@ -11,12 +11,11 @@ from streamlit.delta_generator import DeltaGenerator
 from dashboard.checks import Problem, check_training, make_config, train_count
 from dashboard.devices import Card, list_cards, processor_count
 from dashboard.picture_sets import list_sets
-from dashboard.places import Places
+from dashboard.places import Places, read_data, run_store
 from dashboard.presets import PRESETS
 from dashboard.programs import ProgramError, estimate
 from dashboard.setting_form import setting_controls
 from dashboard.shown_runs import epoch_count
-from dashboard.stores import read_data, run_store
 from dashboard.wording import duration_text, size_text
 from training import jobs
 from training.config import TrainConfig

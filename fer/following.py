@@ -1,16 +1,22 @@
-"""Finds the faces of a recorded video's frames by looking around those of the frame before."""
+"""Looks for a face around the place where it is expected; finds the faces of a recorded video that way."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
+import cv2
+import numpy as np
+
+from fer.cropping import Square, crop_face
 from fer.detection import FaceDetector
-from fer.faces import Detection
-from fer.local_search import drop_doubles, search_around
+from fer.faces import Box, Detection, Landmarks
+from fer.images import RgbImage
 from fer.video import Frame
 
 _SCAN_EVERY_S: Final = 0.2
 """Longest time for which a newcomer may go unseen, in seconds; at a cut a newcomer is shown at once."""
 
-_SAME_FACE: Final = 0.3
+_FOUND_AGAIN: Final = 0.3
 
 _MOST_SEARCHES: Final = 2
 """Around more faces the whole frame is cheaper: a search costs about a quarter of it."""
@@ -52,7 +58,7 @@ class FaceFollower:
         self._scanned_s = frame.timestamp_s
         if self.is_following and is_next:
             for before in self._last:
-                if all(before.box.iou(detection.box) < _SAME_FACE for detection in found):
+                if all(before.box.iou(detection.box) < _FOUND_AGAIN for detection in found):
                     detection = search_around(self._close_up, frame.image, before)
                     found.extend([] if detection is None else [detection])
             found = drop_doubles(found)
@@ -71,3 +77,73 @@ class FaceFollower:
             found.append(detection)
         kept = drop_doubles(found)
         return sorted(kept, key=lambda face: -face.box.area) if len(kept) == len(found) else None
+
+
+_REACH: Final = 2.4
+"""Side of the searched square in sides of the face: room for what a head moves in a tenth of a second."""
+
+_SIDE: Final = 120
+"""Larger squares are shrunk to this, so that a search costs the same for large and small faces."""
+
+_SMALLEST_OVERLAP: Final = 0.15
+_SIZES: Final = (0.6, 1.6)
+_SAME_FACE: Final = 0.5
+
+
+def search_around(detector: FaceDetector, frame: RgbImage, expected: Detection) -> Detection | None:
+    """The face near where it is expected, or None.
+
+    The searched square is turned with the head, so that a detector of upright faces follows a tilted one.
+
+    Args:
+        detector: Any detector; its ``close_up()`` is the quickest for this.
+        frame: RGB ``uint8`` of shape (H, W, 3).
+        expected: Where the face should be, and how far it is turned.
+    """
+    box = expected.box
+    height, width = frame.shape[:2]
+    if box.clip(width, height) is None:
+        return None
+    side = (box.width + box.height) / 2
+    square = Square(*box.centre, _REACH * side, expected.roll)
+    region = crop_face(frame, square)
+    if region.shape[0] > _SIDE:
+        region = np.asarray(cv2.resize(region, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    best: Detection | None = None
+    best_overlap = _SMALLEST_OVERLAP
+    for local in detector.detect(region):
+        found = _to_frame(local, square, region.shape[0])
+        size = (found.box.width + found.box.height) / 2 / side
+        overlap = found.box.iou(box)
+        if _SIZES[0] <= size <= _SIZES[1] and overlap > best_overlap:
+            best, best_overlap = found, overlap
+    return best
+
+
+def drop_doubles(detections: Sequence[Detection]) -> list[Detection]:
+    """Keep the surest of detections that mean the same face, in their order otherwise."""
+    kept: list[Detection] = []
+    for detection in sorted(detections, key=lambda detection: -detection.score):
+        if all(detection.box.iou(other.box) < _SAME_FACE for other in kept):
+            kept.append(detection)
+    return [detection for detection in detections if any(detection is other for other in kept)]
+
+
+def _to_frame(local: Detection, square: Square, region_side: int) -> Detection:
+    """From pixels of the searched square to those of the frame."""
+    scale = square.side / region_side
+    angle = np.radians(square.roll)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * scale
+    middle = np.array([region_side, region_side]) / 2
+    origin = np.array([square.centre_x, square.centre_y])
+    x, y = (turn @ (np.array(local.box.centre) - middle) + origin).tolist()
+    half_width, half_height = local.box.width * scale / 2, local.box.height * scale / 2
+    landmarks = None
+    if local.landmarks is not None:
+        landmarks = Landmarks.from_array((local.landmarks.as_array() - middle) @ turn.T + origin)
+    return replace(
+        local,
+        box=Box(x - half_width, y - half_height, x + half_width, y + half_height),
+        landmarks=landmarks,
+        roll=(local.roll + square.roll + 180) % 360 - 180,
+    )

@@ -14,8 +14,8 @@ import pyarrow.parquet
 from fer.emotions import Emotion
 from fer.files import replaced
 from fer.picture_records import Record
+from fer.printable import plain_cell
 from fer.reports import face_columns, record_rows
-from fer.spreadsheet_cells import plain_cell
 
 _ORIGIN_KEY: Final = b"fer"
 _BATCH: Final = 4096

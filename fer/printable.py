@@ -1,9 +1,9 @@
-"""Names and addresses as they may be shown, written into tables and logged."""
+"""Text of strangers made harmless: names and addresses shown or logged, cells of tables, Markdown."""
 
 import re
 import unicodedata
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:/*", re.IGNORECASE)
 
@@ -57,3 +57,45 @@ def hide_password(source: str) -> str:
 def _hide_setting(match: re.Match[str]) -> str:
     key, value = match["key"], match["value"]
     return f"{key}={value if key.lower() in _SHOWN_SETTINGS and len(value) <= 9 else '***'}"
+
+
+_PICTURE: Final = re.compile(r"!(?=\[)")
+_DANGEROUS: Final = re.compile(r"(?i)\b(javascript|data|vbscript|file)(\s|&[#\w]+;?)*(:|&colon;)")
+
+
+def plain_markdown(text: str) -> str:
+    """Return Markdown that loads nothing and runs nothing: pictures become links, HTML becomes text."""
+    text = text.replace("<", "&lt;")
+    text = _DANGEROUS.sub(lambda found: f"{found[1]}\\:", text)
+    return _PICTURE.sub("", text)
+
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+T = TypeVar("T")
+
+_FORMULA_SIGNS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""Excel, Calc and Sheets calculate cells that begin so; the wide signs count in Japanese versions."""
+
+
+def plain_cell(value: T) -> T | str:
+    """Put an apostrophe before text that a spreadsheet would calculate; numbers stay, truth is ``true``.
+
+    File names and column values are written by strangers: ``=HYPERLINK(…)`` is a possible name of a photo.
+    """
+    if isinstance(value, str) and value.startswith(_FORMULA_SIGNS):
+        return f"'{value}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value
+
+
+def plain_cells(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row whose text cells are plain."""
+    return {name: plain_cell(value) for name, value in row.items()}
+
+
+def plain_table(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Return a table whose text cells and column names are plain."""
+    return table.map(plain_cell).rename(columns=plain_cell)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from fer.analysis import FaceAnalyzer
 from fer.cuts import CutDetector
 from fer.faces import Detection, Face
+from fer.following import drop_doubles, search_around
 from fer.images import RgbImage, as_rgb
-from fer.local_search import drop_doubles, search_around
 from fer.tracking import Expectation, FaceTracker, TrackingSettings
 
 

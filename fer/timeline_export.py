@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from fer.files import replaced
-from fer.spreadsheet_cells import plain_cell
+from fer.printable import plain_cell
 from fer.timeline import Summary, Timeline
 from fer.timeline_chart import timeline_chart
 from fer.timeline_spans import subtitles

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from toy_runs import toy_head_report, write_toy_run
 
-from dashboard.charts import RUN_COLOURS, curve_chart, legend_html
-from dashboard.curves import CURVES, curve_table, mark_table
+from dashboard.charts import CURVES, RUN_COLOURS, curve_chart, curve_table, legend_html, mark_table
 from dashboard.mistakes import filter_mistakes, read_mistakes
 from dashboard.report_charts import class_table, confusion_table
 from dashboard.shown_runs import (

@@ -10,11 +10,11 @@ from dashboard import programs
 from dashboard.checks import check_training, make_config, train_count
 from dashboard.data_check import FEW_PICTURES, check_data, class_problems, spread
 from dashboard.devices import Card, free_memory_bytes, list_cards, parse_cards
+from dashboard.figure_row import in_percent
 from dashboard.picture_sets import PictureSetError, crop_set, delete_set, list_sets, set_folder
 from dashboard.places import parse_places
 from dashboard.presets import ARCHITECTURE_NOTES, PRESETS
 from dashboard.setting_form import ELSEWHERE, preset_value, setting_help
-from dashboard.share_table import in_percent
 from dashboard.wording import duration_text, percent_text, size_text
 from fer.detection import load_detector
 from training.config import TrainConfig

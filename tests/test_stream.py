@@ -9,7 +9,7 @@ from fer.cropping import Framing
 from fer.detection import load_detector
 from fer.emotions import SIX_EMOTIONS
 from fer.faces import Box, Detection, Landmarks, Prediction
-from fer.local_search import drop_doubles, search_around
+from fer.following import drop_doubles, search_around
 from fer.stream import StreamAnalyzer, StreamSettings
 
 

@@ -22,8 +22,7 @@ from fer.json_values import parse_json
 from fer.model_card import UnknownModelError, load_card
 from fer.model_shelf import list_shipped_weights, weights_shelf
 from fer.picture_table import _for_spreadsheets
-from fer.plain_markdown import plain_markdown
-from fer.spreadsheet_cells import plain_cell, plain_cells, plain_table
+from fer.printable import plain_cell, plain_cells, plain_markdown, plain_table
 from training.datasets import DatasetError, read_table
 from training.run_files import MISTAKES_FILE
 from training.runs import RunState, RunStore

@@ -131,7 +131,7 @@ def test_unknown_weights_are_said_in_a_sentence(repository):
 
 def test_importing_gradio_quickly_leaves_inspect_alone(repository):
     code = (
-        "import inspect; before = inspect.getfile; from webapp.quick_gradio import import_gradio; "
+        "import inspect; before = inspect.getfile; from webapp.serving import import_gradio; "
         "import_gradio(); assert inspect.getfile is before; import gradio; print(gradio.HTML.__name__)"
     )
     ended = subprocess.run(

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from fer.classification import EmotionClassifier
 from fer.model_card import WeightsMismatchError
-from fer.spreadsheet_cells import plain_table
+from fer.printable import plain_table
 from training.config import TrainConfig
 from training.datasets import DatasetError, decode, read_table
 from training.evaluate import classify_all

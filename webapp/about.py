@@ -8,7 +8,7 @@ import gradio as gr
 
 from fer.emotions import Emotion
 from fer.model_card import ModelCard
-from fer.plain_markdown import plain_markdown
+from fer.printable import plain_markdown
 from webapp.analyzers import Analyzers
 from webapp.page import ASSETS, Tab
 

@@ -21,8 +21,8 @@ from fer.explanation import annotate_heat, explain
 from fer.faces import Box, Detection, Face
 from fer.images import RgbImage, UnreadableImageError, read_image
 from fer.palette import label_styles
+from fer.printable import plain_cells
 from fer.reports import face_columns, faces_to_dict, record_rows
-from fer.spreadsheet_cells import plain_cells
 from webapp.analyzers import Analyzers
 from webapp.page import Tab, add_part
 

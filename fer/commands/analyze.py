@@ -42,7 +42,7 @@ def run_analyze(words: list[str]) -> int:
         return run_video(options)
     _refuse_video_options(options)
     if options.anonymise:
-        from fer.commands.covered_photo import run_covered_photo  # noqa: PLC0415
+        from fer.commands.pictures import run_covered_photo  # noqa: PLC0415
 
         return run_covered_photo(options)
     from fer.commands.pictures import run_pictures  # noqa: PLC0415

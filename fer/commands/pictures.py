@@ -6,15 +6,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import cv2
+from PIL import Image
 from tqdm import tqdm
 
 from fer.analysis import FaceAnalyzer
+from fer.anonymising import cover_faces, load_eager_detector
 from fer.commands import CommandError, say, terminable
 from fer.commands.options import AnalyzeOptions
 from fer.commands.outputs import named_outputs, refuse_input
+from fer.files import replaced
 from fer.folders import FolderListing, list_folder
+from fer.images import UnreadableImageError, read_picture
 from fer.picture_records import AnalyzerRecipe, Record, WorkerDiedError, read_in_processes, read_in_turn
 from fer.picture_table import PictureJournal, TableError
 from fer.printable import plain_path
@@ -177,3 +182,36 @@ def _say(record: Record, options: AnalyzeOptions) -> None:
     if not options.json:
         for note in record.get("notes", ()):
             say(f"{record['path']} {note}", sys.stderr)
+
+
+_QUALITY: Final = 92
+
+
+def run_covered_photo(options: AnalyzeOptions) -> int:
+    """Write a copy of one photo, without its metadata, on which nobody can be told.
+
+    Raises:
+        CommandError: No single photo, one that cannot be read, or a place that cannot be written.
+    """
+    if len(options.paths) != 1 or options.paths[0].is_dir():
+        raise CommandError("expected one photo or video to go with --anonymise")
+    if options.csv or options.parquet:
+        raise CommandError("--anonymise writes the covered photo only; leave --csv and --parquet out")
+    path, output, cover = options.paths[0], options.output, options.anonymise
+    if output is None or cover is None:
+        raise CommandError("--anonymise needs an --output to write the covered copy to")
+    finder = load_eager_detector(options.detector)
+    try:
+        picture = read_picture(path)
+        boxes = [detection.box for detection in finder.detect(picture.image)]
+        covered = Image.fromarray(cover_faces(picture.image, boxes, cover))
+        with replaced(output) as temporary:
+            covered.save(temporary, quality=_QUALITY)
+    except UnreadableImageError as error:
+        raise CommandError(str(error)) from error
+    except OSError as error:
+        raise CommandError(f"{output} cannot be written ({error.strerror or error})") from error
+    for note in picture.notes:
+        say(f"{path} {note}", sys.stderr)
+    say(f"{path}: {len(boxes)} {'place' if len(boxes) == 1 else 'places'} covered in {output}", sys.stdout)
+    return 0
