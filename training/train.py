@@ -35,7 +35,7 @@ from training.hardware import (
 from training.loop import SplitTensors, learning_rate_factor, mix, predict, train_epoch
 from training.metrics import report_head
 from training.pace import memory_advice
-from training.run_files import state_of
+from training.run_files import classifier_figure, state_of
 from training.runs import (
     BEST_FILE,
     CONFIG_FILE,
@@ -264,9 +264,9 @@ class _Training:
         """Best epoch, early stopping, plateau."""
         progress, config = self.progress, self.config
         progress.epoch = epoch
-        figure = -row["val_loss"] if config.select_by == "loss" else row[f"val_{config.select_by}"]
+        figure = classifier_figure(row, config.select_by)
         progress.resting_epochs += 1
-        if figure > progress.best_figure:
+        if figure is not None and figure > progress.best_figure:
             progress.best_figure, progress.best_epoch, progress.resting_epochs = figure, epoch, 0
             if self.writer is not None:
                 save_weights(self.judged, self.folder / BEST_FILE)

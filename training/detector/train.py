@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -29,7 +30,7 @@ from training.detector.network import ExportedDetector, KvFaceNetwork
 from training.detector.scenes import Scene, read_face_crops
 from training.hardware import set_up_processor
 from training.loop import learning_rate_factor
-from training.run_files import BEFORE_FOLDER, CONFIG_FILE, ENVIRONMENT_FILE, EPOCHS_FILE
+from training.run_files import BEFORE_FOLDER, CONFIG_FILE, ENVIRONMENT_FILE, EPOCHS_FILE, detector_figure
 from training.runs import BEST_FILE, LAST_FILE, RunWriter, new_run_folder
 
 LEAST_SCORE: Final = 0.5
@@ -37,8 +38,6 @@ LEAST_SCORE: Final = 0.5
 
 _CHOOSING_SIDE: Final = 320
 _LARGEST_GRADIENT: Final = 5.0
-_PRICE_OF_FALSE_BOXES: Final = 0.01
-"""Of one box a photo, in recall."""
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +85,7 @@ class _Training:
         self.step_count = math.ceil(len(self.train_scenes) / config.batch_size)
         self.second_look = SecondLook(open_teacher(config.teacher)) if config.search_every else None
         self.places: list[FalsePlace] = []
-        self.epoch, self.best_figure = 0, -math.inf
+        self.epoch, self.best_epoch, self.best_figure = 0, 0, -math.inf
 
     def fit(self) -> None:
         """All epochs that are left, then the report on the best one."""
@@ -97,7 +96,8 @@ class _Training:
             self._run_epoch(self.epoch + 1)
         network = KvFaceNetwork()
         network.load_state_dict(load_file(self.folder / BEST_FILE))
-        self.writer.add_report({"split": "choosing", "long_side": _CHOOSING_SIDE, **self._judge(network)})
+        told = {"split": "choosing", "long_side": _CHOOSING_SIDE, "best_epoch": self.best_epoch}
+        self.writer.add_report(told | self._judge(network))
 
     def _run_epoch(self, epoch: int) -> None:
         config, started = self.config, time.perf_counter()
@@ -131,16 +131,15 @@ class _Training:
         row |= {f"train_{name}": value for name, value in mean.items()} | self._validate()
         if epoch % config.judge_every == 0 or epoch == config.epochs:
             row |= self._judge(self.averaged.module)
-            figure = row["val_boxed_recall"] + row["val_web_recall"] - row["val_loss"] * 0.01
-            figure -= row["val_false_boxes"] * _PRICE_OF_FALSE_BOXES
-            if figure > self.best_figure:
-                self.best_figure = figure
+            figure = detector_figure(row)
+            if figure is not None and figure > self.best_figure:
+                self.best_figure, self.best_epoch = figure, epoch
                 self._save_best(epoch)
         row["seconds"] = time.perf_counter() - started
         self.epoch = epoch
         self.writer.add_epoch(row)
         self._save()
-        self.writer.progress(force=True, epoch=epoch, step=0)
+        self.writer.progress(force=True, epoch=epoch, step=0, best_epoch=self.best_epoch or None)
         log.info("epoch %d/%d  %s", epoch, config.epochs, {k: round(v, 4) for k, v in row.items()})
 
     def _losses(self, views: list[Scene]) -> dict[str, Tensor]:
@@ -203,6 +202,7 @@ class _Training:
             "optimizer": self.optimizer.state_dict(),
             "epoch": self.epoch,
             "best_figure": self.best_figure,
+            "best_epoch": self.best_epoch,
             "places": [(p.scene, p.centre, p.side, p.reach) for p in self.places],
         }
         temporary = self.folder / f".{LAST_FILE}.tmp"
@@ -215,7 +215,16 @@ class _Training:
         self.averaged.load_state_dict(checkpoint["averaged"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.epoch, self.best_figure = checkpoint["epoch"], checkpoint["best_figure"]
+        self.best_epoch = checkpoint.get("best_epoch", 0) or _epoch_of(self.folder / BEST_FILE)
         self.places = [FalsePlace(*place) for place in checkpoint["places"]]
+
+
+def _epoch_of(weights: Path) -> int:
+    """The epoch that stored weights come from; 0 where there are none. Older checkpoints do not say it."""
+    if not weights.is_file():
+        return 0
+    with safe_open(weights, framework="numpy") as file:
+        return int((file.metadata() or {}).get("epoch", 0))
 
 
 def _read_faces(config: DetectorConfig) -> list[Scene]:

@@ -152,7 +152,7 @@ class _Training:
         self.writer.keep_epochs(self.epoch)
         while self.epoch < self.config.epochs:
             self._run_epoch(self.epoch + 1)
-        self.writer.add_report({"split": "held-out photos", **self._judge()})
+        self.writer.add_report({"split": "held-out photos", "best_epoch": self.epoch, **self._judge()})
 
     def _run_epoch(self, epoch: int) -> None:
         config, started = self.config, time.perf_counter()
@@ -193,7 +193,8 @@ class _Training:
         self.epoch = epoch
         self._save()
         self.writer.add_epoch(row)
-        self.writer.progress(force=True, epoch=epoch, step=0)
+        # The averaged weights are kept, which the latest epoch completes.
+        self.writer.progress(force=True, epoch=epoch, step=0, best_epoch=epoch)
         log.info("epoch %d/%d  %s", epoch, config.epochs, {k: round(v, 4) for k, v in row.items()})
 
     @torch.inference_mode()
