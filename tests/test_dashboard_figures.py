@@ -197,9 +197,11 @@ def test_the_toy_run_is_what_training_writes(tmp_path):
         assert key in run.epochs[0]
 
 
-def test_a_detectors_epoch_is_chosen_as_its_training_chooses():
-    source = (Path(__file__).parent.parent / "training" / "detector" / "train.py").read_text()
-    assert 'row["val_boxed_recall"] + row["val_web_recall"] - row["val_loss"] * 0.01' in source
+def test_trainings_choose_by_the_functions_that_readers_fall_back_on():
+    for path, function in (("train.py", "classifier_figure"), ("detector/train.py", "detector_figure")):
+        source = (Path(__file__).parent.parent / "training" / path).read_text()
+        assert f"figure = {function}(row" in source
+        assert "select_by ==" not in source
     assert (
         f'"architecture": "{DETECTOR}"'
         in (Path(__file__).parent.parent / "training" / "detector" / "config.py").read_text()
