@@ -1,6 +1,5 @@
 """Checks that a training can start, before it starts."""
 
-import re
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from dashboard.wording import size_text
 from fer.emotions import Emotion
 from fer.model_card import UnknownModelError, load_card
 from fer.model_shelf import find_weights, is_plain_name
-from training.config import TrainConfig
+from training.config import SettingsError, TrainConfig
 from training.datasets import FaceTable
 
 FEWEST_PICTURES: Final = 20
@@ -46,24 +45,8 @@ def make_config(values: Mapping[str, Any]) -> TrainConfig | list[Problem]:
     """The config of a form, or every setting that is wrong."""
     try:
         return TrainConfig(**values)
-    except (ValueError, TypeError) as error:
-        first = str(error)
-    problems = []
-    fixed = {name: value for name, value in values.items() if name == "data"}
-    for name, value in values.items():
-        trial = fixed | {name: value}
-        if name == "warmup_epochs":
-            trial["epochs"] = max(int(values.get("epochs", 1)), 1)
-        elif name == "epochs":
-            trial["warmup_epochs"] = 0
-        try:
-            TrainConfig(**trial)
-        except (ValueError, TypeError) as error:
-            found = re.match(r"expected (\w+) to be", str(error))
-            problems.append(Problem(found[1] if found else name, _sentence(str(error))))
-    return list({problem.setting: problem for problem in problems}.values()) or [
-        Problem("data", _sentence(first))
-    ]
+    except SettingsError as error:
+        return [Problem(setting, _sentence(text)) for setting, text in error.problems]
 
 
 def check_training(
@@ -159,23 +142,8 @@ def _check_weights(config: TrainConfig) -> list[Problem]:
         card = load_card(find_weights(config.initial_weights))
     except UnknownModelError as error:
         return [Problem("initial_weights", _sentence(str(error)))]
-    if card.architecture != config.architecture:
-        return [
-            Problem(
-                "initial_weights",
-                f"{card.name} is a {card.architecture}, not a {config.architecture}; "
-                "choose that architecture or start anew.",
-            )
-        ]
-    missing = set(config.heads) - {head.name for head in card.heads}
-    if missing:
-        return [
-            Problem(
-                "initial_weights",
-                f"{card.name} has no output {', '.join(sorted(missing))}; leave it out of the heads.",
-            )
-        ]
-    return []
+    problem = config.start_problem(card.architecture)
+    return [] if problem is None else [Problem("initial_weights", _sentence(problem))]
 
 
 def _check_room(config: TrainConfig, table: FaceTable) -> list[Problem]:

@@ -1,7 +1,5 @@
-"""A form made from ``TrainConfig``: one control a setting, its help from the docstring."""
+"""A form made from ``TrainConfig``: one control for each setting."""
 
-import inspect
-import re
 from dataclasses import MISSING, fields
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
@@ -10,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.presets import ARCHITECTURE_NOTES, Preset
 from fer.model_shelf import DEFAULT_WEIGHTS, list_weights
-from training.config import TrainConfig
+from training.config import SETTING_HELP, TrainConfig
 
 MAIN_SETTINGS: Final = ("architecture", "initial_weights", "epochs", "batch_size", "learning_rate", "device")
 ELSEWHERE: Final = frozenset({"data", "other_places", "teaches", "insets", "draws", "runs", "name"})
@@ -48,11 +46,8 @@ def setting_controls(preset_name: str, preset: Preset) -> tuple[dict[str, Any], 
 
 
 def setting_help() -> dict[str, str]:
-    """Return the help text of each setting, taken from ``TrainConfig``."""
-    text = inspect.getdoc(TrainConfig) or ""
-    attributes = text.split("Attributes:", 1)[-1]
-    found = re.findall(r"^    (\w+): (.+?)(?=^    \w+:|\Z)", attributes, flags=re.MULTILINE | re.DOTALL)
-    return {name: " ".join(words.split()).replace("``", "`") for name, words in found}
+    """Return the help text of each setting, as Markdown."""
+    return {name: text.replace("``", "`") for name, text in SETTING_HELP.items()}
 
 
 def preset_value(preset: Preset, name: str) -> Any:

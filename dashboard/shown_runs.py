@@ -8,11 +8,8 @@ from typing import Any, Final
 
 from fer.detection.card import DETECTOR_CARD_FILE
 from fer.model_shelf import list_shipped_weights, weights_shelf
+from training.run_files import DETECTOR, VERIFIER, kept_epoch
 from training.runs import Run, RunState, RunStore, read_run
-
-DETECTOR: Final = "kv_face"
-VERIFIER: Final = "kv_face_verifier"
-"""The architectures of the project's own face detector; all others name expressions."""
 
 DETECTOR_MODULES: Final = {DETECTOR: "train", VERIFIER: "train_verifier"}
 """Module of ``training.detector`` that trains each kind of network."""
@@ -103,31 +100,7 @@ def find_run(runs: Iterable[ShownRun], name: str | None) -> ShownRun | None:
 
 def best_row(run: Run) -> Mapping[str, Any] | None:
     """The epoch that is kept: as the run says, else the best one so far."""
-    told = (run.report or {}).get("best_epoch") or run.status.get("best_epoch")
-    for row in run.epochs:
-        if told and row.get("epoch") == told:
-            return row
-    if run.config.get("architecture") == VERIFIER:
-        return run.epochs[-1] if run.epochs else None  # what is kept is the running average of the last one
-    if is_detector(run):
-        return _best_detector_row(run)
-    by = str(run.config.get("select_by", "accuracy"))
-    rows = [row for row in run.epochs if isinstance(row.get(f"val_{by}"), int | float)]
-    if not rows:
-        return None
-    sign = -1 if by == "loss" else 1
-    return max(rows, key=lambda row: sign * row[f"val_{by}"])
-
-
-def _best_detector_row(run: Run) -> Mapping[str, Any] | None:
-    """As ``training.detector.train`` chooses, among the epochs that were judged on photos."""
-    names = ("val_boxed_recall", "val_web_recall", "val_loss")
-    rows = [row for row in run.epochs if all(isinstance(row.get(name), int | float) for name in names)]
-    return max(
-        rows,
-        key=lambda row: row["val_boxed_recall"] + row["val_web_recall"] - 0.01 * row["val_loss"],
-        default=None,
-    )
+    return kept_epoch(run.config, run.epochs, run.report or {}, run.status)
 
 
 def figures(run: Run) -> Figures:

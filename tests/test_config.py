@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import tyro
 
-from training.config import TrainConfig
+from training.config import SETTING_HELP, SettingsError, TrainConfig
 
 DATA = (Path("a"), Path("b.csv"))
 
@@ -60,6 +60,28 @@ def test_a_wrong_value_is_refused_with_what_was_expected(changes, words):
     with pytest.raises(ValueError) as caught:
         TrainConfig(**({"data": DATA} | changes))
     assert words in str(caught.value)
+
+
+def test_all_wrong_values_are_told_at_once_with_their_settings():
+    with pytest.raises(SettingsError) as caught:
+        TrainConfig(data=(), epochs=0, learning_rate=2, name="a/b")
+    assert [setting for setting, _ in caught.value.problems] == ["data", "epochs", "learning_rate", "name"]
+    assert str(caught.value) == caught.value.problems[0][1]
+
+
+@pytest.mark.parametrize("value", [None, "3", True, 2.5])
+def test_what_is_no_number_is_refused_by_name(value):
+    with pytest.raises(SettingsError, match="expected epochs to be a whole number"):
+        TrainConfig(data=DATA, epochs=value)
+
+
+def test_every_setting_is_described_on_the_command_line(capsys):
+    assert list(SETTING_HELP) == [field.name for field in fields(TrainConfig)]
+    with pytest.raises(SystemExit):
+        tyro.cli(TrainConfig, args=["--help"], console_outputs=True)
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for name in ("epochs", "plateau_patience", "early_side"):
+        assert SETTING_HELP[name] in shown
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from dashboard.presets import ARCHITECTURE_NOTES, PRESETS
 from dashboard.setting_form import ELSEWHERE, preset_value, setting_help
 from dashboard.wording import duration_text, percent_text, size_text
 from fer.detection import load_detector
+from fer.model_card import Head, ModelCard, Preprocessing
 from training.config import TrainConfig
 from training.datasets import read_table
 
@@ -172,6 +173,21 @@ def test_the_list_of_networks_is_the_real_one():
     for name, note in ARCHITECTURE_NOTES.items():
         count = sum(parameter.numel() for parameter in ExpressionNetwork(name, outputs).parameters())
         assert note.parameter_count == pytest.approx(count, rel=0.05), name  # for sizes on a disk
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "is_fine"),
+    [("kv_fast", "kv_accurate", True), ("kv_fast", "kv_fast", True), ("kv_accurate", "kv_fast", False)],
+)
+def test_narrower_weights_may_start_a_training(tmp_path, faces, source, target, is_fine):
+    """Heads that the weights lack start at random; so the training itself does it."""
+    folder = tmp_path / f"{source}.mine"
+    folder.mkdir()
+    heads = (Head("crowd", ("happy", "sad")),)
+    ModelCard(folder.name, source, Preprocessing(), heads, "crowd").save(folder)
+    made = config(tmp_path, initial_weights=str(folder), architecture=target)
+    problems = [problem.text for problem in check_training(made, faces, []) if problem.is_fatal]
+    assert problems == ([] if is_fine else ["Expected weights of kv_fast to start from, got kv_accurate."])
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from fer.faces import Box, Detection
 from training.detector import train as training
 from training.detector.train import DetectorConfig
+from training.run_files import kept_epoch
 from training.runs import BEST_FILE, RunState, read_run
 
 FACE = {
@@ -64,6 +65,11 @@ def test_a_training_can_start_from_another_one(config: DetectorConfig) -> None:
     first = read_run(training.train(config))
     assert (first.state, len(first.epochs)) == (RunState.FINISHED, 2)
     assert set(first.report) >= {"val_boxed_recall", "val_web_recall", "val_false_boxes"}
+    assert (
+        first.report["best_epoch"]
+        == first.status["best_epoch"]
+        == kept_epoch(first.config, first.epochs)["epoch"]
+    )
 
     # A rate this low leaves the network where it was: what differs then was not taken over.
     further = DetectorConfig(

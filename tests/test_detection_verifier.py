@@ -220,6 +220,7 @@ class TestTraining:
         assert [row["epoch"] for row in run.epochs] == [1, 2, 3]
         assert run.epochs[-1]["train_loss"] < run.epochs[0]["train_loss"]
         assert run.report["val_accuracy"] > 0.9
+        assert run.report["best_epoch"] == run.epochs[-1]["epoch"]
         assert load_verifier(folder)(torch.from_numpy(golden_crops())).shape == (3,)
 
     def test_a_killed_training_goes_on(self, config, monkeypatch):

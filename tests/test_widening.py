@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
 import torch
 
-from fer.networks import ExpressionNetwork
+from fer.networks import ARCHITECTURES, ExpressionNetwork
+from training.config import TrainConfig
 from training.setup import widen
 
 COUNTS = {"crowd": 7, "fer2013": 7}
@@ -59,3 +62,16 @@ def test_other_depths_and_broken_multiples_are_refused() -> None:
     broken = dict(state) | {"trunk.0.weight": torch.zeros(40, 1, 3, 3)}
     with pytest.raises(ValueError, match="multiples"):
         widen(state, broken, torch.Generator())
+
+
+@pytest.mark.parametrize("target", ARCHITECTURES)
+@pytest.mark.parametrize("source", ARCHITECTURES)
+def test_settings_say_which_weights_can_be_widened(source: str, target: str) -> None:
+    narrow, wide = (ExpressionNetwork(name, COUNTS).state_dict() for name in (source, target))
+    try:
+        widen(narrow, wide, torch.Generator())
+        fits = True
+    except ValueError:
+        fits = False
+    config = TrainConfig(data=(Path("x"),), architecture=target)
+    assert (config.start_problem(source) is None) == fits

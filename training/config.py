@@ -1,9 +1,10 @@
 """Settings of a training."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Final, Literal
 
 from training.targets import TRAINED_HEADS
 
@@ -13,69 +14,125 @@ Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig:
-    """Settings of one training; a wrong value is refused when the object is made.
+SETTING_HELP: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "data": "Folders of class folders, FER2013 CSV files, or parquet files; splits are named in them.",
+        "architecture": "A name that ``fer.networks`` builds.",
+        "heads": (
+            "Outputs of the network: ``crowd`` (six expressions and other), ``fer2013`` (seven "
+            "labels), ``votes`` (seven expressions and other, from crowd votes) and ``web`` (seven "
+            "labels of other sets). With ``votes`` and ``web`` the heads ``six`` and ``seven`` are "
+            "fitted over all heads after last epoch; ``six`` is the default answer."
+        ),
+        "teaches": (
+            "Entries ``STEM=HEAD+HEAD``: which heads a data set teaches, by the name of its file or "
+            "folder without ending, such as ``rafdb=web``. A set that is not named teaches every "
+            "head."
+        ),
+        "insets": (
+            "Entries ``STEM=SHARE``: what is cut off on each side of a data set that frames faces "
+            "wider, such as ``affectnet96=0.1``."
+        ),
+        "draws": (
+            "Entries ``STEM=SHARE``: which share of a data set's pictures one epoch draws, in (0, 1], "
+            "such as ``fer2013_train=0.3``; each epoch draws others."
+        ),
+        "size": "Side of the crops in pixels.",
+        "initial_weights": (
+            "A weights folder to start from, of this architecture or of a narrower one of its depth, "
+            "which is then widened; empty to start from random weights."
+        ),
+        "teachers": "Weights folders whose answers the network learns besides the labels.",
+        "teacher_share": "Their weight in the loss, in [0, 1].",
+        "teacher_temperature": "Softens teachers and student alike.",
+        "other_places": (
+            "Parquet files of crops without a face, from ``training.crop_others``: after the last "
+            "epoch the output ``other`` alone is fitted to them."
+        ),
+        "epochs": "Passes over the training split at most.",
+        "batch_size": "Pictures a step.",
+        "optimizer": "``sgd`` has Nesterov momentum 0.9.",
+        "learning_rate": "The peak.",
+        "schedule": (
+            "``cosine`` falls to 0, ``plateau`` divides by 10 when the validation loss rests, "
+            "``step`` divides by 10 at half and again at three quarters of the epochs."
+        ),
+        "warmup_epochs": "Epochs of linear rise to the peak.",
+        "plateau_patience": "Epochs without a better validation loss before the rate falls.",
+        "weight_decay": "L2 strength; not on biases and normalisation.",
+        "dropout": "Share of features dropped before the heads; None for the architecture's own.",
+        "crowd_share": (
+            "Weight of the head ``crowd`` (of the first head where there is none) in the loss, in [0, "
+            "1]; the other heads share the rest."
+        ),
+        "class_balance": (
+            "Strength of the inverse-frequency weights, in [0, 1]; 0 is off, 0.5 is square root."
+        ),
+        "prior_shift": (
+            "How far the first head's lead of frequent expressions is taken back after the training, "
+            "in [0, 1]."
+        ),
+        "mirror_average": (
+            "Answer with the mean over a crop and its mirror image when the network is judged and "
+            "used: better, at twice the time."
+        ),
+        "inner_view": (
+            "Look at the middle of each crop besides when the network is judged and used; its side as "
+            "a share of the crop's, 1 is none. At twice the time, less depends on how closely a face "
+            "is framed."
+        ),
+        "mixup": "Beta parameter of mixup; 0 is off; off for the last 15 % of epochs.",
+        "augment": "Random transforms of the training split.",
+        "augment_strength": (
+            "How often light, damage and covering happen, in [0, 1]; small networks and short "
+            "trainings want less."
+        ),
+        "early_epochs": "The first epochs see crops of ``early_side`` pixels, which is quicker; 0 is none.",
+        "early_side": "Side to which those crops are shrunk after their random transforms.",
+        "ema_decay": "Decay of the averaged weights a step, 0 is off.",
+        "early_stopping_patience": "Epochs without a better validation figure before stopping; 0 is never.",
+        "select_by": "The validation figure that picks the best epoch.",
+        "watch_share": (
+            "Share of the validation split that is judged after each epoch, in (0, 1]; less is quicker. The "
+            "report judges all of it."
+        ),
+        "val_share": (
+            "Share of the training split that becomes the validation split where the data names none."
+        ),
+        "keep_duplicates": "Leave pictures that stand in the data more than once where they are.",
+        "seed": "Of every random choice.",
+        "device": "``auto`` takes CUDA where there is a card.",
+        "precision": "``auto`` is bfloat16 where the hardware is fast at it.",
+        "thread_count": "CPU threads of PyTorch; 0 leaves it to PyTorch.",
+        "runs": "The folder that gets the run directory.",
+        "name": "The run directory's name; empty for ``<time>_<architecture>``.",
+    }
+)
+"""Help of each setting, for the command line and for forms."""
+
+
+_NARROWER: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({"kv_accurate": ("kv_fast",)})
+"""Architectures of the same depth with fewer channels, whose weights can be widened."""
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be used; the message is the first problem's.
 
     Attributes:
-        data: Folders of class folders, FER2013 CSV files, or parquet files; splits are named in them.
-        architecture: A name that ``fer.networks`` builds.
-        heads: Outputs of the network: ``crowd`` (six expressions and other), ``fer2013`` (seven labels),
-            ``votes`` (seven expressions and other, from crowd votes) and ``web`` (seven labels of other
-            sets). With ``votes`` and ``web`` the heads ``six`` and ``seven`` are fitted over all heads after
-            last epoch; ``six`` is the default answer.
-        teaches: Entries ``STEM=HEAD+HEAD``: which heads a data set teaches, by the name of its file or folder
-            without ending, such as ``rafdb=web``. A set that is not named teaches every head.
-        insets: Entries ``STEM=SHARE``: what is cut off on each side of a data set that frames faces wider,
-            such as ``affectnet96=0.1``.
-        draws: Entries ``STEM=SHARE``: which share of a data set's pictures one epoch draws, in (0, 1], such
-            as ``fer2013_train=0.3``; each epoch draws others.
-        size: Side of the crops in pixels.
-        initial_weights: A weights folder to start from, of this architecture or of a narrower one of its
-            depth, which is then widened; empty to start from random weights.
-        teachers: Weights folders whose answers the network learns besides the labels.
-        teacher_share: Their weight in the loss, in [0, 1].
-        teacher_temperature: Softens teachers and student alike.
-        other_places: Parquet files of crops without a face, from ``training.crop_others``: after the last
-            epoch the output ``other`` alone is fitted to them.
-        epochs: Passes over the training split at most.
-        batch_size: Pictures a step.
-        optimizer: ``sgd`` has Nesterov momentum 0.9.
-        learning_rate: The peak.
-        schedule: ``cosine`` falls to 0, ``plateau`` divides by 10 when the validation loss rests,
-            ``step`` divides by 10 at half and again at three quarters of the epochs.
-        warmup_epochs: Epochs of linear rise to the peak.
-        plateau_patience: Epochs without a better validation loss before the rate falls.
-        weight_decay: L2 strength; not on biases and normalisation.
-        dropout: Share of features dropped before the heads; None for the architecture's own.
-        crowd_share: Weight of the head ``crowd`` (of the first head where there is none) in the loss, in
-            [0, 1]; the other heads share the rest.
-        class_balance: Strength of the inverse-frequency weights, in [0, 1]; 0 is off, 0.5 is square root.
-        prior_shift: How far the first head's lead of frequent expressions is taken back after the training,
-            in [0, 1].
-        mirror_average: Answer with the mean over a crop and its mirror image when the network is judged
-            and used: better, at twice the time.
-        inner_view: Look at the middle of each crop besides when the network is judged and used; its side as a
-            share of the crop's, 1 is none. At twice the time, less depends on how closely a face is framed.
-        mixup: Beta parameter of mixup; 0 is off; off for the last 15 % of epochs.
-        augment: Random transforms of the training split.
-        augment_strength: How often light, damage and covering happen, in [0, 1]; small networks and short
-            trainings want less.
-        early_epochs: The first epochs see crops of ``early_side`` pixels, which is quicker; 0 is none.
-        early_side: Side to which those crops are shrunk after their random transforms.
-        ema_decay: Decay of the averaged weights a step, 0 is off.
-        early_stopping_patience: Epochs without a better validation figure before stopping; 0 is never.
-        select_by: The validation figure that picks the best epoch.
-        watch_share: Share of the validation split that is judged after each epoch, in (0, 1]; less is
-            quicker. The report judges all of it.
-        val_share: Share of the training split that becomes the validation split where the data names none.
-        keep_duplicates: Leave pictures that stand in the data more than once where they are.
-        seed: Of every random choice.
-        device: ``auto`` takes CUDA where there is a card.
-        precision: ``auto`` is bfloat16 where the hardware is fast at it.
-        thread_count: CPU threads of PyTorch; 0 leaves it to PyTorch.
-        runs: The folder that gets the run directory.
-        name: The run directory's name; empty for ``<time>_<architecture>``.
+        problems: For each wrong setting its name and a sentence.
+    """
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        super().__init__(problems[0][1])
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """Settings of one training, described one by one in ``SETTING_HELP``.
+
+    Raises:
+        SettingsError: Names every wrong value; nothing is made of them.
     """
 
     data: tuple[Path, ...]
@@ -123,6 +180,15 @@ class TrainConfig:
     name: str = ""
 
     def __post_init__(self) -> None:
+        problems: list[tuple[str, str]] = []
+
+        def _require(fulfilled: bool, setting: str, found: object, expected: str) -> None:
+            if not fulfilled:
+                problems.append((setting, f"expected {setting} to be {expected}, got {found!r}"))
+
+        _require_numbers(self, _require)
+        if problems:  # they cannot be compared with anything
+            raise SettingsError(problems)
         _require(len(self.data) > 0, "data", self.data, "at least one folder or file")
         _require(
             len(self.heads) > 0 and set(self.heads) <= set(TRAINED_HEADS),
@@ -176,7 +242,7 @@ class TrainConfig:
         _require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2")
         _require(0 < self.learning_rate <= 1, "learning_rate", self.learning_rate, "a value in (0, 1]")
         _require(
-            0 <= self.warmup_epochs < max(self.epochs, 1) + 1,
+            self.warmup_epochs >= 0 and (self.epochs < 1 or self.warmup_epochs <= self.epochs),
             "warmup_epochs",
             self.warmup_epochs,
             "0 to epochs",
@@ -215,6 +281,18 @@ class TrainConfig:
         _require(0 < self.val_share < 0.9, "val_share", self.val_share, "a value in (0, 0.9)")
         _require(self.thread_count >= 0, "thread_count", self.thread_count, "0 or more")
         _require("/" not in self.name and "\\" not in self.name, "name", self.name, "a plain folder name")
+        if problems:
+            raise SettingsError(problems)
+
+    def start_problem(self, architecture: str) -> str | None:
+        """Explain why the training cannot start from weights of an architecture; None where it can.
+
+        Heads that such weights lack start at random.
+        """
+        fitting = (self.architecture, *_NARROWER.get(self.architecture, ()))
+        if architecture in fitting:
+            return None
+        return f"expected weights of {' or '.join(fitting)} to start from, got {architecture}"
 
     def heads_of(self, source: str) -> tuple[str, ...]:
         """The heads that a data set teaches.
@@ -272,6 +350,16 @@ def _is_share(text: str, low: float, high: float) -> bool:
         return False
 
 
-def _require(fulfilled: bool, setting: str, found: object, expected: str) -> None:
-    if not fulfilled:
-        raise ValueError(f"expected {setting} to be {expected}, got {found!r}")
+def _require_numbers(config: "TrainConfig", require: Callable[[bool, str, object, str], None]) -> None:
+    for each in fields(config):
+        default, value = each.default, getattr(config, each.name)
+        if isinstance(default, bool) or not isinstance(default, int | float):
+            continue
+        kinds: tuple[type, ...] = (int,) if isinstance(default, int) else (int, float)
+        is_number = isinstance(value, kinds) and not isinstance(value, bool)
+        require(is_number, each.name, value, "a whole number" if kinds == (int,) else "a number")
+
+
+TrainConfig.__doc__ = f"{TrainConfig.__doc__}\n\n    Attributes:\n" + "\n".join(
+    f"        {name}: {text}" for name, text in SETTING_HELP.items()
+)

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -110,6 +110,13 @@ def read_object(path: Path) -> dict[str, Any]:
     return data
 
 
+DETECTOR: Final = "kv_face"
+VERIFIER: Final = "kv_face_verifier"
+"""The architectures of the project's own face detector; all others name expressions."""
+
+PRICE_OF_FALSE_BOXES: Final = 0.01
+"""Of one box a photo, in recall."""
+
 _NUMBER: Final = (int, float, type(None))
 _WORD: Final = (str, type(None))
 
@@ -194,3 +201,63 @@ def state_of(folder: Path) -> RunState | None:
         return RunState(read_object(folder / STATUS_FILE)["state"])
     except (OSError, ValueError, KeyError):
         return None
+
+
+def classifier_figure(row: Mapping[str, Any], select_by: str = "accuracy") -> float | None:
+    """Return what a classifier's training picks its epoch by: higher is better, None where it is missing.
+
+    Args:
+        row: Figures of an epoch.
+        select_by: As in ``TrainConfig``: ``accuracy``, ``macro_f1`` or ``loss``.
+    """
+    value = row.get(f"val_{select_by}")
+    if not isinstance(value, int | float):
+        return None
+    return -value if select_by == "loss" else value
+
+
+def detector_figure(row: Mapping[str, Any]) -> float | None:
+    """Return what a detector's training picks its epoch by: recall on photos, less loss and false boxes.
+
+    Returns:
+        Higher is better; None for an epoch that was not judged on photos. Missing counts of false boxes are
+        taken for none.
+    """
+    names = ("val_boxed_recall", "val_web_recall", "val_loss")
+    values = [value for name in names if isinstance(value := row.get(name), int | float)]
+    if len(values) < len(names):
+        return None
+    boxed, web, loss = values
+    false_boxes = float(row.get("val_false_boxes") or 0.0)
+    return float(boxed + web - 0.01 * loss - PRICE_OF_FALSE_BOXES * false_boxes)
+
+
+def kept_epoch(
+    config: Mapping[str, Any],
+    epochs: Sequence[Mapping[str, Any]],
+    *told: Mapping[str, Any],
+) -> Mapping[str, Any] | None:
+    """Return the figures of the epoch that a run keeps: as it says itself, else as its training chooses.
+
+    Args:
+        config: Its settings.
+        epochs: The figures of its epochs, in order.
+        told: Its report and its status, which name the ``best_epoch`` in all but the runs of older versions.
+    """
+    said = next((number for each in told if (number := each.get("best_epoch"))), None)
+    for row in epochs:
+        if said and row.get("epoch") == said:
+            return row
+    architecture = config.get("architecture")
+    if architecture == VERIFIER:
+        return epochs[-1] if epochs else None  # a running average, which the last epoch completes
+    found: tuple[float, Mapping[str, Any]] | None = None
+    for row in epochs:
+        figure = (
+            detector_figure(row)
+            if architecture == DETECTOR
+            else classifier_figure(row, str(config.get("select_by", "accuracy")))
+        )
+        if figure is not None and (found is None or figure > found[0]):
+            found = figure, row
+    return None if found is None else found[1]

@@ -32,7 +32,7 @@ from training.hardware import (
 from training.loop import SplitTensors, batch_losses, load_teachers, mix, predict
 from training.metrics import report_head
 from training.pace import memory_advice
-from training.run_files import state_of
+from training.run_files import classifier_figure, state_of
 from training.runs import (
     CONFIG_FILE,
     LAST_FILE,
@@ -189,11 +189,9 @@ class ClassifierTrainer(Trainer):
             }
         return row
 
-    def figure(self, row: Mapping[str, float]) -> float:
+    def figure(self, row: Mapping[str, float]) -> float | None:
         """Return the figure that the settings choose epochs by, of the first head."""
-        if self.config.select_by == "loss":
-            return -row["val_loss"]
-        return row[f"val_{self.config.select_by}"]
+        return classifier_figure(row, self.config.select_by)
 
     def report(self) -> dict[str, Any]:
         """Judge the best epoch on the whole validation split, after the last fits."""

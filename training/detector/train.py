@@ -26,15 +26,13 @@ from training.detector.network import ExportedDetector, KvFaceNetwork
 from training.detector.scenes import Scene, read_face_crops
 from training.frame import Schedule, Trainer
 from training.hardware import Workers, describe_environment, file_hashes, set_up_processor
-from training.run_files import BEFORE_FOLDER, CONFIG_FILE, ENVIRONMENT_FILE, EPOCHS_FILE
+from training.run_files import BEFORE_FOLDER, CONFIG_FILE, ENVIRONMENT_FILE, EPOCHS_FILE, detector_figure
 from training.runs import BEST_FILE, LAST_FILE, RunWriter, new_run_folder
 
 LEAST_SCORE: Final = 0.5
 """At which the epochs are compared; what ships is chosen afterwards."""
 
 _CHOOSING_SIDE: Final = 320
-_PRICE_OF_FALSE_BOXES: Final = 0.01
-"""Of one box a photo, in recall."""
 
 log = logging.getLogger(__name__)
 
@@ -186,10 +184,7 @@ class DetectorTrainer(Trainer):
 
     def figure(self, row: Mapping[str, float]) -> float | None:
         """Weigh recall against false boxes, where both were counted."""
-        if "val_boxed_recall" not in row:
-            return None
-        figure = row["val_boxed_recall"] + row["val_web_recall"] - row["val_loss"] * 0.01
-        return figure - row["val_false_boxes"] * _PRICE_OF_FALSE_BOXES
+        return detector_figure(row)
 
     def report(self) -> dict[str, Any]:
         """Count faces with the best epoch."""
