@@ -74,6 +74,12 @@ def main() -> None:
         listener = _listen(options.host, options.port)
     except OSError as error:
         sys.exit(f"cannot listen on {options.host}:{options.port} ({error}); choose another --port or --host")
+    from webapp.server_folder import server_folder  # noqa: PLC0415
+
+    try:
+        os.environ.setdefault("GRADIO_TEMP_DIR", str(server_folder() / "uploads"))
+    except OSError as error:
+        sys.exit(f"the temporary folder cannot be written ({error}); set TMPDIR to one that can")
     import_gradio()
     from fer.door import Door  # noqa: PLC0415
     from webapp.analyzers import AnalyzerShelf  # noqa: PLC0415

@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from fer.picture_decoding import (
     FORMAT_SUFFIXES,
+    bytes_per_pixel,
     go_to_best_page,
     mended_jpeg,
     missing_share,
@@ -38,6 +39,9 @@ IMAGE_SUFFIXES: Final = frozenset(suffix for suffixes in FORMAT_SUFFIXES.values(
 
 MAX_REDUCED_PIXELS: Final = 256_000_000
 """Of a JPEG, which is decoded at a fraction of its size: phones take photos of 108 and 200 megapixels."""
+
+MAX_MEMORY_BYTES: Final = 950_000_000
+"""Pictures that take more to be read are refused: WebP, of which a kilobyte can unpack to 80 megapixels."""
 
 _MOST_MISSING: Final = 0.5
 """A JPEG that lacks more of its rows is damaged rather than cut off."""
@@ -97,12 +101,29 @@ class Picture:
     notes: tuple[str, ...] = ()
 
 
-def read_image(source: str | Path | bytes | bytearray | memoryview) -> RgbImage:
+def read_image(source: str | Path | bytes | bytearray | memoryview, max_pixels: int = MAX_PIXELS) -> RgbImage:
     """Decode a picture file as :func:`read_picture` does, and give its pixels."""
-    return read_picture(source).image
+    return read_picture(source, max_pixels).image
 
 
-def read_picture(source: str | Path | bytes | bytearray | memoryview) -> Picture:
+def decoding_bytes(source: str | Path | bytes) -> int:
+    """Estimate the memory that reading a picture takes at its peak, from the size that it declares.
+
+    Returns:
+        Bytes; 0 for what is refused before it is decoded.
+    """
+    try:
+        with _without_warnings(), _opened(source) as file, open_picture(file) as image:
+            reduce_jpeg(image, MAX_PIXELS)
+            pixels = image.size[0] * image.size[1]
+            return pixels * bytes_per_pixel(image) if pixels <= MAX_PIXELS else 0
+    except (*_DECODER_ERRORS, Image.DecompressionBombError):
+        return 0
+
+
+def read_picture(
+    source: str | Path | bytes | bytearray | memoryview, max_pixels: int = MAX_PIXELS
+) -> Picture:
     """Decode a picture file, upright by its EXIF orientation, as sRGB.
 
     The largest page of a document is read and the first frame of an animation that shows something.
@@ -111,9 +132,10 @@ def read_picture(source: str | Path | bytes | bytearray | memoryview) -> Picture
 
     Args:
         source: A path, or the encoded bytes.
+        max_pixels: Larger pictures are refused, JPEGs are read at a fraction.
 
     Raises:
-        UnreadableImageError: Missing, no picture, truncated, or above ``MAX_PIXELS``.
+        UnreadableImageError: Missing, no picture, truncated, or above ``max_pixels``.
     """
     if isinstance(source, bytearray | memoryview):
         source = bytes(source)
@@ -125,7 +147,7 @@ def read_picture(source: str | Path | bytes | bytearray | memoryview) -> Picture
     if not name:
         raise UnreadableImageError("expected the path of a picture, got an empty one")
     try:
-        return _decode(source, name)
+        return _decode(source, name, max_pixels)
     except UnreadableImageError:
         raise
     except FileNotFoundError as error:
@@ -147,31 +169,39 @@ def read_picture(source: str | Path | bytes | bytearray | memoryview) -> Picture
         ) from error
 
 
-def _decode(source: str | Path | bytes, name: str) -> Picture:
+def _decode(source: str | Path | bytes, name: str, max_pixels: int) -> Picture:
     with _without_warnings(), _opened(source) as file:
         try:
-            return _decode_file(file, name)
+            return _decode_file(file, name, max_pixels)
         except OSError as error:
             file.seek(0)
             if file.read(3) != b"\xff\xd8\xff" or "truncated" not in str(error):
                 raise
             file.seek(0)
-            mended = _decode_file(io.BytesIO(mended_jpeg(file.read())), name)
+            mended = _decode_file(io.BytesIO(mended_jpeg(file.read())), name, max_pixels)
             if missing_share(mended.image) > _MOST_MISSING:
                 raise
             return replace(mended, notes=(*mended.notes, "is cut off at its end; what is left was read"))
 
 
-def _decode_file(file: BinaryIO, name: str) -> Picture:
+def _decode_file(file: BinaryIO, name: str, max_pixels: int) -> Picture:
     with open_picture(file) as image:
+        if (
+            image.format == "WEBP"
+            and image.size[0] * image.size[1] * bytes_per_pixel(image) > MAX_MEMORY_BYTES
+        ):
+            raise UnreadableImageError(
+                f"{name} has {image.size[0] * image.size[1] / 1e6:.0f} megapixels, which is more than can be "
+                "read as WebP; save it as PNG or JPEG, or scale it down"
+            )
         note = go_to_best_page(image)
         notes = [] if note is None else [note]
         megapixels = image.size[0] * image.size[1] / 1e6
-        reduced = reduce_jpeg(image, MAX_PIXELS)
-        if image.size[0] * image.size[1] > MAX_PIXELS or megapixels > MAX_REDUCED_PIXELS / 1e6:
+        reduced = reduce_jpeg(image, max_pixels)
+        if image.size[0] * image.size[1] > max_pixels or megapixels > MAX_REDUCED_PIXELS / 1e6:
             raise UnreadableImageError(
                 f"{name} has {megapixels:.0f} megapixels; "
-                f"at most {MAX_PIXELS / 1e6:.0f} are read, scale it down first"
+                f"at most {max_pixels / 1e6:.0f} are read, scale it down first"
             )
         if reduced > 1:
             notes.append(

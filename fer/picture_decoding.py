@@ -16,6 +16,7 @@ _WHITE: Final = (255, 255, 255)
 _DEPTHS: Final = (1023, 4095, 16383)
 """Largest values of cameras and scanners that store 10, 12 or 14 bits in 16."""
 
+_STRIP_PIXELS: Final = 4_000_000
 _SAMPLES: Final = 1_000_000
 _MOST_PAGES: Final = 200
 _MOST_LOOKED_AT: Final = 30
@@ -40,6 +41,12 @@ FORMAT_SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
     "PSD": (".psd",),
 }
 """Formats that are read, by Pillow's names, with their endings; strangers reach none of its forty others."""
+
+
+_BYTES_PER_PIXEL: Final[Mapping[str, int]] = {"JPEG2000": 20, "WEBP": 18}
+_DEEP_BYTES_PER_PIXEL: Final = 23
+_USUAL_BYTES_PER_PIXEL: Final = 11
+"""Memory at the peak of reading a picture, measured on 20 and 80 megapixels of each format."""
 
 
 @cache
@@ -79,6 +86,13 @@ def open_picture(file: BinaryIO) -> Image.Image:
             raise
         file.seek(0)
         return JpegImagePlugin.JpegImageFile(file)
+
+
+def bytes_per_pixel(image: Image.Image) -> int:
+    """Return the memory that reading an opened picture takes at its peak, for each pixel."""
+    if _deep_content(image) is not None:
+        return _DEEP_BYTES_PER_PIXEL
+    return _BYTES_PER_PIXEL.get(image.format or "", _USUAL_BYTES_PER_PIXEL)
 
 
 def go_to_best_page(image: Image.Image) -> str | None:
@@ -136,13 +150,27 @@ def to_pixels(image: Image.Image, upright: Callable[[Image.Image], None]) -> NDA
     upright(image)
     if image.mode.startswith(("I", "F")):
         return to_eight_bits(np.asarray(image))
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    step = max(
+        _STRIP_PIXELS // image.width, 1
+    )  # whole copies on the way would cost several times the picture
+    for top in range(0, image.height, step):
+        bottom = min(top + step, image.height)
+        strip = image if step >= image.height else image.crop((0, top, image.width, bottom))
+        pixels[top:bottom] = np.asarray(_opaque(strip))
+    return pixels
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """Lay a picture on white and turn its colours to sRGB."""
     if image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info:
         profile = image.info.get("icc_profile")
         layer = image.convert("RGBA")
         ground = Image.new("RGBA", layer.size, (*_WHITE, 255))
         image = Image.alpha_composite(ground, layer).convert("RGB")
         image.info["icc_profile"] = profile
-    return np.asarray(_to_srgb(image).convert("RGB"))
+    image = _to_srgb(image)
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def turn_upright(image: Image.Image, errors: tuple[type[BaseException], ...]) -> None:
@@ -159,14 +187,26 @@ def to_eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
     if values.dtype.kind in "iu" and values.max(initial=0) <= 65535:
         high = float(np.quantile(sample, 0.999))
         depth = next((depth for depth in _DEPTHS if 255 < high <= depth), 65535)
-        return np.asarray(np.round(np.clip(values, 0, depth) * (255 / depth)), dtype=np.uint8)
+        return _by_strips(values, lambda strip: np.round(np.clip(strip, 0, depth) * (255 / depth)))
     finite = sample[np.isfinite(sample)].astype(np.float64)
     low, high = np.quantile(finite, (0.001, 0.999)) if len(finite) else (0.0, 1.0)
     if high <= low:
         low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    factor = 255 / ((high - low) or 1.0)
     with np.errstate(over="ignore", invalid="ignore"):
-        scaled = (values.astype(np.float64).clip(low, high) - low) * (255 / ((high - low) or 1.0))
-    return np.asarray(np.nan_to_num(np.round(scaled)), dtype=np.uint8)
+        return _by_strips(
+            values,
+            lambda strip: np.nan_to_num(np.round((strip.astype(np.float64).clip(low, high) - low) * factor)),
+        )
+
+
+def _by_strips(values: NDArray[Any], scale: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[np.uint8]:
+    """Scale some rows at a time: in one piece, the floats on the way would take eight times the answer."""
+    scaled = np.empty(values.shape, np.uint8)
+    step = max(_STRIP_PIXELS // max(values[:1].size, 1), 1)
+    for top in range(0, len(values), step):
+        scaled[top : top + step] = scale(values[top : top + step])
+    return scaled
 
 
 def _deep_content(image: Image.Image) -> bytes | None:

@@ -1,6 +1,8 @@
 """Every kind of picture that may come in, made by code."""
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,14 @@ import pytest
 from PIL import Image
 
 from fer.folders import list_folder
-from fer.images import MAX_PIXELS, UnreadableImageError, as_rgb, read_image, shrink_blocks
+from fer.images import (
+    MAX_PIXELS,
+    UnreadableImageError,
+    as_rgb,
+    decoding_bytes,
+    read_image,
+    shrink_blocks,
+)
 
 RED = (220, 30, 20)
 
@@ -272,3 +281,43 @@ def test_blocks_are_averaged_and_edges_repeated(shape, times):
     )
     expected = padded.reshape(height, times, width, times, 3).mean(axis=(1, 3))
     np.testing.assert_allclose(small, expected, atol=1)  # rounded
+
+
+def peak_bytes(path: Path) -> int:
+    """Memory at the peak of reading a picture in a process of its own, beside what importing takes."""
+    code = (
+        "import resource, sys; from fer.images import read_image; import numpy, cv2\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "read_image(sys.argv[1])\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=120, check=True
+    )
+    return int(answer.stdout) * 1024
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts memory in Linux's units")
+@pytest.mark.parametrize("mode", ["I;16", "RGB", "RGBA"])
+def test_reading_takes_no_more_memory_than_was_estimated(mode, tmp_path):
+    """Before, 16-bit grey took 20 bytes a pixel: float64 on the way."""
+    path = tmp_path / "large.png"
+    Image.new(mode, (5000, 4000), 900 if mode == "I;16" else None).save(path, compress_level=1)
+    estimate = decoding_bytes(path)
+    assert 100_000_000 < estimate < 300_000_000
+    assert peak_bytes(path) < 1.25 * estimate  # importing decoders is no part of it
+
+
+def test_what_is_refused_costs_nothing():
+    assert decoding_bytes(b"no picture") == 0
+
+
+def test_a_kilobyte_of_webp_does_not_unpack_to_a_gigabyte():
+    content = io.BytesIO()
+    frames = [Image.new("RGBA", (16, 16), colour) for colour in ("red", "blue")]
+    frames[0].save(content, "WEBP", save_all=True, append_images=frames[1:])
+    data = bytearray(content.getvalue())
+    place = data.index(b"VP8X") + 12  # the canvas: three bytes of width - 1, three of height - 1
+    data[place : place + 6] = (8000 - 1).to_bytes(3, "little") + (8000 - 1).to_bytes(3, "little")
+    with pytest.raises(UnreadableImageError, match="64 megapixels, which is more than can be read as WebP"):
+        read_image(bytes(data))

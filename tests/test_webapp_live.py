@@ -69,7 +69,19 @@ def test_threshold_and_steadiness_are_taken_over_while_running(client, astronaut
 
 @pytest.mark.parametrize(
     "text",
-    ["{", "[]", '{"detector": "yunet"}', '{"steadiness": 5}', '{"threshold": "x"}', '{"colour": 1}'],
+    [
+        *("{", "[]", '{"detector": "yunet"}', '{"steadiness": 5}', '{"threshold": "x"}', '{"colour": 1}'),
+        *(
+            '{"threshold": ""}',
+            '{"threshold": []}',
+            '{"weights": 5}',
+            '{"detector": []}',
+            '{"steadiness": null}',
+        ),
+        *('{"steadiness": true}', '{"threshold": 1e400}', '{"threshold": 1' + "0" * 400 + "}"),
+        *("[" * 100_000, '{"weights":' * 100_000, "1" * 5000),
+    ],
+    ids=lambda text: text[:24].encode("ascii", "backslashreplace").decode(),
 )
 def test_wrong_settings_get_a_sentence_and_the_line_stays_open(client, astronaut, text):
     with client.websocket_connect("/kv/live") as socket:
@@ -90,6 +102,28 @@ def test_wrong_frames_get_a_sentence_and_the_line_stays_open(client, astronaut, 
         socket.send_bytes(data)
         assert json.loads(socket.receive_text())["kind"] == "problem"
         assert ask(socket, astronaut, 1.0)["kind"] == "frame"
+
+
+def test_a_frame_of_a_bomb_gets_a_sentence(client):
+    with client.websocket_connect("/kv/live") as socket:
+        socket.send_bytes(
+            message(np.zeros((1, 1, 3), np.uint8), 1.0)[:8] + encoded(np.zeros((4000, 4000), np.uint8))
+        )
+        answer = json.loads(socket.receive_text())
+        assert answer["kind"] == "problem"
+        assert "16 megapixels" in answer["text"]
+
+
+def test_silent_sockets_give_way_and_end(client, monkeypatch, astronaut):
+    monkeypatch.setattr(webapp.live, "MAX_VISITORS", 1)
+    monkeypatch.setattr(webapp.live, "GIVES_WAY_AFTER_S", 0.0)
+    with client.websocket_connect("/kv/live") as silent, client.websocket_connect("/kv/live") as second:
+        assert silent.receive()["code"] == 1013
+        assert ask(second, astronaut, 1.0)["kind"] == "frame"
+    monkeypatch.setattr(webapp.live, "MAX_SILENCE_S", 0.1)
+    with client.websocket_connect("/kv/live") as silent:
+        assert silent.receive()["code"] == 1001
+    assert client.get("/kv/live/count").json() == {"sessions": 0}
 
 
 def test_too_many_visitors_are_asked_to_wait(client, monkeypatch):

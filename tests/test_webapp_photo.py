@@ -1,6 +1,8 @@
+import asyncio
 import base64
 import csv
 import io
+import time
 
 import numpy as np
 import pytest
@@ -8,7 +10,10 @@ from fastapi.testclient import TestClient
 from page_fakes import FakeAnalyzers, encoded
 from PIL import Image
 
+from fer.analysis import FaceAnalyzer
+from fer.detection import load_detector
 from fer.images import read_image
+from webapp import limits
 from webapp.page import ASSETS, build_routes
 from webapp.photo import TAB, read_photo
 
@@ -115,8 +120,12 @@ def test_explanation_of_a_face(client, astronaut):
         {"left": 900, "top": 0, "right": 950, "bottom": 50},
         {"left": 9, "top": 9, "right": 3, "bottom": 3},
         {"left": "nan", "top": 0, "right": 3, "bottom": 3},
+        {"left": 1, "top": 0, "right": 3, "bottom": 3, "roll": "nan"},
+        {"left": 1, "top": 0, "right": 3, "bottom": 3, "roll": "inf"},
+        {"left": 1, "top": 0, "right": 3},
+        {"left": -1e9, "top": -1e9, "right": 1e9, "bottom": 1e9},
     ],
-    ids=["outside", "inside out", "not a number"],
+    ids=["outside", "inside out", "not a number", "roll", "endless roll", "missing", "huge"],
 )
 def test_explanation_of_no_face_gets_a_sentence(client, astronaut, place):
     answer = client.post("/kv/explain", params=place, content=encoded(astronaut))
@@ -129,3 +138,57 @@ def test_nothing_in_the_assets_points_outside():
         text = asset.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
         assert "http://" not in text
         assert "https://" not in text
+
+
+@pytest.mark.parametrize("size", [(1, 40_000), (100_000, 1)], ids=str)
+def test_strips_are_answered(size, astronaut):
+    """With the detector that comes along: others shrink in another way."""
+    analyzer = FaceAnalyzer(load_detector("kv_face"), FakeAnalyzers().classifier)
+    photo = read_photo(encoded(np.full((*size, 3), 90, np.uint8)), analyzer)
+    assert photo.as_answer("strip.png")["record"]["faces"] == []
+
+
+def test_pictures_wait_for_memory_and_are_asked_to_come_back(client, astronaut, monkeypatch):
+    monkeypatch.setattr(limits, "_PATIENCE_S", 0.2)
+    content = encoded(astronaut)
+    limits.pictures.take(limits.PICTURE_BYTES)
+    try:
+        answer = client.post("/kv/photo", content=content)
+        assert answer.status_code == 503
+        assert "try again in 5 seconds" in answer.json()["error"]
+        assert answer.headers["retry-after"] == "5"
+    finally:
+        limits.pictures.give_back(limits.PICTURE_BYTES)
+    assert client.post("/kv/photo", content=content).status_code == 200
+    assert (limits.pictures.held_bytes, limits.uploads.held_bytes) == (0, 0)
+
+
+def test_bytes_on_their_way_are_bounded(client, astronaut):
+    limits.uploads.take(limits.UPLOAD_BYTES)
+    try:
+        assert client.post("/kv/photo", content=encoded(astronaut)).status_code == 503
+    finally:
+        limits.uploads.give_back(limits.UPLOAD_BYTES)
+    assert limits.uploads.held_bytes == 0
+
+
+def test_an_upload_that_comes_to_a_halt_is_ended(monkeypatch):
+    monkeypatch.setattr(limits, "MAX_SILENCE_S", 0.2)
+    scope = {"type": "http", "method": "POST", "path": "/kv/photo", "query_string": b"", "headers": []}
+    parts = [{"type": "http.request", "body": b"half of a photo", "more_body": True}]
+    sent = []
+
+    async def receive():
+        if parts:
+            return parts.pop()
+        return await asyncio.sleep(60)
+
+    async def send(message):
+        sent.append(message)
+
+    start_s = time.monotonic()
+    asyncio.run(build_routes([TAB], FakeAnalyzers())(scope, receive, send))
+    assert time.monotonic() - start_s < 5
+    assert sent[0]["status"] == 408
+    assert b"came to a halt" in sent[1]["body"]
+    assert limits.uploads.held_bytes == 0

@@ -21,6 +21,7 @@ from fer.reports import faces_to_dict
 from fer.version import VERSION
 from webapp.analyzers import Analyzers
 from webapp.api_docs import docs_page
+from webapp.limits import RETRY_AFTER_S, BusyError, room_in_thread
 from webapp.photo import MAX_BYTES as MAX_PHOTO_BYTES
 from webapp.video_jobs import MAX_BYTES as MAX_VIDEO_BYTES
 from webapp.video_jobs import MAX_JOBS, MAX_LENGTH_S, TooManyVideosError, VideoJob, VideoJobs
@@ -141,8 +142,9 @@ def build_api(analyzers: Analyzers) -> FastAPI:
             data = b"".join([part async for part in parts])
 
         def answer() -> dict[str, Any]:
-            image = read_image(data)
-            faces = analyzers.get(weights, detector, head=head).analyze(image)
+            with room_in_thread(data):
+                image = read_image(data)
+                faces = analyzers.get(weights, detector, head=head).analyze(image)
             return faces_to_dict(faces, image.shape[1], image.shape[0], name)
 
         return JSONResponse(await run_in_threadpool(answer))
@@ -310,6 +312,8 @@ def _limits() -> list[str]:
 
 
 def _say(_: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, BusyError):
+        return JSONResponse({"error": str(error)}, 503, {"Retry-After": str(RETRY_AFTER_S)})
     return JSONResponse({"error": str(error)}, 422)
 
 

@@ -15,6 +15,7 @@ from fer.images import UnreadableImageError, read_image
 from fer.model_card import UnknownModelError, WeightsMismatchError
 from fer.reports import faces_to_dict
 from webapp.analyzers import Analyzers
+from webapp.limits import room_in_thread
 from webapp.video_jobs import TimelineReading, hide_places
 from webapp.worker import Worker, WorkFailedError
 
@@ -75,8 +76,10 @@ def add_endpoints(blocks: gr.Blocks, analyzers: Analyzers) -> None:
     ) -> PhotoAnswer:
         """Find the faces of a photo and name their expressions."""
         with _Upload(photo) as path:
-            image = read_image(path.read_bytes())
-            faces = analyzers.get(weights, detector, head=head).analyze(image)
+            data = path.read_bytes()
+            with room_in_thread(data):
+                image = read_image(data)
+                faces = analyzers.get(weights, detector, head=head).analyze(image)
         answer: Any = faces_to_dict(faces, image.shape[1], image.shape[0])
         return answer
 

@@ -1,17 +1,22 @@
 """The tab that reads the webcam while it runs."""
 
+import asyncio
 import json
 import struct
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import anyio.to_thread
+import cv2
 import numpy as np
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from fer.faces import Face
 from fer.images import RgbImage, UnreadableImageError, read_image
+from fer.json_values import build as build_object
+from fer.json_values import parse_json
 from fer.model_card import UnknownModelError, WeightsMismatchError
 from fer.palette import label_styles
 from fer.reports import face_to_dict
@@ -23,6 +28,15 @@ from webapp.page import Tab, add_part
 
 MAX_VISITORS: Final = 32
 """More live pages at once are asked to wait: each holds some memory and wants a share of the machine."""
+
+MAX_PIXELS: Final = 4096 * 2304
+"""Of a frame: cameras send less, and so many visitors' frames fit into memory side by side."""
+
+MAX_SILENCE_S: Final = 60.0
+"""A socket that says nothing for so long is closed; the page opens another one when it has a frame."""
+
+GIVES_WAY_AFTER_S: Final = 10.0
+"""Where all places are taken, a newcomer takes that of the socket which has been silent longest."""
 
 _TIME: Final = struct.Struct("<d")
 _DARK: Final = 45.0
@@ -48,7 +62,7 @@ class LiveSettings:
     threshold: float | None = None
 
     def __post_init__(self) -> None:
-        numbers = (self.steadiness, self.threshold or 0.0)
+        numbers = (self.steadiness, 0.0 if self.threshold is None else self.threshold)
         if not all(isinstance(number, int | float) and 0 <= number <= 1 for number in numbers):
             raise ValueError(f"expected steadiness and threshold in [0, 1], got {numbers}")
 
@@ -126,7 +140,7 @@ class LiveSession:
         (timestamp_s,) = _TIME.unpack_from(message)
         if not np.isfinite(timestamp_s):
             raise UnreadableImageError(f"expected a finite time in seconds, got {timestamp_s}")
-        frame = read_image(message[_TIME.size :])
+        frame = read_image(message[_TIME.size :], MAX_PIXELS)
         stream = self._ready_stream()
         people = stream.read(frame, timestamp_s)
         cost = stream.cost
@@ -145,7 +159,18 @@ class LiveSession:
 def routes(analyzers: Analyzers) -> APIRouter:
     """``live``: a WebSocket that takes frames and gives faces, one frame in flight; nothing is kept."""
     router = APIRouter()
-    sessions: set[LiveSession] = set()
+    sessions: dict[LiveSession, WebSocket] = {}
+    heard: dict[LiveSession, float] = {}
+
+    async def make_way() -> bool:
+        """Close the socket that has been silent for longest; False where all are in use."""
+        silent = min(heard, key=lambda session: heard[session], default=None)
+        if silent is None or time.monotonic() - heard[silent] < GIVES_WAY_AFTER_S:
+            return False
+        heard.pop(silent)
+        socket = sessions.pop(silent)
+        await socket.close(1013, "other visitors wait for this place; try again later")
+        return True
 
     @router.get("/live/count")
     def count() -> dict[str, int]:
@@ -154,22 +179,28 @@ def routes(analyzers: Analyzers) -> APIRouter:
     @router.websocket("/live")
     async def live(socket: WebSocket) -> None:
         await socket.accept()
-        if len(sessions) >= MAX_VISITORS:
+        if len(sessions) >= MAX_VISITORS and not await make_way():
             await socket.close(1013, "too many live pages are open; try again later")
             return
         session = LiveSession(analyzers)
-        sessions.add(session)
+        heard[session] = time.monotonic()
+        sessions[session] = socket
         try:
             while True:
-                message = await socket.receive()
+                message = await asyncio.wait_for(socket.receive(), MAX_SILENCE_S)
                 if message["type"] == "websocket.disconnect":
                     break
                 answer = await anyio.to_thread.run_sync(_answer, session, message)
                 await socket.send_text(json.dumps(answer))
-        except WebSocketDisconnect:
-            pass  # the visitor left between question and answer
+                if session in heard:
+                    heard[session] = time.monotonic()
+        except TimeoutError:
+            await socket.close(1001, "nothing was sent for a while")
+        except (WebSocketDisconnect, RuntimeError):
+            pass  # the visitor left between question and answer, or gave way
         finally:
-            sessions.discard(session)
+            sessions.pop(session, None)
+            heard.pop(session, None)
 
     return router
 
@@ -179,13 +210,15 @@ def _answer(session: LiveSession, message: dict[str, Any]) -> dict[str, Any]:
     try:
         if message.get("bytes") is not None:
             return session.read(message["bytes"])
-        words = json.loads(message.get("text") or "{}")
+        words = parse_json(message.get("text") or "{}")
         if isinstance(words, dict) and words.keys() == {"rest"}:
             return session.rest(words["rest"])
-        return session.configure(LiveSettings(**words))
+        return session.configure(build_object(LiveSettings, words, "the settings"))
     except (UnreadableImageError, UnknownModelError, WeightsMismatchError) as error:
         return {"kind": "problem", "text": str(error)}
-    except (ValueError, TypeError) as error:
+    except (cv2.error, MemoryError) as error:
+        return {"kind": "problem", "text": f"this frame cannot be read ({type(error).__name__})"}
+    except (ValueError, TypeError, ArithmeticError) as error:
         return {"kind": "problem", "text": f"these settings cannot be used: {error}"}
 
 

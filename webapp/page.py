@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import cv2
 import gradio as gr
 from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
+from gradio.utils import get_upload_folder
 
 from fer.detection import AUTO, detector_class
 from fer.images import UnreadableImageError
@@ -16,9 +19,13 @@ from fer.model_card import Head, UnknownModelError, WeightsMismatchError
 from fer.palette import PERSON_HEX
 from webapp.analyzers import Analyzers
 from webapp.endpoints import add_endpoints
+from webapp.limits import RETRY_AFTER_S, BusyError, Patience
 
 ASSETS: Final = Path(__file__).parent / "assets"
 TITLE: Final = "KV FaceRecognition"
+
+_FORGET_UPLOADS_S: Final = (600, 3600)
+"""Seconds between two looks at the files that programs sent, and the age at which unread ones are deleted."""
 
 _SYSTEM_FONTS: Final = ("ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "sans-serif")
 _HEAD: Final = """
@@ -45,10 +52,13 @@ class Tab:
 def build_routes(tabs: Sequence[Tab], analyzers: Analyzers) -> FastAPI:
     """Build the routes that the page's scripts call, without the page itself."""
     server = FastAPI(title=TITLE, docs_url=None, redoc_url=None, openapi_url=None)
+    server.add_middleware(Patience, upload_folder=Path(get_upload_folder()))
     server.mount("/kv/assets", StaticFiles(directory=ASSETS))
     server.add_api_route("/kv/choices", lambda: _choices(analyzers))
-    for error in (UnreadableImageError, UnknownModelError, WeightsMismatchError):
+    for error in (UnreadableImageError, UnknownModelError, WeightsMismatchError, cv2.error, MemoryError):
         server.add_exception_handler(error, _say)
+    server.add_exception_handler(BusyError, _say_busy)
+    server.add_exception_handler(RequestValidationError, _say_invalid)
     for tab in tabs:
         if tab.routes is not None:
             server.include_router(tab.routes(analyzers), prefix="/kv")
@@ -79,7 +89,9 @@ def build_server(tabs: Sequence[Tab], analyzers: Analyzers, *, with_api: bool = 
 
 def build_blocks(tabs: Sequence[Tab], analyzers: Analyzers) -> gr.Blocks:
     """The layout: a heading with the tabs below it."""
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as blocks:
+    with gr.Blocks(
+        title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=_FORGET_UPLOADS_S
+    ) as blocks:
         gr.HTML((ASSETS / "heading.html").read_text("utf-8"), apply_default_css=False, elem_id="kv-heading")
         with gr.Tabs(elem_id="kv-tabs"):
             for tab in tabs:
@@ -136,7 +148,24 @@ def _detector_choice(name: str) -> dict[str, Any]:
 
 def _say(_: Request, error: Exception) -> JSONResponse:
     """Answer a visitor's mistake with one sentence."""
+    if isinstance(error, cv2.error | MemoryError):
+        kind = type(error).__name__
+        return JSONResponse({"error": f"this picture cannot be read ({kind}); save it in another size"}, 422)
     return JSONResponse({"error": str(error)}, status_code=422)
+
+
+def _say_busy(_: Request, error: Exception) -> JSONResponse:
+    """Ask a visitor to come back."""
+    return JSONResponse({"error": str(error)}, 503, {"Retry-After": str(RETRY_AFTER_S)})
+
+
+def _say_invalid(_: Request, error: Exception) -> JSONResponse:
+    """Name the first value of an address that cannot be used."""
+    problems = error.errors() if isinstance(error, RequestValidationError) else []
+    first = problems[0] if problems else {"loc": (), "msg": "cannot be used", "type": "missing"}
+    name = ".".join(str(part) for part in first["loc"] if part not in ("query", "path", "body"))
+    got = "none" if first["type"] == "missing" else f"{str(first['input'])[:40]!r} ({first['msg']})"
+    return JSONResponse({"error": f"expected a value for {name or 'the request'}, got {got}"}, 422)
 
 
 def _theme() -> gr.Theme:

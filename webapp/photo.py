@@ -3,6 +3,8 @@
 import base64
 import csv
 import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
@@ -11,7 +13,7 @@ import numpy as np
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from PIL import Image
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, FiniteFloat
 
 from fer.analysis import FaceAnalyzer
 from fer.annotation import FaceAnnotator
@@ -24,10 +26,14 @@ from fer.palette import label_styles
 from fer.printable import plain_cells
 from fer.reports import face_columns, faces_to_dict, record_rows
 from webapp.analyzers import Analyzers
+from webapp.limits import BusyError, room_for_picture, uploads
 from webapp.page import Tab, add_part
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 """Larger files are refused: photos are smaller, and each is held in memory."""
+
+_MOST_OUTSIDE: Final = 64
+"""A face of which less than a 64th lies in the picture is none that was found there."""
 
 _SHOWN_SIDES: Final = (960, 1600)
 """Longest side of the annotated picture that goes back: enough for sharp letters, at most a screenful."""
@@ -76,11 +82,11 @@ def read_photo(data: bytes, analyzer: FaceAnalyzer) -> ReadPhoto:
 class Place(BaseModel):
     """Reference to one face of a picture, with the models that read it."""
 
-    left: float
-    top: float
-    right: float
-    bottom: float
-    roll: float = 0.0
+    left: FiniteFloat
+    top: FiniteFloat
+    right: FiniteFloat
+    bottom: FiniteFloat
+    roll: Annotated[FiniteFloat, Field(ge=-360, le=360)] = 0.0
     weights: str | None = None
     detector: str | None = None
     head: str | None = None
@@ -100,7 +106,8 @@ def explain_photo(data: bytes, detection: Detection, analyzer: FaceAnalyzer) -> 
         UnreadableImageError: The bytes are no picture, or the face lies outside of it.
     """
     image = read_image(data)
-    if detection.box.clip(image.shape[1], image.shape[0]) is None:
+    inside = detection.box.clip(image.shape[1], image.shape[0])
+    if inside is None or detection.box.area > _MOST_OUTSIDE * inside.area:
         raise UnreadableImageError("expected a face inside the picture; choose the picture again")
     square = reference_square(detection, analyzer.detector.framing)
     crop = crop_face(image, square, analyzer.classifier.card.preprocessing.margin)
@@ -122,17 +129,31 @@ def jpeg_address(image: RgbImage) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-async def read_body(request: Request) -> bytes:
-    """The uploaded bytes, refused before they fill the memory."""
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_BYTES:
-            raise HTTPException(
-                413, f"expected a picture of at most {MAX_BYTES >> 20} MB, got more; save it smaller"
-            )
-        parts.append(part)
-    return b"".join(parts)
+@asynccontextmanager
+async def received_picture(request: Request) -> AsyncIterator[bytes]:
+    """The uploaded bytes, refused before they fill the memory, once there is memory to decode them.
+
+    Raises:
+        BusyError: Other visitors' pictures fill the memory.
+    """
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for part in request.stream():
+            if size + len(part) > MAX_BYTES:
+                raise HTTPException(
+                    413, f"expected a picture of at most {MAX_BYTES >> 20} MB, got more; save it smaller"
+                )
+            if not uploads.take(len(part)):
+                raise BusyError
+            size += len(part)
+            parts.append(part)
+        data = b"".join(parts)
+        parts.clear()
+        async with room_for_picture(data):
+            yield data
+    finally:
+        uploads.give_back(size)
 
 
 def routes(analyzers: Analyzers) -> APIRouter:
@@ -147,25 +168,25 @@ def routes(analyzers: Analyzers) -> APIRouter:
         detector: str | None = None,
         head: str | None = None,
     ) -> dict[str, Any]:
-        data = await read_body(request)
+        async with received_picture(request) as data:
 
-        def answer() -> dict[str, Any]:
-            return read_photo(data, analyzers.get(weights, detector, head=head)).as_answer(name)
+            def answer() -> dict[str, Any]:
+                return read_photo(data, analyzers.get(weights, detector, head=head)).as_answer(name)
 
-        return await run_in_threadpool(answer)
+            return await run_in_threadpool(answer)
 
     @router.post("/explain")
     async def explain_face(
         request: Request,
         place: Annotated[Place, Query()],
     ) -> dict[str, Any]:
-        data = await read_body(request)
+        async with received_picture(request) as data:
 
-        def answer() -> dict[str, Any]:
-            analyzer = analyzers.get(place.weights, place.detector, head=place.head)
-            return explain_photo(data, place.detection(), analyzer)
+            def answer() -> dict[str, Any]:
+                analyzer = analyzers.get(place.weights, place.detector, head=place.head)
+                return explain_photo(data, place.detection(), analyzer)
 
-        return await run_in_threadpool(answer)
+            return await run_in_threadpool(answer)
 
     return router
 

@@ -1,7 +1,10 @@
 """Runs the server on a socket, over http or https."""
 
+import asyncio
 import inspect
+import signal
 import socket
+import sys
 import threading
 import webbrowser
 from collections.abc import Callable
@@ -10,11 +13,24 @@ from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from fer.door import App
 from webapp.certificate import find_or_make_certificate
+from webapp.server_folder import server_folder
 
 _MAX_FRAME_BYTES: Final = 4 * 1024 * 1024
+
+MAX_CONNECTIONS: Final = 500
+"""Open at once; at most half of the files that the process may open."""
+
+MAX_SILENCE_S: Final = 15.0
+"""A connection that does not finish a request's head within this is closed."""
+
+_BUSY: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\nretry-after: 15\r\n"
+    b"connection: close\r\n\r\ntoo many connections are open; try again in 15 seconds\n"
+)
 
 
 def serve(server: App, listener: socket.socket, *, https: bool = False, open_browser: bool = False) -> None:
@@ -31,8 +47,11 @@ def serve(server: App, listener: socket.socket, *, https: bool = False, open_bro
     if https:
         certificate, key = find_or_make_certificate()
     address = _address(listener, "https" if https else "http")
+    _end_in_order()
+    server_folder()  # sweeps what dead servers left
     config = uvicorn.Config(
         server,
+        http=PatientProtocol,
         log_level="warning",
         ssl_certfile=certificate,
         ssl_keyfile=key,
@@ -42,6 +61,62 @@ def serve(server: App, listener: socket.socket, *, https: bool = False, open_bro
     )
     running = _Server(config, lambda: _greet(address, open_browser))
     running.run(sockets=[listener])
+
+
+class PatientProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """Closes connections that ask nothing, and those beyond a number, before the system runs out of files."""
+
+    _silence: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a connection, or say that there are too many."""
+        super().connection_made(transport)
+        if len(self.connections) > _most_connections():
+            self.transport.write(_BUSY)
+            self.transport.close()
+        else:
+            self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Take a part of a request."""
+        super().data_received(data)
+        self._watch()
+
+    def _is_served(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _watch(self) -> None:
+        """Give the rest of a request's head some time, from its first byte on."""
+        if self._is_served():
+            if self._silence is not None:
+                self._silence.cancel()
+                self._silence = None
+        elif self._silence is None:
+            self._silence = self.loop.call_later(MAX_SILENCE_S, self._close_if_silent)
+
+    def _close_if_silent(self) -> None:
+        self._silence = None
+        is_ours = self.transport.get_protocol() is self  # else it has become a socket
+        if is_ours and not self._is_served() and not self.transport.is_closing():
+            self.transport.close()
+
+
+def _most_connections() -> int:
+    """Return the number of connections that leaves files for everything else."""
+    try:
+        import resource  # noqa: PLC0415 - Windows has none
+    except ImportError:
+        return MAX_CONNECTIONS
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return MAX_CONNECTIONS if files == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, files // 2)
+
+
+def _end_in_order() -> None:
+    """Have SIGTERM and a closed terminal end the process by its own exit, which removes what it kept."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) == signal.SIG_DFL:
+        signal.signal(hangup, lambda *_: signal.raise_signal(signal.SIGTERM))
 
 
 class _Server(uvicorn.Server):

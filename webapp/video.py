@@ -1,7 +1,6 @@
 """The tab that reads a recorded video."""
 
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -46,11 +45,17 @@ def routes(analyzers: Analyzers) -> APIRouter:
         try:
             key, job = jobs.open(name)
         except TooManyVideosError as error:
-            raise HTTPException(503, str(error)) from error
+            raise HTTPException(503, str(error), {"Retry-After": "60"}) from error
+        except OSError as error:
+            sentence = f"the video cannot be kept ({error.strerror or error}); ask whoever runs this server"
+            raise HTTPException(507, sentence) from error
         try:
-            await _receive(request, job.source)
+            await _receive(request, job)
+        except OSError as error:
+            jobs.drop(key)
+            sentence = f"the video cannot be kept ({error.strerror or error}); ask whoever runs this server"
+            raise HTTPException(507, sentence) from error
         except BaseException:
-            job.state = "failed"
             jobs.drop(key)
             raise
         load = partial(analyzers.get, weights, detector, head=head, live=True)
@@ -77,11 +82,13 @@ def routes(analyzers: Analyzers) -> APIRouter:
     return router
 
 
-async def _receive(request: Request, path: Path) -> None:
+async def _receive(request: Request, job: VideoJob) -> None:
     """Write the upload to its file, refused before it fills the disk."""
     size = 0
-    with path.open("wb") as file:
+    with job.source.open("wb") as file:
         async for part in request.stream():
+            if job.cancelled.is_set():
+                raise HTTPException(409, "this video was cancelled while it was sent")
             size += len(part)
             if size > MAX_BYTES:
                 raise HTTPException(413, f"expected a video of at most {MAX_BYTES >> 20} MB, got more")

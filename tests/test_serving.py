@@ -1,0 +1,86 @@
+"""The server itself: silent connections, too many of them, and the ways out."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+SERVER = """
+import socket, sys
+import webapp.serving as serving
+from webapp.server_folder import server_folder
+serving.MAX_CONNECTIONS, serving.MAX_SILENCE_S = 20, 1.0
+
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+listener = socket.create_server(("127.0.0.1", 0))
+(server_folder() / "annotated.mp4").write_bytes(b"a visitor's video")
+print(listener.getsockname()[1], flush=True)
+serving.serve(app, listener)
+"""
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+
+
+@pytest.fixture
+def server(tmp_path):
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER],
+        cwd=REPOSITORY,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with process:
+        process.port = int(process.stdout.readline())
+        process.stdout.readline()  # it says where it is open
+        yield process
+        process.kill()
+
+
+def ask(port: int) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as line:
+        line.sendall(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        return line.recv(1000)
+
+
+@pytest.mark.parametrize(
+    "word", [b"", b"GET / HTT", b"GET / HTTP/1.1\r\nhost: x\r\n"], ids=["silent", "half", "head"]
+)
+def test_many_silent_connections_end_and_others_are_served(server, word):
+    lines = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(60)]
+    try:
+        for line in lines[:20]:
+            line.sendall(word)
+        answers = [line.recv(1000) for line in lines[20:]]
+        assert all(answer.startswith(b"HTTP/1.1 503") and b"try again" in answer for answer in answers)
+        assert [line.recv(1000) for line in lines[:20]] == [b""] * 20
+    finally:
+        for line in lines:
+            line.close()
+    assert ask(server.port).startswith(b"HTTP/1.1 200")
+    server.send_signal(signal.SIGTERM)
+    assert server.stderr.read() == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_every_way_out_leaves_nothing(server, tmp_path, number):
+    assert ask(server.port).startswith(b"HTTP/1.1 200")
+    assert list(tmp_path.glob("*/annotated.mp4"))
+    start_s = time.monotonic()
+    server.send_signal(number)
+    server.wait(10)
+    assert time.monotonic() - start_s < 5
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,186 @@
+"""Limits of what all visitors together may cost: memory, bytes on their way, patience with uploads."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Final
+
+from fastapi import HTTPException
+from starlette.concurrency import run_in_threadpool
+from starlette.formparsers import MultiPartException
+
+from fer.door import App, Message, Receive, Scope, Send
+from fer.images import UnreadableImageError, decoding_bytes
+
+PICTURE_BYTES: Final = 2 * 1024**3
+"""Memory that pictures may take while they are decoded and read; the largest one takes less."""
+
+UPLOAD_BYTES: Final = 512 * 1024**2
+"""Pictures that are held while the rest of them is on its way, all visitors together."""
+
+STORED_BYTES: Final = 4 * 1024**3
+"""Files that programs have sent to Gradio's upload address and that were not read yet."""
+
+MAX_SILENCE_S: Final = 20.0
+LEAST_BYTES_PER_S: Final = 16 * 1024
+GRACE_S: Final = 20.0
+"""An upload that sends nothing for a while, or less than this in the mean, is ended."""
+
+RETRY_AFTER_S: Final = 5
+
+_PATIENCE_S: Final = 20.0
+_ASK_EVERY_S: Final = 0.05
+_READING: Final = ("GET", "HEAD", "OPTIONS")
+
+
+class BusyError(UnreadableImageError):
+    """Too much is asked at once; the same question is answered a little later."""
+
+    def __init__(self) -> None:
+        super().__init__(f"the server is busy with other visitors; try again in {RETRY_AFTER_S} seconds")
+
+
+class Budget:
+    """Bytes that may be held at once; may be used from several threads.
+
+    Args:
+        most_bytes: The whole budget.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._held_bytes = 0
+        self._lock = threading.Lock()
+
+    @property
+    def held_bytes(self) -> int:
+        """Return the bytes that are held now."""
+        return self._held_bytes
+
+    def take(self, count: int) -> bool:
+        """Hold bytes; False where they do not fit now. A single holder always fits."""
+        with self._lock:
+            if self._held_bytes and self._held_bytes + count > self._most_bytes:
+                return False
+            self._held_bytes += count
+            return True
+
+    def give_back(self, count: int) -> None:
+        """Hold them no longer."""
+        with self._lock:
+            self._held_bytes -= count
+
+
+pictures: Final = Budget(PICTURE_BYTES)
+uploads: Final = Budget(UPLOAD_BYTES)
+
+
+@asynccontextmanager
+async def room_for_picture(data: bytes) -> AsyncIterator[None]:
+    """Wait until a picture's decoding fits into memory; its declared size is known before.
+
+    Raises:
+        BusyError: It did not fit for a while.
+    """
+    cost = await run_in_threadpool(decoding_bytes, data)
+    until_s = time.monotonic() + _PATIENCE_S
+    while not pictures.take(cost):
+        if time.monotonic() > until_s:
+            raise BusyError
+        await asyncio.sleep(_ASK_EVERY_S)  # no thread waits: those are for visitors who are served
+    try:
+        yield
+    finally:
+        pictures.give_back(cost)
+
+
+@contextmanager
+def room_in_thread(data: bytes) -> Iterator[None]:
+    """Wait as :func:`room_for_picture` does, in a thread of the caller's.
+
+    Raises:
+        BusyError: It did not fit for a while.
+    """
+    cost = decoding_bytes(data)
+    until_s = time.monotonic() + _PATIENCE_S
+    while not pictures.take(cost):
+        if time.monotonic() > until_s:
+            raise BusyError
+        time.sleep(_ASK_EVERY_S)
+    try:
+        yield
+    finally:
+        pictures.give_back(cost)
+
+
+class Patience:
+    """Middleware that ends uploads which come to a halt, and Gradio's uploads where its folder is full.
+
+    Args:
+        app: The page.
+        upload_path: Gradio's address for files; its parser cleans up after an exception of its own only.
+        upload_folder: Where Gradio keeps them; None where there is none.
+    """
+
+    def __init__(
+        self, app: App, upload_path: str = "/gradio_api/upload", upload_folder: Path | None = None
+    ) -> None:
+        self._app = app
+        self._upload_path = upload_path
+        self._upload_folder = upload_folder
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request or socket."""
+        if scope["type"] != "http" or scope["method"] in _READING:
+            await self._app(scope, receive, send)
+            return
+        is_form = scope["path"].rstrip("/").endswith(self._upload_path)
+        if is_form and self._upload_folder is not None:
+            stored = await run_in_threadpool(_size_of, self._upload_folder)
+            if stored > STORED_BYTES:
+                await _say_busy(send)
+                return
+        clock = asyncio.get_running_loop().time
+        start_s, received, is_complete = clock(), 0, False
+
+        async def receive_soon() -> Message:
+            nonlocal received, is_complete
+            if is_complete:
+                return await receive()
+            left_s = GRACE_S + received / LEAST_BYTES_PER_S - (clock() - start_s)
+            try:
+                message = await asyncio.wait_for(receive(), max(min(left_s, MAX_SILENCE_S), 0.01))
+            except TimeoutError as error:
+                sentence = "the upload came to a halt; check the connection and send the file again"
+                if is_form:
+                    raise MultiPartException(sentence) from error
+                raise HTTPException(408, sentence, {"Connection": "close"}) from error
+            if message["type"] == "http.disconnect" and is_form:
+                raise MultiPartException("the upload was broken off")
+            received += len(message.get("body", b""))
+            is_complete = not message.get("more_body", False)
+            return message
+
+        await self._app(scope, receive_soon, send)
+
+
+async def _say_busy(send: Send) -> None:
+    body = str(BusyError()).encode()
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+    headers += [(b"retry-after", str(RETRY_AFTER_S).encode()), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _size_of(folder: Path) -> int:
+    """Return the bytes of all files below a folder."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size
+        except OSError:  # read and deleted meanwhile
+            continue
+    return total
