@@ -189,6 +189,7 @@ def _as_dict(person: Face) -> dict[str, Any]:
     return face_to_dict(person) | {
         "roll": person.detection.roll,
         "unsure": person.prediction.is_unsure,
+        "turned_away": person.prediction.turned_away,
     }
 
 

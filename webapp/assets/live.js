@@ -204,7 +204,7 @@ class LiveTab {
   }
 
   speak(faces) {
-    const words = faces.map((face) => `Face ${face.track_id}: ${face.unsure ? "unsure" : face.emotion}`).join(", ");
+    const words = faces.map((face) => `Face ${face.track_id}: ${face.turned_away ? "turned away" : face.unsure ? "unsure" : face.emotion}`).join(", ");
     const now = performance.now();
     if (words === this.parts.spoken.textContent || now - this.spokenAt < SPEAK_EVERY_MS) return;
     this.spokenAt = now;
@@ -258,7 +258,7 @@ class LiveTab {
     const name = `snapshot_${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}`;
     still.toBlob((blob) => download(`${name}.jpg`, blob), "image/jpeg", 0.92);
     const scale = still.width / this.answer.width;
-    const faces = this.answer.faces.map(({ roll, unsure, ...face }) => ({ ...face, box: face.box.map((v) => v * scale) }));
+    const faces = this.answer.faces.map(({ roll, unsure, turned_away: _, ...face }) => ({ ...face, box: face.box.map((v) => v * scale) }));
     const record = { path: `${name}.jpg`, width: still.width, height: still.height, faces };
     download(`${name}.json`, new Blob([`${JSON.stringify(record, null, 2)}\n`], { type: "application/json" }));
   }
