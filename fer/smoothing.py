@@ -19,8 +19,8 @@ _QUICK_S: Final = 0.1
 _TURN_S: Final = 0.2
 """Time constant of the share of frames whose head is turned away: landmarks jitter."""
 
-_MOST_EVIDENCE_S: Final = 0.25
-"""A single frame counts for no more time than this, however long ago the frame before was."""
+_ALIKE_S: Final = 0.15
+"""Frames within this time say much the same; a single frame counts for no more, however late it comes."""
 
 _CLEAR_LEAD: Final = math.log(2.0)
 """An answer starts anew only from an expression that leads all others by so much; a close race goes on."""
@@ -36,7 +36,7 @@ class Steadiness:
     Attributes:
         time_constant_s: While an expression lasts, its answers are averaged over this time; 0 shows every
             frame as it is.
-        evidence_per_s: Independent looks at the face that one second of frames is worth. Fewer of them
+        evidence_per_s: Independent looks at the face that one second of many frames is worth. Fewer of them
             make the answer calmer, and later.
         changes_per_s: How often an expression is expected to give way to another one.
         hold_ratio: The label shown gives way to one that is so many times as probable, in [1, 2].
@@ -44,7 +44,7 @@ class Steadiness:
     """
 
     time_constant_s: float = 1.0
-    evidence_per_s: float = 6.0
+    evidence_per_s: float = 6.7
     changes_per_s: float = 0.1
     hold_ratio: float = 1.5
     hold_s: float = 2.0
@@ -148,8 +148,8 @@ class ProbabilitySmoother:
         settings, now = self.steadiness, _logarithms(prediction.probabilities)
         change = 1 - math.exp(-settings.changes_per_s * elapsed_s)
         expected = (1 - change) * self._belief + change / len(now)
-        evidence = settings.evidence_per_s * min(elapsed_s, _MOST_EVIDENCE_S) * now
-        self._belief = _probabilities(np.log(expected) + evidence)
+        weight = settings.evidence_per_s * _ALIKE_S * _share(elapsed_s, _ALIKE_S)
+        self._belief = _probabilities(np.log(expected) + weight * now)
         self._quick = self._quick + _share(elapsed_s, _QUICK_S) * (now - self._quick)
         believed = int(np.argmax(self._belief))
         lead = self._quick[believed] - np.delete(self._quick, believed).max()
