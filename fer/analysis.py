@@ -1,5 +1,6 @@
 """The whole path from one image to faces with expressions."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -7,6 +8,7 @@ from fer.classification import EmotionClassifier
 from fer.cropping import crop_face, reference_square
 from fer.detection import FaceDetector, load_detector
 from fer.faces import Detection, Face
+from fer.head_turn import head_turn
 from fer.images import RgbImage, as_rgb
 from fer.model_shelf import DEFAULT_WEIGHTS, find_weights, list_weights, weights_shelf
 
@@ -46,16 +48,23 @@ class FaceAnalyzer:
         return self.read_faces(image, self.detector.detect(image))
 
     def read_faces(self, image: RgbImage, detections: list[Detection]) -> list[Face]:
-        """Read the expressions of faces that were found already; drops what the classifier calls no face."""
+        """Read the expressions of faces that were found already; drops what the classifier calls no face.
+
+        The answers of heads that are turned away by more than 45 degrees are unsure.
+        """
         margin = self.classifier.card.preprocessing.margin
         framing = self.detector.framing
         crops = [crop_face(image, reference_square(detection, framing), margin) for detection in detections]
         limit = self.classifier.head.other_above
         return [
-            Face(detection, prediction)
+            Face(detection, replace(prediction, turned_away=_is_away(detection)))
             for detection, prediction in zip(detections, self.classifier.classify(crops), strict=True)
             if prediction.other <= limit
         ]
+
+
+def _is_away(detection: Detection) -> bool:
+    return detection.landmarks is not None and head_turn(detection.landmarks).is_away
 
 
 def load_analyzer(

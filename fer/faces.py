@@ -133,12 +133,14 @@ class Prediction:
         probabilities: Shape (C,), in [0, 1], sum 1: given that it is one of the labels.
         other: Share of "none of these" in [0, 1]: no face, unclear, or another expression.
         unsure_below: Confidence under which the model's card calls the answer unsure.
+        turned_away: Whether the head is turned too far for an answer, which is unsure then.
     """
 
     labels: tuple[Emotion, ...]
     probabilities: NDArray[np.float32] = field(repr=False)
     other: float = 0.0
     unsure_below: float = 0.0
+    turned_away: bool = False
 
     def __post_init__(self) -> None:
         if self.probabilities.shape != (len(self.labels),):
@@ -158,8 +160,8 @@ class Prediction:
 
     @property
     def is_unsure(self) -> bool:
-        """Whether the confidence is under the card's threshold."""
-        return self.confidence < self.unsure_below
+        """Whether the confidence is under the card's threshold, or the head turned away."""
+        return self.turned_away or self.confidence < self.unsure_below
 
     def ranked(self) -> list[tuple[Emotion, float]]:
         """All expressions with their probabilities, largest first."""

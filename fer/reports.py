@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from fer.emotions import Emotion
 from fer.faces import Face, Landmarks
+from fer.head_turn import head_turn
 
 _SIDES: Final = ("left", "top", "right", "bottom")
 _LANDMARKS: Final = tuple(field.name for field in fields(Landmarks))
@@ -19,7 +20,10 @@ _VALUES: Final[Mapping[str, type]] = MappingProxyType(
         "confidence": float,
         "unsure": bool,
         "other": float,
+        "turned_away": bool,
         "roll": float,
+        "yaw": float,
+        "pitch": float,
     }
 )
 """Fields with one value each; they keep their names as columns."""
@@ -35,12 +39,13 @@ def face_to_dict(face: Face) -> dict[str, Any]:
 
     Returns:
         Values that ``json.dumps`` takes, nothing rounded: ``box`` as left, top, right, bottom and
-        ``landmarks`` as five pairs of x, y (None where the detector gives none) in pixels, ``roll`` in
-        degrees, ``probabilities`` by expression in the order of the model's labels; ``track_id`` first
+        ``landmarks`` as five pairs of x, y in pixels, ``roll``, ``yaw`` and ``pitch`` in degrees (landmarks,
+        yaw and pitch are None where the detector gives no landmarks), ``probabilities`` by expression in the order of the model's labels; ``track_id`` first
         where there is one.
     """
     detection, prediction = face.detection, face.prediction
     landmarks = detection.landmarks
+    turn = None if landmarks is None else head_turn(landmarks)
     record: dict[str, Any] = {} if face.track_id is None else {"track_id": face.track_id}
     return record | {
         "box": list(detection.box.as_tuple()),
@@ -49,7 +54,10 @@ def face_to_dict(face: Face) -> dict[str, Any]:
         "confidence": prediction.confidence,
         "unsure": bool(prediction.is_unsure),
         "other": float(prediction.other),
+        "turned_away": bool(prediction.turned_away),
         "roll": detection.roll,
+        "yaw": None if turn is None else turn.yaw,
+        "pitch": None if turn is None else turn.pitch,
         "landmarks": None if landmarks is None else landmarks.as_array().tolist(),
         "probabilities": {emotion.value: share for emotion, share in prediction.by_emotion().items()},
     }
@@ -90,7 +98,7 @@ def flat_face(record: Mapping[str, Any]) -> dict[str, Any]:
     points = [] if landmarks is None else [value for point in landmarks for value in point]
     return {
         **dict(zip(_SIDES, record["box"], strict=True)),
-        **{name: record[name] for name in _VALUES if name in record},
+        **{name: record[name] for name in _VALUES if record.get(name) is not None},
         **dict(zip(_LANDMARK_COLUMNS, points, strict=False)),
         **record["probabilities"],
     }

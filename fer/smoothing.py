@@ -16,8 +16,11 @@ _UNSURE_LEEWAY: Final = 0.05
 _QUICK_S: Final = 0.1
 """Time constant of the mean that a new expression starts from."""
 
-_MOST_EVIDENCE_S: Final = 0.25
-"""A single frame counts for no more time than this, however long ago the frame before was."""
+_TURN_S: Final = 0.2
+"""Time constant of the share of frames whose head is turned away: landmarks jitter."""
+
+_ALIKE_S: Final = 0.15
+"""Frames within this time say much the same; a single frame counts for no more, however late it comes."""
 
 _CLEAR_LEAD: Final = math.log(2.0)
 """An answer starts anew only from an expression that leads all others by so much; a close race goes on."""
@@ -33,7 +36,7 @@ class Steadiness:
     Attributes:
         time_constant_s: While an expression lasts, its answers are averaged over this time; 0 shows every
             frame as it is.
-        evidence_per_s: Independent looks at the face that one second of frames is worth. Fewer of them
+        evidence_per_s: Independent looks at the face that one second of many frames is worth. Fewer of them
             make the answer calmer, and later.
         changes_per_s: How often an expression is expected to give way to another one.
         hold_ratio: The label shown gives way to one that is so many times as probable, in [1, 2].
@@ -41,7 +44,7 @@ class Steadiness:
     """
 
     time_constant_s: float = 1.0
-    evidence_per_s: float = 6.0
+    evidence_per_s: float = 6.7
     changes_per_s: float = 0.1
     hold_ratio: float = 1.5
     hold_s: float = 2.0
@@ -77,7 +80,7 @@ class SteadyPrediction(Prediction):
 
     @property
     def is_unsure(self) -> bool:
-        """Whether the confidence has fallen below the card's threshold for good."""
+        """Whether the confidence has fallen below the card's threshold for good, or the head turned away."""
         return self.shown_unsure
 
 
@@ -107,21 +110,25 @@ class ProbabilitySmoother:
         if last is None or timestamp_s < self._time_s or last.labels != prediction.labels:
             self._start(prediction)
             shown, threshold = prediction.emotion, prediction.unsure_below
+            turned_away = prediction.turned_away
         else:
             self._mix(prediction, timestamp_s - self._time_s)
             shown = self._choose(last, timestamp_s)
             threshold = _with_leeway(prediction.unsure_below, last)
+            turned_away = self._is_turned_away(last)
         if self.steadiness.time_constant_s == 0:
-            shown = prediction.emotion
+            shown, turned_away = prediction.emotion, prediction.turned_away
             self._mean = _logarithms(prediction.probabilities)
         probabilities = _probabilities(self._mean)
+        confidence = float(probabilities[prediction.labels.index(shown)])
         self._last = SteadyPrediction(
             labels=prediction.labels,
             probabilities=probabilities.astype(np.float32),
             other=self._other,
             unsure_below=prediction.unsure_below,
+            turned_away=turned_away,
             shown=shown,
-            shown_unsure=float(probabilities[prediction.labels.index(shown)]) < threshold,
+            shown_unsure=confidence < threshold or turned_away,
         )
         self._time_s = timestamp_s
         return self._last
@@ -134,14 +141,15 @@ class ProbabilitySmoother:
         self._span_s = _QUICK_S
         self._other = prediction.other
         self._leads_since_s: float | None = None
+        self._away = float(prediction.turned_away)
 
     def _mix(self, prediction: Prediction, elapsed_s: float) -> None:
         """Weigh the evidence for a change, then average, or start anew."""
         settings, now = self.steadiness, _logarithms(prediction.probabilities)
         change = 1 - math.exp(-settings.changes_per_s * elapsed_s)
         expected = (1 - change) * self._belief + change / len(now)
-        evidence = settings.evidence_per_s * min(elapsed_s, _MOST_EVIDENCE_S) * now
-        self._belief = _probabilities(np.log(expected) + evidence)
+        weight = settings.evidence_per_s * _ALIKE_S * _share(elapsed_s, _ALIKE_S)
+        self._belief = _probabilities(np.log(expected) + weight * now)
         self._quick = self._quick + _share(elapsed_s, _QUICK_S) * (now - self._quick)
         believed = int(np.argmax(self._belief))
         lead = self._quick[believed] - np.delete(self._quick, believed).max()
@@ -150,7 +158,12 @@ class ProbabilitySmoother:
         else:
             self._span_s = min(self._span_s + elapsed_s, max(settings.time_constant_s, _QUICK_S))
             self._mean = self._mean + _share(elapsed_s, self._span_s) * (now - self._mean)
+        self._away += _share(elapsed_s, _TURN_S) * (prediction.turned_away - self._away)
         self._other += _share(elapsed_s, self._span_s) * (prediction.other - self._other)
+
+    def _is_turned_away(self, last: SteadyPrediction) -> bool:
+        """As shown before, unless most of the last frames were otherwise."""
+        return self._away > (0.3 if last.turned_away else 0.7)
 
     def _choose(self, last: SteadyPrediction, timestamp_s: float) -> Emotion:
         """The expression shown before, unless another one leads it far or for long."""

@@ -49,7 +49,10 @@ class FaceRecord(_Record):
     confidence: float
     unsure: bool
     other: float
+    turned_away: bool
     roll: float
+    yaw: float | None
+    pitch: float | None
     landmarks: list[tuple[float, float]] | None
     probabilities: dict[str, float]
 

@@ -29,7 +29,10 @@ class FaceAnswer(TypedDict):
     confidence: float
     unsure: bool
     other: float
+    turned_away: bool
     roll: float
+    yaw: float | None
+    pitch: float | None
     landmarks: list[list[float]] | None
     probabilities: dict[str, float]
 

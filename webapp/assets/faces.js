@@ -39,8 +39,8 @@ export class FaceCard {
   update(number, face, unsure, colour = "", share = percent(face.confidence)) {
     const word = this.labels.find(({ id }) => id === face.emotion)?.name ?? face.emotion;
     setText(this.number, String(number));
-    setText(this.word, unsure ? `Unsure: ${word.toLowerCase()}` : word);
-    setText(this.share, share);
+    setText(this.word, face.turned_away ? "Turned away" : unsure ? `Unsure: ${word.toLowerCase()}` : word);
+    setText(this.share, face.turned_away ? "" : share);
     if (colour) {
       this.number.style.background = colour;
       this.number.style.color = "#10141a";

@@ -205,7 +205,7 @@ class LiveTab {
   }
 
   speak(faces) {
-    const words = faces.map((face) => `Face ${face.track_id}: ${face.unsure ? "unsure" : face.emotion}`).join(", ");
+    const words = faces.map((face) => `Face ${face.track_id}: ${face.turned_away ? "turned away" : face.unsure ? "unsure" : face.emotion}`).join(", ");
     const now = performance.now();
     if (words === this.parts.spoken.textContent || now - this.spokenAt < SPEAK_EVERY_MS) return;
     this.spokenAt = now;

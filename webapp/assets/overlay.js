@@ -61,7 +61,8 @@ export class Overlay {
   label(context, face, scale, size, isNumbered) {
     const { name, colour } = this.labels.get(face.emotion) ?? { name: face.emotion, colour: DARK };
     const word = face.unsure ? `Unsure: ${name.toLowerCase()}` : name;
-    const text = `${isNumbered ? `${face.track_id} · ` : ""}${word} ${percent(face.confidence)}`;
+    const said = face.turned_away ? "Turned away" : `${word} ${percent(face.confidence)}`;
+    const text = `${isNumbered ? `${face.track_id} · ` : ""}${said}`;
     const [left, top, right, bottom] = face.box.map((value) => value * scale);
     const width = context.measureText(text).width + size;
     return { id: face.track_id, face, text, colour, width, height: size * 1.6, box: { left, top, right, bottom } };

@@ -1,0 +1,64 @@
+"""The turn of a head out of the picture, by the five landmarks of a face."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from fer.faces import Landmarks
+
+TURNED_AWAY_DEG: Final = 45.0
+"""Beyond this yaw or pitch half of the face is hidden, and its expression cannot be read."""
+
+_SHAPE: Final = np.array(
+    [
+        [-32.7, -37.1, -18.5],
+        [32.7, -37.1, -18.5],
+        [0.0, 0.0, 0.0],
+        [-27.5, 27.0, -31.2],
+        [27.5, 27.0, -31.2],
+    ]
+)
+"""Mean place of the landmarks from the tip of the nose: right, down, towards the viewer; in about 1 mm.
+
+From the landmarks of 1,237 faces in photos by factorisation (Tomasi and Kanade 1992), made symmetric, and
+tilted so that the median of those who look ahead has a pitch of 0.
+"""
+
+_CENTRED: Final = _SHAPE - _SHAPE.mean(axis=0)
+_INVERSE: Final = np.linalg.pinv(_CENTRED)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadTurn:
+    """A head's turn out of the picture, in degrees.
+
+    Attributes:
+        yaw: In [-90, 90]; positive turns the nose to the right of an upright picture, the subject's left.
+        pitch: In [-90, 90]; positive looks up.
+    """
+
+    yaw: float
+    pitch: float
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the face is turned too far to be read."""
+        return max(abs(self.yaw), abs(self.pitch)) > TURNED_AWAY_DEG
+
+
+def head_turn(landmarks: Landmarks) -> HeadTurn:
+    """Estimate yaw and pitch by fitting a mean head to the landmarks, seen from afar.
+
+    The roll of the head does not matter. Landmarks that lie in one point count as a head that looks ahead.
+    """
+    points = landmarks.as_array()
+    camera = (points - points.mean(axis=0)).T @ _INVERSE.T  # 2×3: where the head's axes point in the picture
+    left, lengths, right = np.linalg.svd(camera, full_matrices=False)
+    if lengths[1] < 1e-6 * max(lengths[0], 1e-12) or lengths[0] < 1e-9:
+        return HeadTurn(0.0, 0.0)
+    across, down = left @ right  # the nearest scaled view of a turned head
+    depth = np.cross(across, down)  # how near the head's axes come to the viewer: rolling does not change it
+    yaw = np.degrees(np.arcsin(np.clip(-depth[0], -1.0, 1.0)))
+    pitch = np.degrees(np.arctan2(depth[1], max(depth[2], 0.0)))
+    return HeadTurn(float(yaw), float(pitch))
