@@ -27,8 +27,8 @@ FRAME_RATE = 30
 class Page:
     """``python app.py`` in a process of its own, on a free port."""
 
-    def __init__(self, repository, folder):
-        self.repository, self.folder = repository, folder
+    def __init__(self, repository, folder, *words):
+        self.repository, self.folder, self.words = repository, folder, words
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.address = f"http://127.0.0.1:{self.port}"
@@ -36,7 +36,7 @@ class Page:
 
     def start(self):
         log = (self.folder / "server.log").open("ab")
-        words = ["app.py", "--port", str(self.port), "--detector", "haar"]
+        words = ["app.py", "--port", str(self.port), "--detector", "haar", *self.words]
         environment = os.environ | {"GRADIO_TEMP_DIR": str(self.folder / "gradio"), "HOME": str(self.folder)}
         self.process = subprocess.Popen(
             [sys.executable, *words], cwd=self.repository, stdout=log, stderr=log, env=environment
@@ -73,11 +73,19 @@ def page_server(repository, tmp_path_factory):
 
 
 @pytest.fixture
+def demo_server(page_server, tmp_path):
+    """A page that plays the demonstration; where the other one starts, this one does."""
+    server = Page(page_server.repository, tmp_path, "--demo").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
 def browse(playwright_session, chromium, page_server):
     """Opens the page as a visitor with or without a camera; problems of its scripts fail the test."""
 
     @contextmanager
-    def visit(clip=None, tab=None, allowed=True, camera_count=1, **options):
+    def visit(clip=None, tab=None, allowed=True, camera_count=1, server=page_server, **options):
         flags = [*QUIET, f"--use-fake-device-for-media-stream=device-count={camera_count}"]
         if clip:
             flags.append(f"--use-file-for-fake-video-capture={clip}")
@@ -94,8 +102,8 @@ def browse(playwright_session, chromium, page_server):
             page = context.new_page()
             page.set_default_timeout(40_000)
             page.on("pageerror", lambda error: problems.append(str(error)))
-            page.on("request", lambda request: note(request.url, outside, page_server.address))
-            page.goto(page_server.address)
+            page.on("request", lambda request: note(request.url, outside, server.address))
+            page.goto(server.address)
             if tab:
                 page.get_by_role("tab", name=tab).click()
             yield page
