@@ -40,6 +40,7 @@ class AppOptions:
         framed_by: Other sites that may show the page in a frame, such as https://example.org.
         https: Serve over https with a certificate made here; phones give their camera to https only.
         open: Open the page in the browser.
+        demo: Play a photograph that moves in place of the camera, to look around without one.
         no_api: Do not answer other programs under /api; the page itself stays as it is.
     """
 
@@ -53,6 +54,7 @@ class AppOptions:
     framed_by: tuple[str, ...] = ()
     https: Flag = False
     open: Flag = False
+    demo: Flag = False
     no_api: Flag = False
 
 
@@ -92,7 +94,7 @@ def main() -> None:
     except (LookupError, ValueError) as error:
         sys.exit(str(error.args[0] if error.args else error))
     tabs = [import_module(name).TAB for name in TABS]
-    server = build_server(tabs, analyzers, with_api=not options.no_api)
+    server = build_server(tabs, analyzers, with_api=not options.no_api, is_demo=options.demo)
     try:
         door = Door(server, (*options.trusted_host, options.host), users, framed_by=options.framed_by)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Writes the figures of the stored suite reports into README and model cards.
+"""Writes the figures of the stored suite reports into docs/results.md, README and model cards.
 
 ``python -m benchmarks.accuracy --suite DIR --store`` stores a report beside each set of weights; this command copies
 its figures into every page, so that no two pages can differ.
@@ -13,7 +13,7 @@ import tyro
 
 from benchmarks.suite import SUITE_FILE
 from fer.model_card import load_card
-from fer.model_shelf import find_weights, list_weights
+from fer.model_shelf import DEFAULT_WEIGHTS, find_weights, list_weights
 from training.model_text import model_card_text
 from training.run_files import read_object
 
@@ -51,16 +51,30 @@ def pages() -> dict[Path, str]:
             reports[name] = suite
             report = read_object(folder / "run" / "report.json")
             wanted[folder / "README.md"] = model_card_text(load_card(folder), report, suite)
-    if not reports:
+    if DEFAULT_WEIGHTS not in reports:
         return {}
-    readme = Path(__file__).parents[1] / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    start, end = text.index(BEGIN) + len(BEGIN), text.index(END)
-    wanted[readme] = f"{text[:start]}\n{readme_table(reports)}\n{text[end:]}"
+    top = Path(__file__).parents[1]
+    for page, figures in (
+        (top / "docs" / "results.md", results_table(reports)),
+        (top / "README.md", headline(reports[DEFAULT_WEIGHTS])),
+    ):
+        text = page.read_text(encoding="utf-8")
+        start, end = text.index(BEGIN) + len(BEGIN), text.index(END)
+        wanted[page] = f"{text[:start]}\n{figures}\n{text[end:]}"
     return wanted
 
 
-def readme_table(reports: dict[str, dict[str, Any]]) -> str:
+def headline(report: dict[str, Any]) -> str:
+    """One item of a list: the default weights on FER2013, and on all sets."""
+    votes = report["sets"]["publictest_votes"]
+    return (
+        f"- **{votes['accuracy']:.3f}** of {votes['count']:,} faces of FER2013's PublicTest named as most of ten people "
+        f"did;\n  on people of other sources less: {report['mean_balanced_accuracy']:.3f} balanced, the mean of "
+        f"{len(report['sets'])} sets."
+    )
+
+
+def results_table(reports: dict[str, dict[str, Any]]) -> str:
     """One row per set: accuracy, balanced accuracy, and calibration error of all weights."""
     names = list(reports)
     lines = [

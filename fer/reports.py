@@ -39,9 +39,9 @@ def face_to_dict(face: Face) -> dict[str, Any]:
 
     Returns:
         Values that ``json.dumps`` takes, nothing rounded: ``box`` as left, top, right, bottom and
-        ``landmarks`` as five pairs of x, y in pixels, ``roll``, ``yaw`` and ``pitch`` in degrees (landmarks,
-        yaw and pitch are None where the detector gives no landmarks), ``probabilities`` by expression in the order of the model's labels; ``track_id`` first
-        where there is one.
+        ``landmarks`` as five pairs of x, y in pixels, ``roll``, ``yaw`` and ``pitch`` in degrees,
+        ``probabilities`` by expression in the order of the model's labels; ``track_id`` first where there is
+        one. Landmarks, yaw and pitch are None where the detector gives no landmarks.
     """
     detection, prediction = face.detection, face.prediction
     landmarks = detection.landmarks

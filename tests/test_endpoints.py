@@ -55,7 +55,19 @@ def test_a_photo_is_answered_with_typed_json(client, photo, uploads):
     answer = client.predict(photo=gradio_client.handle_file(photo), api_name="/analyze_photo")
     assert (answer["width"], answer["height"]) == (64, 48)
     (face,) = answer["faces"]
-    fixed = {"box", "score", "emotion", "confidence", "unsure", "other", "roll", "landmarks"}
+    fixed = {
+        "box",
+        "score",
+        "emotion",
+        "confidence",
+        "unsure",
+        "other",
+        "turned_away",
+        "roll",
+        "yaw",
+        "pitch",
+    }
+    fixed |= {"landmarks"}
     assert set(face) == {*fixed, "probabilities"}
     assert (face["unsure"], face["other"], face["roll"], face["landmarks"]) == (False, 0.0, 0.0, None)
     assert face["emotion"] == "happy"

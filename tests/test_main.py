@@ -87,7 +87,19 @@ def test_json_is_one_object_a_line(fake, pictures, capsys):
     first, broken = records[0], records[1]
     assert (first["width"], first["height"]) == (64, 48)
     face = first["faces"][0]
-    fixed = ["box", "score", "emotion", "confidence", "unsure", "other", "roll", "landmarks"]
+    fixed = [
+        "box",
+        "score",
+        "emotion",
+        "confidence",
+        "unsure",
+        "other",
+        "turned_away",
+        "roll",
+        "yaw",
+        "pitch",
+    ]
+    fixed += ["landmarks"]
     assert list(face) == [*fixed, "probabilities"]
     assert (face["unsure"], face["other"], face["landmarks"]) == (False, 0.0, None)
     assert face["box"] == [16, 8, 40, 32]

@@ -20,7 +20,19 @@ def test_one_face_has_the_documented_shape():
     picture = json.loads(json.dumps(faces_to_dict([FACE], 640, 480, "a.jpg")))
     assert list(picture) == ["path", "width", "height", "faces"]
     (face,) = picture["faces"]
-    fixed = ["box", "score", "emotion", "confidence", "unsure", "other", "roll", "landmarks"]
+    fixed = [
+        "box",
+        "score",
+        "emotion",
+        "confidence",
+        "unsure",
+        "other",
+        "turned_away",
+        "roll",
+        "yaw",
+        "pitch",
+    ]
+    fixed += ["landmarks"]
     assert list(face) == [*fixed, "probabilities"]
     assert face["box"] == [1.5, 2, 30, 40]
     assert face["emotion"] == "happy"

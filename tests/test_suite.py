@@ -39,11 +39,13 @@ def test_the_table_has_a_row_for_every_set() -> None:
         assert f"| {each.name} | 10 | 0.500 (0.250–0.750) | 0.400 | 0.300 | 0.200 |" in table
 
 
-def test_readme_and_card_show_the_same_figures() -> None:
-    table = publish.readme_table({"a": REPORT, "b": REPORT | {"mean_balanced_accuracy": 0.6}})
+def test_every_set_stands_in_the_results_and_the_headline_in_the_readme() -> None:
+    table = publish.results_table({"a": REPORT, "b": REPORT | {"mean_balanced_accuracy": 0.6}})
     assert table.count("0.500 / 0.400 / 0.200") == 2 * len(SETS)
     assert "**0.400** balanced | **0.600** balanced" in table
     assert set(publish.TITLES) == {each.name for each in SETS}
+    assert publish.headline(REPORT).startswith("- **0.500** of 10 faces")
+    assert f"0.400 balanced, the mean of {len(SETS)} sets" in publish.headline(REPORT)
 
 
 @pytest.mark.golden

@@ -131,7 +131,11 @@ def build_api(analyzers: Analyzers) -> FastAPI:
         "/photo",
         summary="Read the faces of a photo",
         openapi_extra=_body("photo"),
-        responses={200: {"model": PhotoRecord}, 413: _limit("photo", MAX_PHOTO_BYTES), **problems},
+        responses={
+            200: {"model": PhotoRecord, "description": "Read."},
+            413: _limit("photo", MAX_PHOTO_BYTES),
+            **problems,
+        },
     )
     async def photo(
         request: Request,
@@ -158,7 +162,7 @@ def build_api(analyzers: Analyzers) -> FastAPI:
         summary="Start reading a video",
         openapi_extra=_body("video"),
         responses={
-            202: {"model": VideoKey},
+            202: {"model": VideoKey, "description": "Accepted; it is read after those before it."},
             413: _limit("video", MAX_VIDEO_BYTES),
             503: {"model": Problem, "description": f"{MAX_JOBS} videos are waiting or kept already."},
             **problems,
@@ -198,13 +202,18 @@ def build_api(analyzers: Analyzers) -> FastAPI:
     @api.get(
         "/video/{key}",
         summary="Ask for the state or the timeline of a video",
-        responses={200: {"model": VideoState}, **gone},
+        responses={200: {"model": VideoState, "description": "Known."}, **gone},
     )
     def state(key: str) -> Response:
         """Ask every second or so; a finished video is kept for an hour."""
         return JSONResponse(_describe(_found(jobs, key)))
 
-    @api.delete("/video/{key}", status_code=204, summary="Delete a video", responses=gone)
+    @api.delete(
+        "/video/{key}",
+        status_code=204,
+        summary="Delete a video",
+        responses={204: {"description": "Deleted."}, **gone},
+    )
     def drop(key: str) -> Response:
         """Stop reading it and delete its files."""
         _found(jobs, key)

@@ -49,12 +49,13 @@ class Tab:
     routes: Callable[[Analyzers], APIRouter] | None = None
 
 
-def build_routes(tabs: Sequence[Tab], analyzers: Analyzers) -> FastAPI:
+def build_routes(tabs: Sequence[Tab], analyzers: Analyzers, *, is_demo: bool = False) -> FastAPI:
     """Build the routes that the page's scripts call, without the page itself."""
     server = FastAPI(title=TITLE, docs_url=None, redoc_url=None, openapi_url=None)
     server.add_middleware(Patience, upload_folder=Path(get_upload_folder()))
     server.mount("/kv/assets", StaticFiles(directory=ASSETS))
     server.add_api_route("/kv/choices", lambda: _choices(analyzers))
+    server.add_api_route("/kv/demo", lambda: {"is_on": is_demo})
     for error in (UnreadableImageError, UnknownModelError, WeightsMismatchError, cv2.error, MemoryError):
         server.add_exception_handler(error, _say)
     server.add_exception_handler(BusyError, _say_busy)
@@ -65,9 +66,18 @@ def build_routes(tabs: Sequence[Tab], analyzers: Analyzers) -> FastAPI:
     return server
 
 
-def build_server(tabs: Sequence[Tab], analyzers: Analyzers, *, with_api: bool = True) -> FastAPI:
-    """The server of the whole page, with ``/api`` for other programs unless that is switched off."""
-    server = build_routes(tabs, analyzers)
+def build_server(
+    tabs: Sequence[Tab], analyzers: Analyzers, *, with_api: bool = True, is_demo: bool = False
+) -> FastAPI:
+    """Build the server of the whole page.
+
+    Args:
+        tabs: In order.
+        analyzers: What visitors share.
+        with_api: Whether other programs are answered under ``/api``.
+        is_demo: Whether a photograph that moves plays in place of the visitors' cameras.
+    """
+    server = build_routes(tabs, analyzers, is_demo=is_demo)
     if with_api:
         from webapp.api import build_api  # noqa: PLC0415 - it reads the limits of the tabs, which import this
 

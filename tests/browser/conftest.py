@@ -73,6 +73,14 @@ def page_server(repository, tmp_path_factory):
 
 
 @pytest.fixture
+def demo_server(page_server, tmp_path):
+    """A page that plays the demonstration; where the other one starts, this one does."""
+    server = Page(page_server.repository, tmp_path, "--demo").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
 def browse(playwright_session, chromium, page_server):
     """Opens the page as a visitor with or without a camera; problems of its scripts fail the test."""
     return visitor_of(page_server, playwright_session, chromium)
@@ -89,7 +97,7 @@ def browse_seven(playwright_session, chromium, repository, seven_weights, tmp_pa
 
 def visitor_of(page_server, playwright_session, chromium):
     @contextmanager
-    def visit(clip=None, tab=None, allowed=True, camera_count=1, **options):
+    def visit(clip=None, tab=None, allowed=True, camera_count=1, server=page_server, **options):
         flags = [*QUIET, f"--use-fake-device-for-media-stream=device-count={camera_count}"]
         if clip:
             flags.append(f"--use-file-for-fake-video-capture={clip}")
@@ -106,8 +114,8 @@ def visitor_of(page_server, playwright_session, chromium):
             page = context.new_page()
             page.set_default_timeout(40_000)
             page.on("pageerror", lambda error: problems.append(str(error)))
-            page.on("request", lambda request: note(request.url, outside, page_server.address))
-            page.goto(page_server.address)
+            page.on("request", lambda request: note(request.url, outside, server.address))
+            page.goto(server.address)
             if tab:
                 page.get_by_role("tab", name=tab).click()
             yield page

@@ -1,5 +1,8 @@
 /** Opens the visitor's camera, and says in words why it cannot. */
 
+import { openDemoCamera } from "./demo_camera.js";
+import { loadDemo } from "./service.js";
+
 /** A title with advice, ready to be shown. */
 export class CameraError extends Error {
   constructor(title, advice) {
@@ -13,6 +16,7 @@ export class CameraError extends Error {
  * @returns {Promise<MediaStream>} 640×480 where the camera offers it
  */
 export async function openCamera({ deviceId, facing } = {}) {
+  if (await isDemo()) return openDemoCamera();
   if (!navigator.mediaDevices?.getUserMedia) throw explain({ name: "InsecureOrigin" });
   const video = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
   if (deviceId) video.deviceId = { exact: deviceId };
@@ -23,6 +27,9 @@ export async function openCamera({ deviceId, facing } = {}) {
     throw explain(error);
   }
 }
+
+/** Whether this page was started with --demo: a photograph that moves is its camera. */
+export const isDemo = () => loadDemo().then(({ is_on: isOn }) => isOn, () => false);
 
 export const closeCamera = (stream) => stream?.getTracks().forEach((track) => track.stop());
 
@@ -52,7 +59,7 @@ function explain(error) {
     case "OverconstrainedError":
       return new CameraError("No camera was found.", [
         "Plug one in, or choose another one, then start again.",
-        "Without a camera, the Photo tab reads pictures.",
+        "Without a camera, the Photo tab reads pictures; “python app.py --demo” plays one in place of a camera.",
       ]);
     case "NotReadableError":
     case "AbortError":

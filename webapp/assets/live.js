@@ -1,6 +1,6 @@
 /** The tab that reads the webcam while it runs. */
 
-import { CameraError, closeCamera, listCameras, openCamera } from "./camera.js";
+import { CameraError, closeCamera, isDemo, listCameras, openCamera } from "./camera.js";
 import { chosenModels, download, fillChoices, fillHeads, make, partsOf, percent, sentence, showNotice } from "./elements.js";
 import { addExplanation } from "./explanation.js";
 import { Overlay } from "./overlay.js";
@@ -24,6 +24,10 @@ export async function mount(element) {
   const choices = await loadChoices();
   fillChoices(parts.detector, choices.detectors);
   fillChoices(parts.weights, choices.weights);
+  if (await isDemo()) {
+    parts.start.textContent = "Start the demonstration";
+    parts.source.textContent = "This page was started with --demo: a photograph that moves is its camera.";
+  }
   new LiveTab(element, parts, choices);
 }
 

@@ -1,6 +1,7 @@
 /** The tab that reads a photo. */
 
 import { CameraError, closeCamera, openCamera } from "./camera.js";
+import { samplePhoto } from "./demo_camera.js";
 import { chosenModels, download, fillChoices, fillHeads, make, partsOf, percent, showNotice } from "./elements.js";
 import { FaceCard } from "./faces.js";
 import { addExplanation } from "./explanation.js";
@@ -34,6 +35,7 @@ class PhotoTab {
     for (const part of ["choose", "chooseAgain"]) on(part, "click", () => parts.file.click());
     for (const part of ["camera", "cameraAgain"]) on(part, "click", () => this.openShutter());
     on("file", "change", () => this.take(parts.file.files[0]));
+    on("sample", "click", () => this.takeSample());
     on("take", "click", () => this.takeFromCamera());
     on("cancel", "click", () => this.closeShutter());
     on("detector", "change", () => this.readAgain());
@@ -47,7 +49,7 @@ class PhotoTab {
     on("saveCsv", "click", () => this.save("csv"));
     on("savePicture", "click", () => download(`${this.stem()}_faces.jpg`, this.answer.picture));
     this.acceptDropsAndPastes();
-    parts.choose.disabled = parts.camera.disabled = false; // from now on a press is heard
+    parts.choose.disabled = parts.camera.disabled = parts.sample.disabled = false; // from now on a press is heard
     this.take(parts.file.files[0]); // chosen while this script was still on its way
   }
 
@@ -80,6 +82,12 @@ class PhotoTab {
     this.name = file.name || "pasted.png";
     this.parts.file.value = "";
     this.readAgain();
+  }
+
+  async takeSample() {
+    const answer = await fetch(samplePhoto()).catch(() => null);
+    if (!answer?.ok) return this.showProblem("The server does not answer. Is it still running? Start it again, then retry.");
+    this.take(new File([await answer.blob()], "sample.jpg", { type: "image/jpeg" }));
   }
 
   async readAgain() {

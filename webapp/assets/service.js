@@ -10,6 +10,9 @@ export class ServiceError extends Error {}
 /** Words, colours and names of models. */
 export const loadChoices = () => ask("choices");
 
+/** Whether the page plays a demonstration in place of a camera. */
+export const loadDemo = () => ask("demo");
+
 /** Sends a picture and returns what its faces show. */
 export const readPhoto = (picture, options) => ask("photo", options, picture);
 
