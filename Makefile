@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 LITE ?= .venv-lite
 
-.PHONY: app dashboard train test lint format bench clean
+.PHONY: app dashboard train test fuzz lint format bench clean
 
 app: $(LITE)/.ready
 	$(LITE)/bin/python app.py $(ARGS)
@@ -16,6 +16,9 @@ train: $(VENV)/.ready
 
 test: $(VENV)/.ready
 	$(VENV)/bin/python -m pytest $(ARGS)
+
+fuzz: $(VENV)/.ready
+	KV_FUZZ_EXAMPLES=20000 $(VENV)/bin/python -m pytest tests/fuzz $(ARGS)
 
 lint: $(VENV)/.ready
 	$(VENV)/bin/ruff check .

@@ -52,7 +52,7 @@ def show_controls(shown: ShownRun) -> None:
                 _try(shown, "resume")
     if shown.is_detector and not run.is_active:
         st.caption(
-            "Resume a detector's training from the shell: start "
+            "A detector's training continues from the shell: start "
             f"`python -m training.detector.{DETECTOR_MODULES[str(run.config['architecture'])]}` "
             f"as before, with `--name {shown.name}`."
         )

@@ -65,9 +65,9 @@ def test_a_verifiers_run_shows_how_often_it_was_right(detectors):
     page = open_page("run", detectors, run="20260104-000000_kv_face_verifier")
     said = fine(page) + "\n".join(metric.label for metric in page.metric)
     for words in (
-        "Places judged right",
+        "Accuracy",
         "94.0 %",
-        "photos that were not learned from",
+        "candidates in held-out photos",
         "--run RUN --verifier",
     ):
         assert words in said

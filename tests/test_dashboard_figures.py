@@ -189,7 +189,8 @@ def test_colour_mistakes_keep_their_colour(tmp_path):
 def test_the_toy_run_is_what_training_writes(tmp_path):
     """The rows here have the keys of the real trainer's first epoch."""
     run = read_run(write_toy_run(tmp_path / "a", 2))
-    source = (Path(__file__).parent.parent / "training" / "train.py").read_text()
+    root = Path(__file__).parent.parent / "training"
+    source = (root / "train.py").read_text() + (root / "frame.py").read_text()
     assert json.loads((tmp_path / "a" / "report.json").read_text())["best_epoch"] in (1, 2)
     for key in ("learning_rate", "train_loss", "train_accuracy", "seconds"):
         assert f'"{key}"' in source
@@ -199,12 +200,9 @@ def test_the_toy_run_is_what_training_writes(tmp_path):
 def test_trainings_choose_by_the_functions_that_readers_fall_back_on():
     for path, function in (("train.py", "classifier_figure"), ("detector/train.py", "detector_figure")):
         source = (Path(__file__).parent.parent / "training" / path).read_text()
-        assert f"figure = {function}(row" in source
+        assert f"return {function}(row" in source
         assert "select_by ==" not in source
-    assert (
-        f'"architecture": "{DETECTOR}"'
-        in (Path(__file__).parent.parent / "training" / "detector" / "config.py").read_text()
-    )
+    assert f'"architecture": "{DETECTOR}"' in source
 
 
 @pytest.mark.parametrize("curve", CURVES, ids=lambda curve: curve.title)

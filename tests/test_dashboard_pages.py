@@ -109,7 +109,7 @@ def test_an_unreadable_runs_folder_is_a_sentence(tmp_path, monkeypatch):
 
     monkeypatch.setattr("pathlib.Path.iterdir", refuse)
     for module in ("runs", "run"):
-        assert "cannot be read" in fine(open_page(module, tmp_path))
+        assert "Cannot read" in fine(open_page(module, tmp_path))
 
 
 def test_a_run_is_told_from_the_address(many):

@@ -111,7 +111,7 @@ def test_a_set_is_judged_by_the_labels_asked_for() -> None:
 
 
 def test_the_unsure_limit_looks_at_every_set_alike() -> None:
-    """Where a small set is named wrongly, confidence has to be larger than a large easy set would ask."""
+    """A small set that is named wrongly asks for more confidence than a large easy set alone."""
     labels = [*SIX_EMOTIONS, OTHER]
     shares = np.full((100, 7), 0.01)
     happy = labels.index("happy")

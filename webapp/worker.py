@@ -21,7 +21,7 @@ MAX_MEMORY_BYTES: Final = 3 * 1024**3
 
 MAX_FILE_BYTES: Final = 4 * 1024**3
 MAX_WORK_S: Final = 3600.0
-MAX_SILENCE_S: Final = 120.0
+MAX_SILENCE_S: Final = 300.0
 """Work that shows no progress for so long is ended."""
 
 _CANCEL_WITHIN_S: Final = 2.0

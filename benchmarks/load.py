@@ -1,0 +1,194 @@
+"""Load of many visitors at once, good and bad ones, on a page of its own: ``python -m benchmarks.load``."""
+
+import asyncio
+import io
+import json
+import random
+import socket
+import struct
+import subprocess
+import sys
+import time
+import urllib.parse
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import tyro
+from PIL import Image
+from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
+
+_BOMB_PIXELS = (8000, 5000)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the page has to bear; it runs on this machine and is asked over loopback only.
+
+    Attributes:
+        seconds: How long.
+        photos: Visitors who send one photo after the other.
+        lives: Visitors with a live page, five frames per second each.
+        bad: Clients that send half requests, nothing, garbage and pictures that unpack to much.
+        photo: The photo that is sent; a made-up one by default.
+    """
+
+    seconds: float = 300.0
+    photos: int = 50
+    lives: int = 20
+    bad: int = 10
+    photo: Path | None = None
+
+
+@dataclass
+class Tally:
+    """Counts and times of all visitors."""
+
+    photo_s: list[float] = field(default_factory=list)
+    frame_s: list[float] = field(default_factory=list)
+    answers: Counter[str] = field(default_factory=Counter)
+
+
+def main() -> None:
+    options = tyro.cli(Options)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "app.py", "--port", str(port)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as page:
+        try:
+            _wait(port)
+            photo = options.photo.read_bytes() if options.photo else _jpeg((1280, 960))
+            asyncio.run(
+                _visit(port, photo, min(options.seconds, 2.0), Options(photos=2, lives=1, bad=0), Tally())
+            )
+            before, tally = _state(page.pid), Tally()
+            asyncio.run(_visit(port, photo, options.seconds, options, tally))
+            time.sleep(2)
+            after = _state(page.pid)
+        finally:
+            page.terminate()
+            log = page.communicate(timeout=20)[1]
+    print(
+        f"| {options.photos} photo, {options.lives} live, {options.bad} bad visitors, {options.seconds:.0f} s | |"
+    )
+    print("|---|---|")
+    for name, times_s in (("photos", tally.photo_s), ("live frames", tally.frame_s)):
+        if times_s:
+            median, p95 = np.quantile(times_s, (0.5, 0.95))
+            rate = len(times_s) / options.seconds
+            print(f"| {name} | {rate:.1f} per second, median {median:.2f} s, 95 % within {p95:.2f} s |")
+    print(f"| answers | {', '.join(f'{name}: {count}' for name, count in sorted(tally.answers.items()))} |")
+    for name, start in before.items():
+        print(f"| {name} | {start} at the start, {after[name]} at the end |")
+    print(f"| tracebacks in the log | {log.count('Traceback')} |")
+
+
+def _wait(port: int) -> None:
+    until_s = time.monotonic() + 120
+    while time.monotonic() < until_s:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+
+
+def _state(pid: int) -> dict[str, int]:
+    """Return memory, files and threads of the page, where /proc tells them."""
+    folder = Path(f"/proc/{pid}")
+    if not folder.exists():
+        return {}
+    status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+    return {
+        "memory in MB": int(status["VmRSS"].split()[0]) // 1024,
+        "peak memory in MB": int(status["VmHWM"].split()[0]) // 1024,
+        "threads": int(status["Threads"]),
+        "open files": sum(1 for _ in (folder / "fd").iterdir()),
+    }
+
+
+def _jpeg(size_wh: tuple[int, int]) -> bytes:
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 255, (size_wh[1] // 16, size_wh[0] // 16, 3), np.uint8)
+    Image.fromarray(pixels).resize(size_wh).save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+async def _visit(port: int, photo: bytes, seconds: float, options: Options, tally: Tally) -> None:
+    until_s = time.monotonic() + seconds
+    small = _jpeg((480, 360))
+    bomb = io.BytesIO()
+    Image.new("L", _BOMB_PIXELS).save(bomb, "PNG")
+    visitors = [_send_photos(port, photo, until_s, tally) for _ in range(options.photos)]
+    visitors += [_send_frames(port, small, until_s, tally) for _ in range(options.lives)]
+    visitors += [_misbehave(port, bomb.getvalue(), until_s, tally) for _ in range(options.bad)]
+    await asyncio.gather(*visitors)
+
+
+async def _send_photos(port: int, photo: bytes, until_s: float, tally: Tally) -> None:
+    while time.monotonic() < until_s:
+        start_s = time.monotonic()
+        try:
+            status = await _post(port, "/kv/photo", photo)
+        except OSError as error:
+            tally.answers[f"photo {type(error).__name__}"] += 1
+            continue
+        tally.photo_s.append(time.monotonic() - start_s)
+        tally.answers[f"photo {status}"] += 1
+
+
+async def _post(port: int, path: str, body: bytes) -> str:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        await writer.drain()
+        answer = await reader.read()
+        return answer[9:12].decode("ascii", "replace")
+    finally:
+        writer.close()
+
+
+async def _send_frames(port: int, frame: bytes, until_s: float, tally: Tally) -> None:
+    try:
+        async with connect(f"ws://127.0.0.1:{port}/kv/live") as line:
+            while time.monotonic() < until_s:
+                start_s = time.monotonic()
+                await line.send(struct.pack("<d", start_s) + frame)
+                tally.answers[f"live {json.loads(await line.recv())['kind']}"] += 1
+                tally.frame_s.append(time.monotonic() - start_s)
+                await asyncio.sleep(max(start_s + 0.2 - time.monotonic(), 0))
+    except (OSError, WebSocketException) as error:
+        tally.answers[f"live {type(error).__name__}"] += 1
+
+
+async def _misbehave(port: int, bomb: bytes, until_s: float, tally: Tally) -> None:
+    chance = random.Random(port)
+    while time.monotonic() < until_s:
+        kind = chance.choice(["half", "silent", "garbage", "bomb", "nan", "video"])
+        try:
+            if kind in ("half", "silent"):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                if kind == "half":
+                    writer.write(
+                        b"POST /kv/photo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9000000\r\n\r\nhalf"
+                    )
+                await asyncio.sleep(min(5.0, max(until_s - time.monotonic(), 0)))
+                writer.close()
+                status = "left"
+            elif kind == "nan":
+                query = urllib.parse.urlencode({"left": 1, "top": 1, "right": 9, "bottom": 9, "roll": "nan"})
+                status = await _post(port, f"/kv/explain?{query}", bomb[:100])
+            elif kind == "video":
+                status = await _post(port, "/kv/video", chance.randbytes(1000))
+            else:
+                status = await _post(port, "/kv/photo", bomb if kind == "bomb" else chance.randbytes(1000))
+        except OSError as error:
+            status = type(error).__name__
+        tally.answers[f"{kind} {status}"] += 1
+
+
+if __name__ == "__main__":
+    main()
