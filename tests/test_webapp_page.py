@@ -74,7 +74,13 @@ def test_assets_folder_is_a_border(client):
 def test_page_says_what_it_must(tmp_path):
     (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n# A model\n\nReads faces.\n", "utf-8")
     text = about.about_text(tmp_path, FakeAnalyzers().get().classifier.card)
-    for words in ("Expressions are not feelings", "Article 5(1)(f)", "Article 50(3)", "Reads faces."):
+    for words in (
+        "Expressions are not feelings",
+        "Article 5(1)(f)",
+        "Article 50(3)",
+        "Reads faces.",
+        "sad, surprised",
+    ):
         assert words in text
     assert "license: mit" not in text
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import gradio as gr
 
-from fer.emotions import Emotion
+from fer.emotions import label_name
 from fer.model_card import ModelCard
 from fer.printable import plain_markdown
 from webapp.analyzers import Analyzers
@@ -15,7 +15,8 @@ from webapp.page import ASSETS, Tab
 
 def about_text(folder: Path, card: ModelCard) -> str:
     """The page's own words, then the model card of the weights in use."""
-    words = (ASSETS / "about.md").read_text("utf-8")
+    shown = ", ".join(label_name(emotion).lower() for emotion in card.head().emotions)
+    words = (ASSETS / "about.md").read_text("utf-8").replace("EXPRESSIONS", shown)
     readme = folder / "README.md"
     written = readme.read_text("utf-8", "replace") if readme.is_file() else _card_text(card)
     model = _smaller_headings(plain_markdown(written))
@@ -31,7 +32,7 @@ def _smaller_headings(text: str) -> str:
 
 def _card_text(card: ModelCard) -> str:
     """Describe weights without a written model card from their card."""
-    labels = ", ".join(Emotion(label).display_name for label in card.head().emotions)
+    labels = ", ".join(label_name(emotion) for emotion in card.head().emotions)
     lines = [f"**{card.name}**: {card.description or card.architecture}", f"- Expressions: {labels}"]
     lines += [f"- Licence: {card.licence}"]
     lines += [f"- Data: {data.get('name', '?')} ({data.get('licence', '?')})" for data in card.data_sets]
