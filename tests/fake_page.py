@@ -29,6 +29,7 @@ if __name__ == "__main__":  # the process that reads videos imports this file, t
     from webapp.page import build_server
 
     tabs = [import_module(name).TAB for name in sys.argv[1:]]
+    server = build_server(tabs, FakeAnalyzers())
     listener = socket.create_server(("127.0.0.1", 0))
     print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
-    uvicorn.Server(uvicorn.Config(build_server(tabs, FakeAnalyzers()), log_level="error")).run([listener])
+    uvicorn.Server(uvicorn.Config(server, log_level="error")).run([listener])
