@@ -12,14 +12,14 @@ from training.loop import predict
 from training.shown_answer import (
     JudgedSet,
     add_shown_heads,
+    choose_shown,
     fit_shown,
     judge_left_out,
     judge_sets,
     judged_sets,
-    seven_emotions,
     unsure_limit,
 )
-from training.targets import HEAD_LABELS
+from training.targets import HEAD_LABELS, expressions_of
 
 COUNT = 400
 
@@ -27,7 +27,7 @@ COUNT = 400
 def made_up_logits(seed: int) -> tuple[dict[str, np.ndarray], list[Emotion]]:
     """Two heads: ``web`` knows the truth with noise, ``votes`` answers at random."""
     generator = np.random.default_rng(seed)
-    truth = [seven_emotions()[i] for i in generator.integers(0, 7, COUNT)]
+    truth = [expressions_of("seven")[i] for i in generator.integers(0, 7, COUNT)]
     logits = {head: generator.normal(size=(COUNT, len(HEAD_LABELS[head]))) for head in ("web", "votes")}
     for row, label in enumerate(truth):
         logits["web"][row, HEAD_LABELS["web"].index(label)] += 3
@@ -42,6 +42,22 @@ def test_the_head_that_knows_gets_the_weight() -> None:
         shown.labels[i] == label for i, label in zip(shown.logits(logits).argmax(axis=1), truth, strict=True)
     ]
     assert np.mean(right) > 0.85
+
+
+def test_the_combination_with_the_best_balanced_accuracy_is_shown() -> None:
+    generator = np.random.default_rng(5)
+    logits, truth = made_up_logits(0)
+    logits["fer2013"] = generator.normal(size=(COUNT, len(HEAD_LABELS["fer2013"])))
+    shown = choose_shown(logits, [JudgedSet("a", np.arange(COUNT), truth)])
+    assert "web" in shown.weights
+    right = [
+        shown.labels[i] == label for i, label in zip(shown.logits(logits).argmax(axis=1), truth, strict=True)
+    ]
+    for head in ("votes", "fer2013"):
+        alone = choose_shown({head: logits[head]}, [JudgedSet("a", np.arange(COUNT), truth)])
+        assert list(alone.weights) == [head]
+        guesses = [alone.labels[i] for i in alone.logits(logits).argmax(axis=1)]
+        assert np.mean(right) > np.mean([guess == label for guess, label in zip(guesses, truth, strict=True)])
 
 
 def test_every_set_counts_the_same_whatever_its_size() -> None:
@@ -85,7 +101,7 @@ def test_the_shown_heads_answer_as_they_were_fitted() -> None:
     network = ExpressionNetwork("kv_fast", counts, mirror_average=True).eval()
     crops = torch.randint(0, 256, (12, 1, 64, 64), dtype=torch.uint8)
     logits = {head: scores.numpy() for head, scores in predict(network, crops).items()}
-    truth = [seven_emotions()[i % 7] for i in range(12)]
+    truth = [expressions_of("seven")[i % 7] for i in range(12)]
     shown = fit_shown(logits, [JudgedSet("a", np.arange(12), truth)])
     grown = add_shown_heads(network, shown).eval()
     assert list(grown.output_counts) == ["six", "seven", "web", "votes", "fer2013"]
@@ -104,7 +120,7 @@ def test_a_set_is_judged_by_the_labels_asked_for() -> None:
     shares = torch.softmax(torch.from_numpy(logits["web"]), 1).numpy()
     each = JudgedSet("a", np.arange(COUNT), truth)
     six = judge_sets(shares, HEAD_LABELS["web"], [each], SIX_EMOTIONS)["a"]
-    seven = judge_sets(shares, HEAD_LABELS["web"], [each], seven_emotions())["a"]
+    seven = judge_sets(shares, HEAD_LABELS["web"], [each], expressions_of("seven"))["a"]
     assert seven["count"] == COUNT
     assert six["count"] == sum(label != Emotion.DISGUSTED for label in truth)
     assert "disgusted" in seven["recall"] and "disgusted" not in six["recall"]

@@ -27,7 +27,7 @@ from training.shown_answer import (
     SHOWN_HEADS,
     JudgedSet,
     add_shown_heads,
-    fit_shown,
+    choose_shown,
     judge_left_out,
     judge_sets,
     judged_sets,
@@ -120,13 +120,14 @@ def _with_shown_heads(
 ) -> tuple[ExpressionNetwork, dict[str, Any]]:
     """Add the shown heads; gives the figures of their fit, too."""
     logits = {head: scores.numpy() for head, scores in predict(network, val_crops).items()}
-    shown = fit_shown(logits, sets, config.class_balance)
+    shown = choose_shown(logits, sets, config.class_balance)
     for head, weight in shown.weights.items():
         log.info("shown answer: %.2f times the logits of %s", weight, head)
+    chosen = {head: logits[head] for head in shown.weights}
     grown = add_shown_heads(network, shown)
     _fit_other(config, splits, grown, SHOWN_HEADS)
     return grown, {
-        "left_out": judge_left_out(logits, sets, config.class_balance),
+        "left_out": judge_left_out(chosen, sets, config.class_balance),
         "shown": {"weights": dict(shown.weights), "bias": shown.bias.tolist()},
     }
 

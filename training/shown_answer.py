@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Final
 
 import numpy as np
@@ -68,11 +69,6 @@ class ShownAnswer:
         return np.asarray(sum(parts) + self.bias)
 
 
-def seven_emotions() -> tuple[Emotion, ...]:
-    """The expressions of the head ``seven``, in its order."""
-    return tuple(Emotion(label) for label in HEAD_LABELS["seven"] if label != OTHER)
-
-
 def fit_shown(
     logits: Mapping[str, NDArray[np.floating]], sets: Sequence[JudgedSet], class_strength: float = 0.0
 ) -> ShownAnswer:
@@ -89,7 +85,7 @@ def fit_shown(
     Raises:
         ValueError: No set has labels.
     """
-    labels = seven_emotions()
+    labels = expressions_of("seven")
     heads = [head for head in logits if set(labels) <= set(HEAD_LABELS[head])]
     stacked = torch.stack(
         [torch.from_numpy(np.asarray(logits[head], np.float64)[:, _columns(head, labels)]) for head in heads]
@@ -127,6 +123,36 @@ def fit_shown(
     weights = {head: float(value) for head, value in zip(heads, log_weights.detach().exp(), strict=True)}
     centred = bias.detach() - bias.detach().mean()
     return ShownAnswer(weights, centred.numpy(), labels)
+
+
+def choose_shown(
+    logits: Mapping[str, NDArray[np.floating]], sets: Sequence[JudgedSet], class_strength: float = 0.0
+) -> ShownAnswer:
+    """Fit every combination of heads, keep the one of the largest balanced accuracy, averaged over the sets.
+
+    Args:
+        logits: By head, shape (N, outputs); heads without all seven expressions take no part.
+        sets: What to fit to and to judge by.
+        class_strength: As for ``fit_shown``.
+
+    Raises:
+        ValueError: No set has labels.
+    """
+    heads = [head for head in logits if set(expressions_of("seven")) <= set(HEAD_LABELS[head])]
+    fitted = [
+        fit_shown({head: logits[head] for head in some}, sets, class_strength)
+        for count in range(1, len(heads) + 1)
+        for some in combinations(heads, count)
+    ]
+    if len(fitted) == 1:
+        return fitted[0]
+
+    def headline(shown: ShownAnswer) -> float:
+        shares = torch.softmax(torch.from_numpy(shown.logits(logits)), dim=1).numpy()
+        judged = judge_sets(shares, shown.labels, sets, shown.labels)
+        return float(np.mean([figures["balanced_accuracy"] for figures in judged.values()]))
+
+    return max(fitted, key=headline)
 
 
 def judged_sets(table: FaceTable, config: TrainConfig) -> list[JudgedSet]:
