@@ -25,7 +25,7 @@ _BOMB_PIXELS = (8000, 5000)
 
 @dataclass(frozen=True)
 class Options:
-    """What the page has to bear; it runs on this machine and is asked over loopback only.
+    """Load on the page, which runs on this machine and is reached over loopback only.
 
     Attributes:
         seconds: How long.

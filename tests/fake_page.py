@@ -19,7 +19,10 @@ class FakeAnalyzers:
         self.detectors = ["patch"]
         self.weights = ["fake.red"]
 
-    def get(self, weights=None, detector=None, *, live=False):
+    def heads(self, weights):
+        return fake_analyzer().classifier.card.choices
+
+    def get(self, weights=None, detector=None, *, head=None, live=False):
         return fake_analyzer()
 
 

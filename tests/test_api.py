@@ -29,7 +29,7 @@ class FakeAnalyzers:
     detectors = ("patch",)
     weights = ("fake.red",)
 
-    def get(self, weights=None, detector=None, *, live=False):
+    def get(self, weights=None, detector=None, *, head=None, live=False):
         if detector not in (None, "patch"):
             raise UnknownModelError(f"no model named {detector!r} here; expected one of patch")
         return fake_analyzer()

@@ -3,6 +3,7 @@ import base64
 import csv
 import io
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -135,6 +136,8 @@ def test_explanation_of_no_face_gets_a_sentence(client, astronaut, place):
 
 def test_nothing_in_the_assets_points_outside():
     for asset in ASSETS.iterdir():
+        if asset.suffix not in (".js", ".css", ".html", ".svg"):
+            continue
         text = asset.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
         assert "http://" not in text
         assert "https://" not in text
@@ -187,7 +190,9 @@ def test_an_upload_that_comes_to_a_halt_is_ended(monkeypatch):
         sent.append(message)
 
     start_s = time.monotonic()
-    asyncio.run(build_routes([TAB], FakeAnalyzers())(scope, receive, send))
+    page = build_routes([TAB], FakeAnalyzers())
+    with ThreadPoolExecutor(1) as pool:  # a browser test may run a loop in this thread
+        pool.submit(lambda: asyncio.run(page(scope, receive, send))).result()
     assert time.monotonic() - start_s < 5
     assert sent[0]["status"] == 408
     assert b"came to a halt" in sent[1]["body"]

@@ -36,7 +36,7 @@ MAX_SILENCE_S: Final = 60.0
 """A socket that says nothing for so long is closed; the page opens another one when it has a frame."""
 
 GIVES_WAY_AFTER_S: Final = 10.0
-"""Where all places are taken, a newcomer takes that of the socket which has been silent longest."""
+"""A newcomer takes the place of the socket that has been silent longest, once all are taken."""
 
 _TIME: Final = struct.Struct("<d")
 _DARK: Final = 45.0

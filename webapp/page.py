@@ -147,7 +147,10 @@ def _head_choice(head: Head, first: Head) -> dict[str, str]:
 
 def _detector_choice(name: str) -> dict[str, Any]:
     """A detector in words for people; one that lacks a file says how to get it."""
-    kind = detector_class(name)
+    try:
+        kind = detector_class(name)
+    except UnknownModelError:  # an analyzer of somebody else's, not of this package
+        return {"id": name, "name": name, "is_ready": True}
     short = kind.title.split(" (")[0]
     if name == AUTO:
         return {"id": name, "name": f"Automatic: {short}", "is_ready": True}
