@@ -372,7 +372,7 @@ def row(name: str, measured: Sequence[tuple[Answers, Sequence[Shown]]]) -> str:
             for delay in delays_of(each, shown, hold_s)
         ]
         seen = [delay for delay in delays if delay is not None]
-        never.append(f"{100 * (1 - len(seen) / max(len(delays), 1)):.1f}")
+        never.append(f"{100 * (1 - len(seen) / len(delays)):.1f}" if delays else "–")
         late.append(f"{np.median(seen):.2f} / {np.quantile(seen, 0.9):.2f}" if seen else "–")
     rates = [
         f"{rate_of([shown for each, shown in measured if each.clip == kind]):.1f}"
