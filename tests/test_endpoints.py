@@ -118,7 +118,7 @@ def test_other_files_of_the_machine_are_neither_read_nor_deleted(address, photo,
     file = {"path": str(photo)} | ({"meta": {"_type": "gradio.FileData"}} if with_meta else {})
     asked = curl(
         f"{address}/gradio_api/call/analyze_photo",
-        *("-H", "Content-Type: application/json", "-d", json.dumps({"data": [file, None, None]})),
+        *("-H", "Content-Type: application/json", "-d", json.dumps({"data": [file, None, None, None]})),
     )
     answer = curl("-N", f"{address}/gradio_api/call/analyze_photo/{json.loads(asked)['event_id']}")
     assert "event: error" in answer

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated, Any, Final, Literal
 
+import cv2
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
@@ -123,6 +124,9 @@ def build_api(analyzers: Analyzers) -> FastAPI:
     jobs = VideoJobs()
     for error in (UnreadableImageError, UnknownModelError, WeightsMismatchError):
         api.add_exception_handler(error, _say)
+    for failure in (cv2.error, MemoryError):
+        api.add_exception_handler(failure, _say_failure)
+    api.add_exception_handler(OSError, _say_full)
     api.add_exception_handler(StarletteHTTPException, _say_status)
     api.add_exception_handler(RequestValidationError, _say_words)
     problems: dict[int | str, dict[str, Any]] = {422: {"model": Problem, "description": "It cannot be read."}}
@@ -327,6 +331,17 @@ def _say(_: Request, error: Exception) -> JSONResponse:
     if isinstance(error, BusyError):
         return JSONResponse({"error": str(error)}, 503, {"Retry-After": str(RETRY_AFTER_S)})
     return JSONResponse({"error": str(error)}, 422)
+
+
+def _say_failure(_: Request, error: Exception) -> JSONResponse:
+    sentence = f"this picture cannot be read ({type(error).__name__}); save it again or make it smaller"
+    return JSONResponse({"error": sentence}, 422)
+
+
+def _say_full(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, OSError)
+    reason = error.strerror or "its disk does not answer"
+    return JSONResponse({"error": f"the server cannot keep the file: {reason}; try again later"}, 507)
 
 
 def _say_status(_: Request, error: Exception) -> JSONResponse:
