@@ -25,7 +25,7 @@ _BOMB_PIXELS = (8000, 5000)
 
 @dataclass(frozen=True)
 class Options:
-    """What the page has to bear; it runs on this machine and is asked over loopback only.
+    """Options of a run; the page runs on this machine and is asked over loopback only.
 
     Attributes:
         seconds: How long.

@@ -33,7 +33,7 @@ MAX_SILENCE_S: Final = 60.0
 """A socket that says nothing for so long is closed; the page opens another one when it has a frame."""
 
 GIVES_WAY_AFTER_S: Final = 10.0
-"""Where all places are taken, a newcomer takes that of the socket which has been silent longest."""
+"""If all places are taken, a newcomer takes that of the socket which has been silent longest."""
 
 _TIME: Final = struct.Struct("<d")
 _SLOWEST_S: Final = 2.0
