@@ -175,7 +175,12 @@ def test_bytes_on_their_way_are_bounded(client, astronaut):
     assert limits.uploads.held_bytes == 0
 
 
-def test_an_upload_that_comes_to_a_halt_is_ended(monkeypatch):
+@pytest.mark.parametrize(
+    ("end", "status", "words"),
+    [(None, 408, b"came to a halt"), ({"type": "http.disconnect"}, 400, b"broken off")],
+    ids=["silent", "gone"],
+)
+def test_an_upload_that_stops_halfway_is_ended(monkeypatch, end, status, words):
     monkeypatch.setattr(limits, "MAX_SILENCE_S", 0.2)
     scope = {"type": "http", "method": "POST", "path": "/kv/photo", "query_string": b"", "headers": []}
     parts = [{"type": "http.request", "body": b"half of a photo", "more_body": True}]
@@ -184,7 +189,7 @@ def test_an_upload_that_comes_to_a_halt_is_ended(monkeypatch):
     async def receive():
         if parts:
             return parts.pop()
-        return await asyncio.sleep(60)
+        return end or await asyncio.sleep(60)
 
     async def send(message):
         sent.append(message)
@@ -194,6 +199,6 @@ def test_an_upload_that_comes_to_a_halt_is_ended(monkeypatch):
     with ThreadPoolExecutor(1) as pool:  # a browser test may run a loop in this thread
         pool.submit(lambda: asyncio.run(page(scope, receive, send))).result()
     assert time.monotonic() - start_s < 5
-    assert sent[0]["status"] == 408
-    assert b"came to a halt" in sent[1]["body"]
+    assert sent[0]["status"] == status
+    assert words in sent[1]["body"]
     assert limits.uploads.held_bytes == 0

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from gradio.utils import get_upload_folder
+from starlette.requests import ClientDisconnect
 
 from fer.detection import AUTO, detector_class
 from fer.images import UnreadableImageError
@@ -59,6 +60,7 @@ def build_routes(tabs: Sequence[Tab], analyzers: Analyzers, *, is_demo: bool = F
     for error in (UnreadableImageError, UnknownModelError, WeightsMismatchError, cv2.error, MemoryError):
         server.add_exception_handler(error, _say)
     server.add_exception_handler(BusyError, _say_busy)
+    server.add_exception_handler(ClientDisconnect, lambda *_: JSONResponse({"error": "broken off"}, 400))
     server.add_exception_handler(RequestValidationError, _say_invalid)
     for tab in tabs:
         if tab.routes is not None:

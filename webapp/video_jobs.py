@@ -169,7 +169,7 @@ class VideoJobs:
             shutil.rmtree(job.folder, ignore_errors=True)
 
     def _has_place(self) -> bool:
-        """Whether one of the places is free, if need be that of a video which nobody asked for lately."""
+        """Make sure that a place is free, if need be that of a video which nobody asked for lately."""
         kept = {key: job for key, job in self._jobs.items() if job.state != "failed"}
         if len(kept) < MAX_JOBS:
             return True
