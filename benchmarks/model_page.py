@@ -19,8 +19,9 @@ INTRODUCTION = """# The models
 
 How the shipped networks were trained, what they get wrong, and how well they are calibrated. This page and its pictures
 are written by `python -m benchmarks.model_page` from the history and the report that lie beside each set of weights
-(`weights/NAME/run/`). All figures are on FER2013's PublicTest, which also chose the epoch, the temperature and the
-thresholds; nothing here was measured on a picture that stands in the training split, too.
+(`weights/NAME/run/`). All figures are on the validation splits of the training's data, which also chose the epoch, the
+temperature and the thresholds; nothing here was measured on a picture that stands in a training split, too. Each set by
+itself, through the product's own detector where the pictures need it: [results.md](results.md).
 """
 
 
@@ -44,7 +45,10 @@ def main(options: Options) -> None:
         folder = find_weights(name)
         card, report = load_card(folder), read_object(folder / "run" / "report.json")
         sections += [f"## `{card.name}`\n", summary(card), history(folder / "run", images, card.name)]
+        offered = {head.name for head in card.choices}
         for head, figures in report["heads"].items():
+            if head not in offered:
+                continue
             sections.append(
                 head_section(card.name, head, figures, images, is_shown=head == card.default_head)
             )

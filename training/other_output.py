@@ -21,6 +21,9 @@ _STEPS: Final = 200
 _PLACE_WEIGHT: Final = 0.2
 """Weight of a place beside that of a face: most detections are faces."""
 
+_MOST_FACES: Final = 12_000
+"""Of larger sets an even sample takes part, each face counting for those left out."""
+
 _DECAY: Final = 1e-5
 """L2 strength. With it there is one best solution, wherever the search starts."""
 
@@ -54,11 +57,16 @@ def fit_other(
     for head in heads:
         if OTHER not in HEAD_LABELS.get(head, ()) or head not in network.heads:
             raise ValueError(f"expected a network with the head {head!r}, got {sorted(network.heads)}")
+    step = max(round(len(faces.crops) / _MOST_FACES), 1)
+    if step > 1:
+        faces = DecodedFaces(faces.table.take(range(0, len(faces.crops), step)), faces.crops[::step], ())
     crops = [faces.crops]
     if places:
         crops.append(decode(read_tables(places), preprocessing).crops)
     face_features, *place_features = (_features(network, each) for each in crops)
-    return {head: _fit_row(network, head, faces, face_features, place_features) for head in heads}
+    return {
+        head: _fit_row(network, head, faces, face_features, place_features, float(step)) for head in heads
+    }
 
 
 def _fit_row(
@@ -67,6 +75,7 @@ def _fit_row(
     faces: DecodedFaces,
     face_features: Tensor,
     place_features: Sequence[Tensor],
+    face_weight: float,
 ) -> dict[str, float]:
     row = HEAD_LABELS[head].index(OTHER)
     # A disgusted face is a face, also for the head ``six``, which cannot name it.
@@ -77,7 +86,7 @@ def _fit_row(
     is_other = torch.from_numpy(shares[counted, names.index(OTHER)]).float()
     place_count = len(features) - len(is_other)
     target = torch.cat([is_other, torch.ones(place_count)])
-    counts = torch.cat([torch.ones(len(is_other)), torch.full((place_count,), _PLACE_WEIGHT)])
+    counts = torch.cat([torch.full((len(is_other),), face_weight), torch.full((place_count,), _PLACE_WEIGHT)])
     layer = cast(nn.Linear, network.heads[head])
     rest = [index for index in range(layer.out_features) if index != row]
     with torch.inference_mode():
