@@ -135,6 +135,8 @@ def test_the_unsure_limit_looks_at_every_set_alike() -> None:
     easy = JudgedSet("easy", np.arange(90), [Emotion.HAPPY] * 90)
     hard = JudgedSet("hard", np.arange(90, 100), [Emotion.SAD] * 10)
     assert unsure_limit(shares, labels, [easy], SIX_EMOTIONS) == 0
+    voted = JudgedSet("hard, votes", hard.rows, [Emotion.HAPPY] * 10)
+    assert unsure_limit(shares, labels, [easy, hard, voted], SIX_EMOTIONS) == 0  # votes win over labels
     pooled = JudgedSet("pooled", np.arange(100), [*easy.truth, *hard.truth])
     assert unsure_limit(shares, labels, [pooled], SIX_EMOTIONS) == 0  # nine of ten are right as it is
     assert unsure_limit(shares, labels, [easy, hard], SIX_EMOTIONS) == pytest.approx(0.8 / 0.85)

@@ -22,6 +22,9 @@ from training.targets import HEAD_LABELS, expressions_of, was_voted
 SHOWN_HEADS: Final = ("six", "seven")
 """Both are the same answer; ``six`` leaves the disgusted out."""
 
+VOTED: Final = ", votes"
+"""End of the name of a set that is judged by votes."""
+
 _STEPS: Final = 200
 _BIAS_DECAY: Final = 1e-3
 """L2 strength. A class cannot gain much from a set that shows one expression far more often than others."""
@@ -164,7 +167,7 @@ def judged_sets(table: FaceTable, config: TrainConfig) -> list[JudgedSet]:
         rows = np.flatnonzero(sources == source)
         heads, has_votes = set(config.heads_of(source)), was_voted(table.votes[rows]).any()
         if "votes" in heads and has_votes:
-            sets.append(JudgedSet(f"{source}, votes", rows, [by_votes[row] for row in rows]))
+            sets.append(JudgedSet(f"{source}{VOTED}", rows, [by_votes[row] for row in rows]))
         if heads - {"votes", "crowd"} or not has_votes:
             sets.append(JudgedSet(source, rows, [table.labels[row] for row in rows]))
     return sets
@@ -195,6 +198,8 @@ def unsure_limit(
 ) -> float:
     """The confidence from which on nine of ten named faces are right, every set counting the same.
 
+    A picture counts once, by its votes where it has any.
+
     Args:
         shares: Probabilities of a head for the whole validation split, shape (N, outputs).
         labels: All outputs of the head.
@@ -202,8 +207,10 @@ def unsure_limit(
         judged: The expressions that count.
     """
     kept, targets, weights = [], [], []
-    for each in sets:
-        known = [i for i, label in enumerate(each.truth) if label in judged]
+    counted = np.zeros(len(shares), dtype=bool)
+    for each in sorted(sets, key=lambda judged_set: not judged_set.name.endswith(VOTED)):
+        known = [i for i, label in enumerate(each.truth) if label in judged and not counted[each.rows[i]]]
+        counted[each.rows[known]] = True
         kept.append(restrict(shares[each.rows[known]], labels, judged))
         targets.append(np.array([list(judged).index(Emotion(str(each.truth[i]))) for i in known], np.int64))
         weights.append(np.full(len(known), 1 / max(len(known), 1)))
