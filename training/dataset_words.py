@@ -137,6 +137,20 @@ def check_classes(labels: Iterable[Label | None], place: str) -> None:
         raise DatasetError(f"{place}: {problem}")
 
 
+def classes_from_words(words: Iterable[str], place: str) -> tuple[Label, ...]:
+    """Translate the names of the classes of one data set, in their order; empty ones do not count.
+
+    Raises:
+        DatasetError: They cannot be classes, or one is a split's name; the sentence begins with the place.
+    """
+    labels = tuple(label_from_word(word) for word in words if word.strip())
+    split = next((label for label in labels if split_from_word(label)), None)
+    problem = f"expected class names, got the split {split!r}; rename it" if split else labels_problem(labels)
+    if problem:
+        raise DatasetError(f"{place}: {problem}")
+    return labels
+
+
 def label_of_class(word: str, place: str, *, own: bool = False) -> Label:
     """Translate a data set's word for a class.
 

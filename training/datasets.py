@@ -8,22 +8,25 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fer.emotions import Label, label_from_word, labels_problem
+from fer.emotions import Label
 from fer.images import RgbImage, UnreadableImageError, as_rgb, read_image
 from fer.model_card import Preprocessing
 from fer.preprocessing import prepare_crops
 from training.dataset_csv import read_csv
 from training.dataset_layout import lay_out, list_files
 from training.dataset_parquet import read_parquet_faces
-from training.dataset_words import CLASSES_FILE, DatasetError, check_classes
+from training.dataset_words import CLASSES_FILE, DatasetError, check_classes, classes_from_words
 from training.targets import VOTE_WORDS
 
 __all__ = [
+    "CLASSES_FILE",
     "DatasetError",
     "DecodedFaces",
     "FaceTable",
     "Picture",
+    "classes_from_words",
     "decode",
+    "read_classes",
     "read_table",
     "read_tables",
 ]
@@ -186,10 +189,7 @@ def read_classes(folder: Path) -> tuple[Label, ...] | None:
         raise DatasetError(
             f"{path} cannot be read ({error}); write one class name a line as UTF-8"
         ) from error
-    labels = tuple(label_from_word(line) for line in lines if line.strip())
-    if problem := labels_problem(labels):
-        raise DatasetError(f"{path}: {problem}")
-    return labels
+    return classes_from_words(lines, str(path))
 
 
 def decode(
