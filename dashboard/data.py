@@ -126,7 +126,8 @@ def show_collecting(places: Places) -> None:
     """Choose a name and a class, take a picture, keep its face."""
     st.write(
         "Take pictures of one expression after the other, or of classes of your own, ten or more of each, in "
-        "different light and from slightly different sides. Only the cropped face is kept, and only when you press *Keep*."
+        "different light and from slightly different sides. Only the cropped face is kept, and only when you "
+        "press *Keep*."
     )
     name = st.text_input("Name of the data set", value="my-face", key="collect_name", max_chars=80).strip()
     try:

@@ -120,14 +120,14 @@ COLUMN_WORDS: Final = frozenset(
 """Columns that tables of faces have besides the probabilities, whose columns are named by the labels."""
 
 
-def labels_problem(names: Sequence[str]) -> str | None:
+def labels_problem(names: Sequence[str], fewest: int = 2) -> str | None:
     """Say in one sentence why names cannot be the classes of one head; None where they can.
 
     A head has 2 to 20 names of up to 40 printable characters, the first one a letter or digit, that differ
-    in more than capitals and are no ``COLUMN_WORDS``.
+    in more than capitals and are no ``COLUMN_WORDS``; a part of a data set may have fewer.
     """
-    if not 2 <= len(names) <= MOST_OWN_LABELS:
-        return f"expected 2 to {MOST_OWN_LABELS} class names, got {len(names)}"
+    if not fewest <= len(names) <= MOST_OWN_LABELS:
+        return f"expected {fewest} to {MOST_OWN_LABELS} class names, got {len(names)}"
     seen: dict[str, str] = {}
     for name in names:
         if not _is_plain_label(name):

@@ -133,7 +133,9 @@ def check_classes(labels: Iterable[Label | None], place: str) -> None:
         DatasetError: Too many of them, or a name that cannot be shown; the sentence begins with the place.
     """
     names = {label for label in labels if label is not None}
-    if any(isinstance(label, OwnLabel) for label in names) and (problem := labels_problem(sorted(names))):
+    if any(isinstance(label, OwnLabel) for label in names) and (
+        problem := labels_problem(sorted(names), fewest=1)
+    ):
         raise DatasetError(f"{place}: {problem}")
 
 
