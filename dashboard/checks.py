@@ -11,7 +11,7 @@ from dashboard.data_check import class_problems, without_training
 from dashboard.devices import Card, free_memory_bytes
 from dashboard.presets import ARCHITECTURE_NOTES
 from dashboard.wording import size_text
-from fer.emotions import Emotion
+from fer.emotions import Label
 from fer.model_card import UnknownModelError, load_card
 from fer.model_shelf import find_weights, is_plain_name
 from training.config import SettingsError, TrainConfig
@@ -113,7 +113,7 @@ def _check_pictures(config: TrainConfig, table: FaceTable) -> list[Problem]:
     return problems
 
 
-def _label_counts(table: FaceTable) -> Counter[Emotion]:
+def _label_counts(table: FaceTable) -> Counter[Label]:
     return Counter(
         label for label, split in zip(table.labels, table.splits, strict=True) if label and split != "test"
     )

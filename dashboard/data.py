@@ -1,6 +1,6 @@
 """The page of pictures: look at a data set, upload one, take pictures of oneself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,15 +13,17 @@ from dashboard.picture_sets import (
     add_picture,
     delete_set,
     largest_face,
+    list_classes,
     list_sets,
     pictures_of,
     set_folder,
 )
 from dashboard.places import Places, detector
-from fer.emotions import Emotion
+from fer.emotions import Emotion, Label
 from fer.images import UnreadableImageError, read_image
 from fer.model_card import UnknownModelError, load_card
 from fer.model_shelf import find_weights
+from training.datasets import DatasetError, classes_from_words, read_classes
 
 UPLOAD: Final = "Upload"
 TAKE: Final = "Take pictures"
@@ -121,10 +123,11 @@ SHOWN_COUNT: Final = 12
 
 
 def show_collecting(places: Places) -> None:
-    """Choose a name and an expression, take a picture, keep its face."""
+    """Choose a name and a class, take a picture, keep its face."""
     st.write(
-        "Take pictures of one expression after the other, ten or more of each, in different light and from "
-        "slightly different sides. Only the cropped face is kept, and only when you press *Keep*."
+        "Take pictures of one expression after the other, or of classes of your own, ten or more of each, in "
+        "different light and from slightly different sides. Only the cropped face is kept, and only when you "
+        "press *Keep*."
     )
     name = st.text_input("Name of the data set", value="my-face", key="collect_name", max_chars=80).strip()
     try:
@@ -132,14 +135,19 @@ def show_collecting(places: Places) -> None:
     except PictureSetError as error:
         st.error(str(error))
         return
-    emotions = _emotions()
+    try:
+        named = _named_classes(folder)
+    except DatasetError as error:
+        st.error(f"{str(error)[:1].upper()}{str(error)[1:]}")
+        return
+    emotions = named or _emotions()
     counts = {emotion: len(pictures_of(folder, emotion)) for emotion in emotions}
     emotion = st.segmented_control(
         "Expression",
         emotions,
         default=emotions[0],
         format_func=lambda choice: choice.display_name,
-        key="collect_emotion",
+        key=f"collect_emotion {', '.join(named)}" if named else "collect_emotion",
     )
     st.caption("Kept so far: " + ", ".join(f"{name.display_name} {count}" for name, count in counts.items()))
     if emotion is None:
@@ -152,11 +160,27 @@ def show_collecting(places: Places) -> None:
         if photo is None:
             st.caption("The camera belongs to your browser; allow it to be used for this page.")
         else:
-            _show_photo(photo.getvalue(), folder, emotion)
+            _show_photo(photo.getvalue(), folder, emotion, named)
     _show_kept(folder, emotion)
 
 
-def _emotions() -> tuple[Emotion, ...]:
+def _named_classes(folder: Path) -> tuple[Label, ...]:
+    """Ask for the classes; empty where the model's expressions are taken.
+
+    Raises:
+        DatasetError: The names cannot be classes, or the set's list of them cannot be read.
+    """
+    text = st.text_input(
+        "Classes of your own",
+        value=", ".join(read_classes(folder) or ()),
+        key=f"collect_classes {folder.name}",
+        placeholder="bored, focused, smiling",
+        help="2 to 20 names with commas between them. Leave it empty to take the model's expressions.",
+    )
+    return classes_from_words(text.split(","), "the classes") if text.strip(" ,") else ()
+
+
+def _emotions() -> tuple[Label, ...]:
     """The expressions of the model in use; all there are where none can be read."""
     try:
         return load_card(find_weights()).head().emotions
@@ -164,7 +188,7 @@ def _emotions() -> tuple[Emotion, ...]:
         return tuple(Emotion)
 
 
-def _show_photo(content: bytes, folder: Path, emotion: Emotion) -> None:
+def _show_photo(content: bytes, folder: Path, emotion: Label, named: Sequence[Label]) -> None:
     try:
         crop = largest_face(read_image(content), detector())
     except UnreadableImageError as error:
@@ -176,6 +200,8 @@ def _show_photo(content: bytes, folder: Path, emotion: Emotion) -> None:
     st.image(crop, width=160, caption="This is kept")
     if st.button("Keep", type="primary", icon=":material/save:"):
         try:
+            if named:
+                list_classes(folder, named)
             add_picture(folder, emotion, crop)
         except OSError as error:
             st.error(f"The picture could not be written: {error}.")
@@ -183,7 +209,7 @@ def _show_photo(content: bytes, folder: Path, emotion: Emotion) -> None:
         st.rerun()
 
 
-def _show_kept(folder: Path, emotion: Emotion) -> None:
+def _show_kept(folder: Path, emotion: Label) -> None:
     kept = pictures_of(folder, emotion)
     if not kept:
         return

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from dashboard.data_check import DataCheck, check_data, open_picture, spread
+from dashboard.data_check import DataCheck, check_data, count_table, open_picture, spread
 from dashboard.figure_row import show_figures
 from dashboard.picture_sets import PictureSetError, crop_set, set_folder
 from dashboard.places import Places, detector, read_data
-from fer.emotions import Emotion
+from fer.emotions import label_of
 from fer.images import UnreadableImageError
 from fer.palette import label_colours
 from training.datasets import DatasetError, FaceTable
@@ -128,7 +128,7 @@ def _show_figures(check: DataCheck) -> None:
 
 def _show_samples(table: FaceTable) -> None:
     st.subheader("Samples")
-    labels = sorted({label for label in table.labels if label is not None}, key=list(Emotion).index)
+    labels = [label_of(name) for name in count_table(table).index if name in table.labels]
     chosen = st.pills(
         "Expression", labels, default=labels[0] if labels else None, key="data_samples",
         format_func=lambda label: label.display_name, label_visibility="collapsed",

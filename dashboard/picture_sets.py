@@ -1,7 +1,7 @@
 """The data sets that people keep on this machine: listed, filled, cropped, deleted."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,10 +12,10 @@ from PIL import Image
 from dashboard.data_check import open_picture
 from fer.cropping import crop_face, reference_square
 from fer.detection import FaceDetector
-from fer.emotions import Emotion
+from fer.emotions import Label
 from fer.images import RgbImage, UnreadableImageError
 from fer.model_shelf import is_plain_name
-from training.datasets import FaceTable
+from training.datasets import CLASSES_FILE, FaceTable
 
 CROP_MARGIN: Final = 0.0
 """Crops are kept in the frame of FER2013, which all networks here are trained on."""
@@ -70,7 +70,7 @@ def largest_face(image: RgbImage, detector: FaceDetector) -> RgbImage | None:
     return crop_face(image, reference_square(found[0], detector.framing), CROP_MARGIN)
 
 
-def add_picture(folder: Path, emotion: Emotion, crop: RgbImage) -> Path:
+def add_picture(folder: Path, emotion: Label, crop: RgbImage) -> Path:
     """Keep a crop under its expression.
 
     Raises:
@@ -83,7 +83,19 @@ def add_picture(folder: Path, emotion: Emotion, crop: RgbImage) -> Path:
     return path
 
 
-def pictures_of(folder: Path, emotion: Emotion) -> list[Path]:
+def list_classes(folder: Path, classes: Sequence[Label]) -> None:
+    """Write down the classes of a data set, with those that have pictures already.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    kept = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    folder.mkdir(parents=True, exist_ok=True)
+    names = dict.fromkeys([*map(str, classes), *sorted(kept)])
+    (folder / CLASSES_FILE).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+
+
+def pictures_of(folder: Path, emotion: Label) -> list[Path]:
     """The kept pictures of an expression, newest first."""
     return sorted((folder / emotion.value).glob("*.png"), reverse=True)
 

@@ -11,7 +11,7 @@ from fer.model_shelf import DEFAULT_WEIGHTS, list_weights
 from training.config import SETTING_HELP, TrainConfig
 
 MAIN_SETTINGS: Final = ("architecture", "initial_weights", "epochs", "batch_size", "learning_rate", "device")
-ELSEWHERE: Final = frozenset({"data", "other_places", "teaches", "insets", "draws", "runs", "name"})
+ELSEWHERE: Final = frozenset({"data", "labels", "other_places", "teaches", "insets", "draws", "runs", "name"})
 """Settings that the page asks for in places of their own, or not at all."""
 
 _LABELS: Final = {

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from fer.emotions import Emotion, UnknownEmotionError, emotion_from_name
+from fer.emotions import Label, UnknownEmotionError, emotion_from_name
 from fer.faces import Face
 
 _FORM: Final = re.compile(r"([^:]+):([0-9.]+):([0-9.]+)s?")
@@ -23,7 +23,7 @@ class Alert:
         duration_s: For how long without a break.
     """
 
-    emotion: Emotion
+    emotion: Label
     confidence: float
     duration_s: float
 
@@ -31,8 +31,12 @@ class Alert:
         return f"{self.emotion.value}:{self.confidence:g}:{self.duration_s:g}s"
 
 
-def parse_alert(text: str) -> Alert:
+def parse_alert(text: str, labels: Sequence[Label] = ()) -> Alert:
     """Read ``fearful:0.8:3s``: expression, probability, duration.
+
+    Args:
+        text: As typed.
+        labels: Of the head that answers; they are known besides the expressions.
 
     Raises:
         ValueError: Another form, an unknown expression, a probability outside (0, 1].
@@ -43,7 +47,8 @@ def parse_alert(text: str) -> Alert:
         raise ValueError(problem)
     word, confidence, duration_s = match.groups()
     try:
-        alert = Alert(emotion_from_name(word), float(confidence), float(duration_s))
+        mine = next((label for label in labels if label.casefold() == word.strip().casefold()), None)
+        alert = Alert(mine or emotion_from_name(word), float(confidence), float(duration_s))
     except UnknownEmotionError as error:
         raise ValueError(f"{problem}; {error}") from error
     except ValueError as error:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from fer.faces import Box, Detection, Face
+from fer.faces import Box, Detection, Face, Prediction
 from fer.images import RgbImage, as_rgb
-from fer.palette import Rgb, emotion_colour, person_colour, text_colour
+from fer.palette import Rgb, label_colours, person_colour, rgb_from_hex, text_colour
 
 _OUTLINE: Rgb = (16, 20, 26)
 
@@ -44,7 +44,7 @@ class FaceAnnotator:
         side = (height * width) ** 0.5
         thickness = max(round(self.scale * side / 280), 2)
         for face in reversed(faces):  # largest first in the list: its label shall lie on top
-            colour = emotion_colour(face.prediction.emotion)
+            colour = _label_colour(face.prediction)
             line = colour if face.track_id is None else person_colour(face.track_id)
             outline = _rounded_outline(face.detection, self.turned_above)
             cv2.polylines(canvas, [outline], True, _OUTLINE, thickness + 2, cv2.LINE_AA, shift=4)
@@ -71,8 +71,12 @@ class FaceAnnotator:
 
     def _label(self, face: Face, number: int, side: float) -> NDArray[np.uint8]:
         size = round(self.scale * float(np.clip(side / 30, 11, 160)))
-        colour = emotion_colour(face.prediction.emotion)
+        colour = _label_colour(face.prediction)
         return _label(self.text(face, number), size, colour, face.prediction.is_unsure)
+
+
+def _label_colour(prediction: Prediction) -> Rgb:
+    return rgb_from_hex(label_colours(prediction.labels)[prediction.emotion])
 
 
 def place_labels(

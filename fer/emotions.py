@@ -1,9 +1,10 @@
 """The vocabulary of expressions, with every data set's spelling of it."""
 
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
 
 class Emotion(StrEnum):
@@ -23,6 +24,25 @@ class Emotion(StrEnum):
         """The word as it is shown to people, such as ``Happy``."""
         return label_name(self.value)
 
+
+class OwnLabel(str):
+    """A class that people named themselves, such as ``bored``; made by :func:`label_of`."""
+
+    __slots__ = ()
+
+    @property
+    def value(self) -> str:
+        """The name as plain text."""
+        return str(self)
+
+    @property
+    def display_name(self) -> str:
+        """The name as it is shown to people, such as ``Bored``."""
+        return label_name(self)
+
+
+Label: TypeAlias = Emotion | OwnLabel
+"""One answer of a head: a known expression, or a class of somebody's own."""
 
 SIX_EMOTIONS: Final = (
     Emotion.ANGRY,
@@ -69,7 +89,66 @@ _BY_SPELLING: Final = MappingProxyType(
 
 def label_name(label: str) -> str:
     """Return the word for a label as it is shown to people, such as ``Happy``; any text is a label."""
-    return label.replace("_", " ").strip().capitalize()
+    words = label.replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
+
+
+def label_of(name: str) -> Label:
+    """Return the expression of this very name, such as ``happy``, or else a label of its own."""
+    return Emotion(name) if name in set(Emotion) else OwnLabel(name)
+
+
+def label_from_word(word: str) -> Label:
+    """Translate a data set's word as :func:`emotion_from_name` does; any other word is a label of its own."""
+    return _BY_SPELLING.get(word.strip().lower()) or OwnLabel(unicodedata.normalize("NFC", word.strip()))
+
+
+MOST_OWN_LABELS: Final = 20
+_LONGEST_NAME: Final = 40
+_NOT_IN_NAMES: Final = frozenset("<>\"'`|\\/{}[]*=")
+"""Characters that mean something in pages, tables or paths."""
+
+_EYES_AND_MOUTH: Final = [f"{side}_{part}" for side in ("left", "right") for part in ("eye", "mouth")]
+COLUMN_WORDS: Final = frozenset(
+    {
+        *("path", "width", "height", "face", "error", "track_id", "timestamp_s", "time_s", "run", "frame"),
+        *("frame_count", "left", "top", "right", "bottom", "score", "emotion", "confidence", "unsure", OTHER),
+        *("turned_away", "roll", "yaw", "pitch"),
+        *(f"{point}_{axis}" for point in (*_EYES_AND_MOUTH, "nose") for axis in ("x", "y")),
+    }
+)
+"""Columns that tables of faces have besides the probabilities, whose columns are named by the labels."""
+
+
+def labels_problem(names: Sequence[str], fewest: int = 2) -> str | None:
+    """Say in one sentence why names cannot be the classes of one head; None where they can.
+
+    A head has 2 to 20 names of up to 40 printable characters, the first one a letter or digit, that differ
+    in more than capitals and are no ``COLUMN_WORDS``; a part of a data set may have fewer.
+    """
+    if not fewest <= len(names) <= MOST_OWN_LABELS:
+        return f"expected {fewest} to {MOST_OWN_LABELS} class names, got {len(names)}"
+    seen: dict[str, str] = {}
+    for name in names:
+        if not _is_plain_label(name):
+            return (
+                f"expected class names of up to {_LONGEST_NAME} letters, digits, spaces, '-' and '_' "
+                f"that begin with a letter or digit, got {name[: 2 * _LONGEST_NAME]!r}; rename it"
+            )
+        if name.casefold() in COLUMN_WORDS:
+            return (
+                f"expected class names that are no columns of the tables of faces, got {name!r}; rename it, "
+                f"'looks {name}' would do"
+            )
+        if name.casefold() in seen:
+            return f"expected different class names, got {seen[name.casefold()]!r} and {name!r}; rename one"
+        seen[name.casefold()] = name
+    return None
+
+
+def _is_plain_label(name: str) -> bool:
+    is_short = 0 < len(name) <= _LONGEST_NAME and name == name.strip()
+    return is_short and name.isprintable() and name[0].isalnum() and not _NOT_IN_NAMES & set(name)
 
 
 class UnknownEmotionError(ValueError):

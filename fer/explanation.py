@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer.emotions import Emotion
+from fer.emotions import Label
 from fer.faces import Prediction
 from fer.images import RgbImage
 from fer.model_card import ModelCard
@@ -48,7 +48,7 @@ class Explanation:
         heat: Shape (S, S), in [0, 1]: how much hiding this place takes from the probability, 1 at the most.
     """
 
-    emotion: Emotion
+    emotion: Label
     confidence: float
     lowest: float
     heat: NDArray[np.float32]

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fer.emotions import Emotion
+from fer.emotions import Label
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +129,14 @@ class Prediction:
     """The expression of a face.
 
     Attributes:
-        labels: The expressions, in the order of the probabilities.
+        labels: The expressions, or classes of somebody's own, in the order of the probabilities.
         probabilities: Shape (C,), in [0, 1], sum 1: given that it is one of the labels.
         other: Share of "none of these" in [0, 1]: no face, unclear, or another expression.
         unsure_below: Confidence under which the model's card calls the answer unsure.
         turned_away: Whether the head is turned too far for an answer, which is unsure then.
     """
 
-    labels: tuple[Emotion, ...]
+    labels: tuple[Label, ...]
     probabilities: NDArray[np.float32] = field(repr=False)
     other: float = 0.0
     unsure_below: float = 0.0
@@ -149,7 +149,7 @@ class Prediction:
             )
 
     @property
-    def emotion(self) -> Emotion:
+    def emotion(self) -> Label:
         """The expression with the largest probability."""
         return self.labels[int(np.argmax(self.probabilities))]
 
@@ -163,12 +163,12 @@ class Prediction:
         """Whether the confidence is under the card's threshold, or the head turned away."""
         return self.turned_away or self.confidence < self.unsure_below
 
-    def ranked(self) -> list[tuple[Emotion, float]]:
+    def ranked(self) -> list[tuple[Label, float]]:
         """All expressions with their probabilities, largest first."""
         order = np.argsort(-self.probabilities, kind="stable")
         return [(self.labels[i], float(self.probabilities[i])) for i in order]
 
-    def by_emotion(self) -> dict[Emotion, float]:
+    def by_emotion(self) -> dict[Label, float]:
         """The probabilities by expression, in the order of the labels."""
         return {label: float(p) for label, p in zip(self.labels, self.probabilities, strict=True)}
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
-from fer.emotions import OTHER, Emotion
+from fer.emotions import OTHER, Emotion, Label, label_of, labels_problem
 from fer.json_values import build, parse_json
 
 CARD_FORMAT: Final = 1
@@ -18,6 +18,9 @@ ONNX_FILE: Final = "model.onnx"
 INT8_FILE: Final = "model.int8.onnx"
 GOLDEN_FILE: Final = "golden.safetensors"
 
+
+OWN_HEAD: Final = "own"
+"""The head whose labels are the classes of somebody's own data."""
 
 _USUAL_CHOICES: Final = ("six", "seven")
 """Heads that are offered to people where a card does not say which."""
@@ -65,7 +68,8 @@ class Head:
 
     Attributes:
         name: How it is asked for.
-        labels: In output order: expressions, and at most one ``other`` for none of them.
+        labels: In output order: expressions, and at most one ``other`` for none of them; any class names in
+            the head ``own``.
         temperature: What the logits are divided by before the softmax; already part of the exported files.
         unsure_below: Confidence under which the answer is called unsure; 0 where it was not measured.
         other_above: Share of ``other`` above which a detection is taken for no readable face; 1 means never.
@@ -78,7 +82,9 @@ class Head:
     other_above: float = 1.0
 
     def __post_init__(self) -> None:
-        unknown = [label for label in self.labels if label != OTHER and label not in set(Emotion)]
+        if self.name == OWN_HEAD:
+            self._check_own()
+        unknown = [label for label in self.emotions if label not in set(Emotion) and self.name != OWN_HEAD]
         if unknown or len(set(self.labels)) != len(self.labels) or len(self.emotions) < 2:
             raise ValueError(
                 f"expected head {self.name!r} to list at least two different expressions out of "
@@ -87,10 +93,14 @@ class Head:
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise ValueError(f"expected a temperature above 0 for head {self.name!r}, got {self.temperature}")
 
+    def _check_own(self) -> None:
+        if problem := labels_problem([label for label in self.labels if label != OTHER]):
+            raise ValueError(f"head {self.name!r}: {problem}")
+
     @property
-    def emotions(self) -> tuple[Emotion, ...]:
-        """The labels that are expressions, in output order."""
-        return tuple(Emotion(label) for label in self.labels if label != OTHER)
+    def emotions(self) -> tuple[Label, ...]:
+        """The labels without ``other``, in output order."""
+        return tuple(label_of(label) for label in self.labels if label != OTHER)
 
 
 @dataclass(frozen=True, slots=True)

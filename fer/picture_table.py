@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from fer.emotions import Emotion
+from fer.emotions import Label
 from fer.files import replaced
 from fer.picture_records import Record
 from fer.printable import plain_cell
@@ -26,7 +26,7 @@ class TableError(ValueError):
     """A table that cannot be read, written or continued."""
 
 
-def table_schema(emotions: Sequence[Emotion]) -> pa.Schema:
+def table_schema(emotions: Sequence[Label]) -> pa.Schema:
     """Return the columns of a folder's table, as docs/api.md lists them.
 
     One row for each face; an image without any has one row of empty cells, an unreadable one says ``error``.
@@ -55,7 +55,7 @@ class PictureJournal:
     """
 
     def __init__(
-        self, tables: Mapping[str, Path], origin: Mapping[str, str], emotions: Sequence[Emotion]
+        self, tables: Mapping[str, Path], origin: Mapping[str, str], emotions: Sequence[Label]
     ) -> None:
         self._tables = dict(tables)
         self._origin = json.dumps(dict(origin), sort_keys=True)

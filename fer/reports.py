@@ -5,7 +5,7 @@ from dataclasses import fields
 from types import MappingProxyType
 from typing import Any, Final
 
-from fer.emotions import Emotion
+from fer.emotions import Label
 from fer.faces import Face, Landmarks
 from fer.head_turn import head_turn
 
@@ -76,7 +76,7 @@ def faces_to_dict(faces: Sequence[Face], width: int, height: int, path: str | No
     return picture | {"width": width, "height": height, "faces": [face_to_dict(face) for face in faces]}
 
 
-def face_columns(emotions: Sequence[Emotion]) -> dict[str, type]:
+def face_columns(emotions: Sequence[Label]) -> dict[str, type]:
     """Return the columns of a table of faces, in order, with the type of each.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fer.emotions import Emotion
+from fer.emotions import Emotion, Label
 from fer.faces import Prediction
 
 REST_S: Final = 2.0
@@ -40,7 +40,7 @@ class RestingFace:
         offset: Shape (C,), subtracted from log-probabilities; 0 for neutral.
     """
 
-    labels: tuple[Emotion, ...]
+    labels: tuple[Label, ...]
     offset: NDArray[np.float64] = field(repr=False)
 
     def apply(self, prediction: Prediction) -> Prediction:

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fer.emotions import Emotion
+from fer.emotions import Emotion, Label
 from fer.faces import Prediction
 
 _UNSURE_LEEWAY: Final = 0.05
@@ -65,11 +65,11 @@ class SteadyPrediction(Prediction):
         shown_unsure: Whether to call it unsure.
     """
 
-    shown: Emotion = Emotion.NEUTRAL
+    shown: Label = Emotion.NEUTRAL
     shown_unsure: bool = False
 
     @property
-    def emotion(self) -> Emotion:
+    def emotion(self) -> Label:
         """The expression to show: held until another one leads clearly."""
         return self.shown
 
@@ -165,7 +165,7 @@ class ProbabilitySmoother:
         """As shown before, unless most of the last frames were otherwise."""
         return self._away > (0.3 if last.turned_away else 0.7)
 
-    def _choose(self, last: SteadyPrediction, timestamp_s: float) -> Emotion:
+    def _choose(self, last: SteadyPrediction, timestamp_s: float) -> Label:
         """The expression shown before, unless another one leads it far or for long."""
         best = int(np.argmax(self._mean))
         lead = float(self._mean[best] - self._mean[last.labels.index(last.shown)])

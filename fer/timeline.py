@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fer.emotions import Emotion
+from fer.emotions import Label
 from fer.faces import Face
 from fer.reports import face_columns, face_to_dict, flat_face
 
@@ -35,7 +35,7 @@ class Summary:
     start_s: float
     end_s: float
     seen_s: float
-    shares: dict[Emotion, float]
+    shares: dict[Label, float]
     change_count: int
     mean_confidence: float
 
@@ -47,7 +47,7 @@ class Timeline:
         emotions: The probability columns.
     """
 
-    def __init__(self, emotions: Sequence[Emotion]) -> None:
+    def __init__(self, emotions: Sequence[Label]) -> None:
         self.emotions = tuple(emotions)
         self.frame_count = 0
         self._times = array("d")  # of every frame, with faces or without

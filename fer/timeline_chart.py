@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from typing import Final
+from xml.sax.saxutils import escape
 
-from fer.emotions import Emotion
+from fer.emotions import Label
 from fer.palette import label_colours
 from fer.timeline import Timeline
 from fer.timeline_spans import Span, spans
@@ -52,12 +53,12 @@ def timeline_chart(timeline: Timeline) -> str:
     return "".join([*parts, "</svg>"])
 
 
-def _legend(emotions: tuple[Emotion, ...]) -> str:
+def _legend(emotions: tuple[Label, ...]) -> str:
     colours = label_colours(emotions)
     step = min(_LEGEND_STEP, PLOT_WIDTH // len(emotions))
     return "".join(
         f'<rect x="{PLOT_LEFT + i * step}" y="8" width="13" height="13" rx="3" fill="{colours[emotion]}"/>'
-        f'<text x="{PLOT_LEFT + 19 + i * step}" y="19">{emotion.display_name}</text>'
+        f'<text x="{PLOT_LEFT + 19 + i * step}" y="19">{escape(emotion.display_name)}</text>'
         for i, emotion in enumerate(emotions)
     )
 
@@ -70,7 +71,7 @@ def _band(person: list[Span], track: int | None, top: float, end_s: float, colou
         width = max(PLOT_WIDTH * (span.end_s - span.start_s) / end_s, 0.5)
         bars.append(
             f'<rect x="{left:.2f}" y="{top + 3}" width="{width:.2f}" height="{_BAND - 8}" '
-            f'fill="{colours[span.emotion]}"><title>{span.emotion.display_name}, '
+            f'fill="{colours[span.emotion]}"><title>{escape(span.emotion.display_name)}, '
             f"{span.start_s:.1f}–{span.end_s:.1f} s</title></rect>"
         )
     return "".join(bars)

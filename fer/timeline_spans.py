@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from fer.emotions import Emotion
+from fer.emotions import Label, label_of
 from fer.timeline import Timeline
 
 _GAP_S: Final = 0.5
@@ -24,7 +24,7 @@ class Span:
     """
 
     track_id: int | None
-    emotion: Emotion
+    emotion: Label
     start_s: float
     end_s: float
 
@@ -42,10 +42,10 @@ def spans(timeline: Timeline) -> list[Span]:
         for track, word, start_s, frame in zip(
             tracks, table["emotion"], table["timestamp_s"].tolist(), table["frame"].tolist(), strict=True
         ):
-            emotion, end_s = Emotion(word), start_s + float(durations[frame])
+            emotion, end_s = label_of(word), start_s + float(durations[frame])
             span = open_.get(track)
             if span is not None and start_s - span.end_s <= _GAP_S:
-                if span.emotion is emotion:
+                if span.emotion == emotion:
                     open_[track] = Span(track, emotion, span.start_s, end_s)
                     continue
                 span = Span(track, span.emotion, span.start_s, start_s)

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from fer.emotions import Emotion
+from fer.emotions import Label
 from fer.faces import Face
 from fer.log_rotation import (
     dated_path,
@@ -88,7 +88,7 @@ class WatchLog:
     def __init__(
         self,
         path: Path,
-        emotions: Sequence[Emotion],
+        emotions: Sequence[Label],
         origin: Mapping[str, str],
         *,
         rotate_bytes: int = 100_000_000,

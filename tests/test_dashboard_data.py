@@ -12,6 +12,7 @@ from toy_faces import encode_png, toy_face, write_folder
 
 from fer import model_shelf
 from fer.emotions import Emotion
+from training.datasets import read_table
 
 pytestmark = pytest.mark.usefixtures("shelves")
 
@@ -144,6 +145,29 @@ def test_pictures_are_taken_kept_and_deleted(tmp_path, astronaut):
         assert crop.size[0] == crop.size[1]
     page.button(key=f"delete {kept}").click().run()
     assert not kept.exists()
+
+
+def test_pictures_of_classes_of_ones_own(tmp_path, astronaut):
+    page = open_page("data", tmp_path)
+    page.segmented_control(key="data_part").set_value("Take pictures").run()
+    names = page.text_input(key="collect_classes my-face")
+    names.set_value("bored, Bored").run()
+    assert "The classes: expected different class names, got 'bored' and 'Bored'" in fine(page)
+    page.text_input(key="collect_classes my-face").set_value("bored, test").run()
+    assert "got the split 'test'" in fine(page)
+    page.text_input(key="collect_classes my-face").set_value("bored, Joy, half_smile").run()
+    content = io.BytesIO()
+    Image.fromarray(astronaut).save(content, "jpeg")
+    page.camera_input[0].set_value(("photo.jpg", content.getvalue(), "image/jpeg")).run()
+    button(page, "Keep").click().run()
+    assert "Bored: 1 kept" in fine(page)
+    folder = tmp_path / "data" / "my-face"
+    assert (folder / "classes.txt").read_text() == "bored\nhappy\nhalf_smile\n"
+    assert [path.parent.name for path in folder.rglob("*.png")] == ["bored"]
+    assert read_table(folder).labels == ("bored",)
+    again = open_page("data", tmp_path)
+    again.segmented_control(key="data_part").set_value("Take pictures").run()
+    assert again.text_input(key="collect_classes my-face").value == "bored, happy, half_smile"
 
 
 def test_a_picture_without_a_face_is_not_kept(tmp_path):

@@ -6,7 +6,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from training.targets import TRAINED_HEADS
+from fer.emotions import OTHER, Label, label_of, labels_problem
+from fer.model_card import OWN_HEAD
+from training.targets import HEAD_LABELS, TRAINED_HEADS
 
 Schedule = Literal["cosine", "plateau", "step", "constant"]
 Optimizer = Literal["sgd", "adamw", "adam"]
@@ -22,8 +24,11 @@ SETTING_HELP: Final[Mapping[str, str]] = MappingProxyType(
             "Outputs of the network: ``crowd`` (six expressions and other), ``fer2013`` (seven "
             "labels), ``votes`` (seven expressions and other, from crowd votes) and ``web`` (seven "
             "labels of other sets). With ``votes`` and ``web`` the heads ``six`` and ``seven`` are "
-            "fitted over all heads after last epoch; ``six`` is the default answer."
+            "fitted over all heads after last epoch; ``six`` is the default answer. ``own`` stands alone "
+            "and learns the classes of the data, whatever they are called; it is chosen where none of "
+            "them is an expression."
         ),
+        "labels": ("Classes of the head ``own`` in the order of its outputs; empty takes those of the data."),
         "teaches": (
             "Entries ``STEM=HEAD+HEAD``: which heads a data set teaches, by the name of its file or "
             "folder without ending, such as ``rafdb=web``. A set that is not named teaches every "
@@ -111,6 +116,9 @@ SETTING_HELP: Final[Mapping[str, str]] = MappingProxyType(
 """Help of each setting, for the command line and for forms."""
 
 
+USUAL_HEADS: Final = ("crowd", "fer2013")
+"""What is trained unless somebody asks for other heads."""
+
 _NARROWER: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({"kv_accurate": ("kv_fast",)})
 """Architectures of the same depth with fewer channels, whose weights can be widened."""
 
@@ -137,7 +145,8 @@ class TrainConfig:
 
     data: tuple[Path, ...]
     architecture: str = "kv_fast"
-    heads: tuple[str, ...] = ("crowd", "fer2013")
+    heads: tuple[str, ...] = USUAL_HEADS
+    labels: tuple[str, ...] = ()
     teaches: tuple[str, ...] = ()
     insets: tuple[str, ...] = ()
     draws: tuple[str, ...] = ()
@@ -196,6 +205,16 @@ class TrainConfig:
             self.heads,
             f"at least one head out of {', '.join(TRAINED_HEADS)}",
         )
+        _require(
+            OWN_HEAD not in self.heads or len(self.heads) == 1,
+            "heads",
+            self.heads,
+            f"{OWN_HEAD} alone or other heads without it",
+        )
+        if self.labels:
+            _require(self.heads == (OWN_HEAD,), "labels", self.labels, f"empty without the head {OWN_HEAD}")
+            problem = labels_problem(self.labels)
+            _require(problem is None, "labels", self.labels, f"class names of one head ({problem})")
         _require(
             32 <= self.size <= 128
             and self.size % 8 == 0
@@ -294,6 +313,14 @@ class TrainConfig:
             return None
         return f"expected weights of {' or '.join(fitting)} to start from, got {architecture}"
 
+    def labels_of(self, head: str) -> tuple[str, ...]:
+        """The outputs of a head in their order."""
+        return self.labels if head == OWN_HEAD else HEAD_LABELS[head]
+
+    def expressions_of(self, head: str) -> tuple[Label, ...]:
+        """What a head names, without its output ``other``."""
+        return tuple(label_of(label) for label in self.labels_of(head) if label != OTHER)
+
     def heads_of(self, source: str) -> tuple[str, ...]:
         """The heads that a data set teaches.
 
@@ -316,7 +343,7 @@ class TrainConfig:
         data = asdict(self)
         for name in ("data", "other_places"):
             data[name] = [str(path) for path in data[name]]
-        for name in ("heads", "teachers", "teaches", "insets", "draws"):
+        for name in _WORD_LISTS:
             data[name] = list(data[name])
         data["runs"] = str(self.runs)
         return data
@@ -331,12 +358,15 @@ class TrainConfig:
         values = dict(data)
         for name in ("data", "other_places"):
             values[name] = tuple(Path(path) for path in values.get(name, ()))
-        for name in ("heads", "teachers", "teaches", "insets", "draws"):
+        for name in _WORD_LISTS:
             if name in values:
                 values[name] = tuple(values[name])
         if "runs" in values:
             values["runs"] = Path(values["runs"])
         return cls(**values)
+
+
+_WORD_LISTS: Final = ("heads", "labels", "teachers", "teaches", "insets", "draws")
 
 
 def _by_source(entries: tuple[str, ...]) -> dict[str, str]:

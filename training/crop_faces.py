@@ -14,7 +14,7 @@ from PIL import Image
 
 from fer.cropping import crop_face, reference_square
 from fer.detection import FaceDetector, load_detector
-from fer.emotions import Emotion
+from fer.emotions import Emotion, Label
 from fer.images import RgbImage, UnreadableImageError, as_rgb, read_image
 from fer.model_card import UnknownModelError
 from training.datasets import DatasetError, Picture, read_table
@@ -49,7 +49,7 @@ class LabelledCrop:
     """
 
     crop: RgbImage
-    label: Emotion | None
+    label: Label | None
     is_face: bool = True
 
 
@@ -97,13 +97,15 @@ def write_crops(path: Path, crops: Sequence[LabelledCrop]) -> None:
     into files of their own.
     """
     images = [{"bytes": _encode(item.crop), "path": None} for item in crops]
-    labels = [None if item.label is None else _WORDS.index(item.label) for item in crops]
+    own = {str(item.label) for item in crops if item.label is not None} - set(_WORDS)
+    words = sorted({str(item.label) for item in crops if item.label is not None}) if own else list(_WORDS)
+    labels = [None if item.label is None else words.index(item.label) for item in crops]
     columns = {"image": pa.array(images, _IMAGE), "label": pa.array(labels, pa.int64())}
     if any(not item.is_face for item in crops):
         for word in VOTE_WORDS:
             votes = [10 if word == "nf" and not item.is_face else 0 for item in crops]
             columns[f"votes_{word}"] = pa.array(votes, pa.int8())
-    info = {"info": {"features": {"label": {"_type": "ClassLabel", "names": list(_WORDS)}}}}
+    info = {"info": {"features": {"label": {"_type": "ClassLabel", "names": words}}}}
     table = pa.table(columns).replace_schema_metadata({"huggingface": json.dumps(info)})
     temporary = path.with_name(f".{path.name}.tmp")
     pq.write_table(table, temporary)

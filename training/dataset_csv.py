@@ -9,9 +9,15 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from fer.emotions import Emotion
+from fer.emotions import Label
 from fer.images import RgbImage, as_rgb
-from training.dataset_words import DatasetError, emotion_of_code, split_from_name, splits_from_column
+from training.dataset_words import (
+    DatasetError,
+    are_own_classes,
+    emotion_of_code,
+    split_from_name,
+    splits_from_column,
+)
 
 _BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -31,20 +37,24 @@ class CsvFaces:
     Attributes:
         lines: Number of each row's first line in the file, from 1.
         splits: Translated; empty where the data names none.
-        labels: The expressions.
+        labels: The expressions, or somebody's own classes.
         pictures: Decoded pixels, of each row's own size.
         blank_count: Rows without any value, which are left out.
     """
 
     lines: tuple[int, ...]
     splits: tuple[str, ...]
-    labels: tuple[Emotion, ...]
+    labels: tuple[Label, ...]
     pictures: tuple[RgbImage, ...]
     blank_count: int
 
 
-def read_csv(path: Path) -> CsvFaces:
+def read_csv(path: Path, *, own: bool = False) -> CsvFaces:
     """Read ``emotion``, ``pixels`` (2304 numbers) and ``Usage``, in any order, encoding and separator.
+
+    Args:
+        path: The file.
+        own: Whether words for classes may be any; they may where none of them is an expression.
 
     Raises:
         DatasetError: Another form, or a wrong row, with its line.
@@ -56,7 +66,10 @@ def read_csv(path: Path) -> CsvFaces:
     lines = [line for line, blank in zip(starts, is_blank, strict=False) if not blank]
     frame = frame[~is_blank]
     places = [f"{path}, line {line}" for line in lines]
-    labels = [emotion_of_code(code, place) for code, place in zip(frame["emotion"], places, strict=True)]
+    own = own or are_own_classes(frame["emotion"])
+    labels = [
+        emotion_of_code(code, place, own=own) for code, place in zip(frame["emotion"], places, strict=True)
+    ]
     pictures = [_pixels(text, place) for text, place in zip(frame["pixels"], places, strict=True)]
     column = next((name for name in _SPLIT_COLUMNS if name in frame), None)
     splits = splits_from_column(list(frame[column]), places) if column else None

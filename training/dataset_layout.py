@@ -8,11 +8,13 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from fer.emotions import Emotion, UnknownEmotionError, emotion_from_name
+from fer.emotions import Label, UnknownEmotionError, emotion_from_name, label_from_word
 from fer.folders import is_system_name
 from fer.images import IMAGE_SUFFIXES
 from training.dataset_words import (
+    CLASSES_FILE,
     DatasetError,
+    are_own_classes,
     emotion_of,
     is_unclear_split,
     split_from_word,
@@ -29,12 +31,12 @@ class PlacedPicture:
     Attributes:
         path: Relative to the data set.
         split: ``train``, ``val``, ``test``, or empty where no folder names one.
-        label: The expression.
+        label: The expression, or somebody's own class.
     """
 
     path: PurePosixPath
     split: str
-    label: Emotion
+    label: Label
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Layout:
     left_out: tuple[str, ...]
 
 
-def lay_out(files: Iterable[PurePosixPath], place: str) -> Layout:
+def lay_out(files: Iterable[PurePosixPath], place: str, *, own: bool = False) -> Layout:
     """Sort files into pictures with split and label, tables, and files that are left out.
 
     ``split/class/picture``, ``class/split/picture`` and ``class/picture`` are read, below folders that say
@@ -63,11 +65,12 @@ def lay_out(files: Iterable[PurePosixPath], place: str) -> Layout:
     Args:
         files: Relative paths of all files.
         place: Name of the data set, for messages.
+        own: Whether class folders may have any name; they may where none of them is an expression's.
 
     Raises:
-        DatasetError: A folder that is neither split nor expression, or no class folder.
+        DatasetError: A folder that is neither split nor class, or no class folder.
     """
-    paths = sorted(path for path in files if not is_system_file(path))
+    paths = sorted(path for path in files if not is_system_file(path) and path.name != CLASSES_FILE)
     pictures = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
     tables = [path for path in paths if path.suffix.lower() in TABLE_SUFFIXES]
     others = [path for path in paths if path.suffix.lower() not in IMAGE_SUFFIXES | TABLE_SUFFIXES]
@@ -76,8 +79,12 @@ def lay_out(files: Iterable[PurePosixPath], place: str) -> Layout:
         wrapper = _common_folders([path.parts[:-1] for path in tables])
         return Layout((), tuple(tables), wrapper, left_out)
 
-    wrapper = _unknown_wrapper(pictures)
-    placed = [_place(path, wrapper, place) for path in pictures]
+    if own or _has_own_classes(pictures):
+        wrapper = _own_wrapper(pictures)
+        placed = _place_own(pictures, wrapper, place)
+    else:
+        wrapper = _unknown_wrapper(pictures)
+        placed = [_place(path, wrapper, place) for path in pictures]
     kept = tuple(picture for picture in placed if picture is not None)
     loose = [path for path, picture in zip(pictures, placed, strict=True) if picture is None]
     if not kept:
@@ -176,6 +183,52 @@ def _place(path: PurePosixPath, wrapper: tuple[str, ...], place: str) -> PlacedP
             "beside each other"
         )
     return PlacedPicture(path, splits[0] if splits else "", label)
+
+
+def _meanings(path: PurePosixPath) -> tuple[str, ...]:
+    """The folders of a picture that name no split."""
+    return tuple(part for part in path.parts[:-1] if split_from_word(part) is None)
+
+
+def _own_wrapper(pictures: Sequence[PurePosixPath]) -> tuple[str, ...]:
+    """The folders above all classes; the class folders themselves are the first that differ."""
+    folders = [parts for path in pictures if (parts := _meanings(path))]
+    return _common_folders([parts[:-1] for parts in folders])
+
+
+def _has_own_classes(pictures: Sequence[PurePosixPath]) -> bool:
+    if any(_is_emotion(part) or is_unclear_split(part) for path in pictures for part in path.parts[:-1]):
+        return False
+    depth = len(_own_wrapper(pictures))
+    return are_own_classes(parts[depth] for path in pictures if (parts := _meanings(path)))
+
+
+def _place_own(
+    pictures: Sequence[PurePosixPath], wrapper: tuple[str, ...], place: str
+) -> list[PlacedPicture | None]:
+    """Read split and class of pictures in folders of any names; None for those outside of class folders.
+
+    Raises:
+        DatasetError: A folder that holds folders of the classes beside it, or one that says two splits.
+    """
+    below = [_meanings(path)[len(wrapper) :] for path in pictures]
+    classes = {label_from_word(parts[0]) for parts in below if parts}
+    placed: list[PlacedPicture | None] = []
+    for path, parts in zip(pictures, below, strict=True):
+        if not parts:
+            placed.append(None)
+            continue
+        _check_unclear(parts[:2], place)
+        if len(parts) > 1 and label_from_word(parts[1]) in classes - {label_from_word(parts[0])}:
+            raise DatasetError(f"{place}, the folder {path.parent}: {unknown_split(parts[0])}")
+        splits = {split for part in path.parts[:-1] if (split := split_from_word(part))}
+        if len(splits) > 1:
+            raise DatasetError(
+                f"{place}: the folder {path.parent} says {' and '.join(sorted(splits))}; expected one split, "
+                "move its pictures"
+            )
+        placed.append(PlacedPicture(path, next(iter(splits), ""), label_from_word(parts[0])))
+    return placed
 
 
 def _check_unclear(folders: Iterable[str], place: str) -> None:

@@ -9,9 +9,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fer.emotions import Emotion
+from fer.emotions import Label
 from fer.json_values import parse_json
-from training.dataset_words import DatasetError, emotion_of, split_from_name, splits_from_column
+from training.dataset_words import (
+    DatasetError,
+    are_own_classes,
+    label_of_class,
+    split_from_name,
+    splits_from_column,
+)
 from training.targets import VOTE_WORDS
 
 
@@ -21,19 +27,23 @@ class ParquetFaces:
 
     Attributes:
         splits: Translated; empty where the data names none.
-        labels: The expressions, None where there is none.
+        labels: The expressions, or somebody's own classes, None where there is none.
         votes: Counts of shape (N, 10) in the order of ``VOTE_WORDS``; None without such columns.
         pictures: Encoded bytes, or paths inside the file's folder.
     """
 
     splits: tuple[str, ...]
-    labels: tuple[Emotion | None, ...]
+    labels: tuple[Label | None, ...]
     votes: NDArray[np.int16] | None
     pictures: tuple[bytes | Path, ...]
 
 
-def read_parquet_faces(path: Path) -> ParquetFaces:
+def read_parquet_faces(path: Path, *, own: bool = False) -> ParquetFaces:
     """Read ``image`` = struct of bytes and path, ``label`` and the optional columns.
+
+    Args:
+        path: The file.
+        own: Whether classes may be any words; they may where none of them is an expression.
 
     Raises:
         DatasetError: Another form, or a wrong row.
@@ -51,7 +61,9 @@ def read_parquet_faces(path: Path) -> ParquetFaces:
         _picture(image, path, row) for row, image in enumerate(parquet.column("image").to_pylist())
     )
     splits = _parquet_splits(parquet, path) or (split_from_name(path.name),) * len(pictures)
-    return ParquetFaces(splits, tuple(_parquet_labels(parquet, path)), _parquet_votes(parquet), pictures)
+    return ParquetFaces(
+        splits, tuple(_parquet_labels(parquet, path, own=own)), _parquet_votes(parquet), pictures
+    )
 
 
 def _picture(image: object, path: Path, row: int) -> bytes | Path:
@@ -78,13 +90,14 @@ def _parquet_splits(parquet: pa.Table, path: Path) -> tuple[str, ...] | None:
     return None if splits is None else tuple(splits)
 
 
-def _parquet_labels(parquet: pa.Table, path: Path) -> list[Emotion | None]:
+def _parquet_labels(parquet: pa.Table, path: Path, *, own: bool) -> list[Label | None]:
     column = parquet.column("label")
     values = column.to_pylist()
     if pa.types.is_floating(column.type):  # as pandas stores whole numbers of which some are missing
         values = [None if value is None or np.isnan(value) else _whole(value, path) for value in values]
     elif not pa.types.is_integer(column.type):
-        return [None if value is None else emotion_of(str(value), str(path)) for value in values]
+        own = own or are_own_classes(str(value) for value in values if value is not None)
+        return [None if value is None else label_of_class(str(value), str(path), own=own) for value in values]
     try:
         metadata = parse_json((parquet.schema.metadata or {})[b"huggingface"])
         words = list(metadata["info"]["features"]["label"]["names"])
@@ -92,7 +105,8 @@ def _parquet_labels(parquet: pa.Table, path: Path) -> list[Emotion | None]:
         raise DatasetError(
             f"{path} has numbers in 'label' without names; expected ClassLabel names in the schema's metadata"
         ) from error
-    emotions = [emotion_of(str(word), str(path)) for word in words]
+    own = own or are_own_classes(map(str, words))
+    emotions = [label_of_class(str(word), str(path), own=own) for word in words]
     if any(value is not None and not 0 <= value < len(emotions) for value in values):
         raise DatasetError(f"{path}: expected labels from 0 to {len(emotions) - 1}")
     return [None if value is None else emotions[value] for value in values]

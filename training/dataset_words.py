@@ -1,11 +1,20 @@
 """Words of data sets for splits and expressions, translated or refused by name."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 from typing import Final
 
-from fer.emotions import FER2013_CODES, Emotion, UnknownEmotionError, emotion_from_name
+from fer.emotions import (
+    FER2013_CODES,
+    Emotion,
+    Label,
+    OwnLabel,
+    UnknownEmotionError,
+    emotion_from_name,
+    label_from_word,
+    labels_problem,
+)
 
 SPLIT_SPELLINGS: Final = {
     "train": "train",
@@ -42,6 +51,10 @@ UNCLEAR_SPLITS: Final = frozenset(
     }
 )
 """Words that some data sets use for ``val`` and others for ``test``, or for both."""
+
+
+CLASSES_FILE: Final = "classes.txt"
+"""Names the classes of a folder, one a line; expressions and others may stand side by side."""
 
 
 class DatasetError(ValueError):
@@ -107,6 +120,53 @@ def unknown_split(word: str) -> str:
     )
 
 
+def are_own_classes(words: Iterable[str]) -> bool:
+    """Whether words name at least two classes and none of them an expression."""
+    labels = {label_from_word(word) for word in words if word.strip()}
+    return len(labels) > 1 and all(isinstance(label, OwnLabel) for label in labels)
+
+
+def check_classes(labels: Iterable[Label | None], place: str) -> None:
+    """Check the names of classes that people made up; expressions alone are always right.
+
+    Raises:
+        DatasetError: Too many of them, or a name that cannot be shown; the sentence begins with the place.
+    """
+    names = {label for label in labels if label is not None}
+    if any(isinstance(label, OwnLabel) for label in names) and (
+        problem := labels_problem(sorted(names), fewest=1)
+    ):
+        raise DatasetError(f"{place}: {problem}")
+
+
+def classes_from_words(words: Iterable[str], place: str) -> tuple[Label, ...]:
+    """Translate the names of the classes of one data set, in their order; empty ones do not count.
+
+    Raises:
+        DatasetError: They cannot be classes, or one is a split's name; the sentence begins with the place.
+    """
+    labels = tuple(label_from_word(word) for word in words if word.strip())
+    split = next((label for label in labels if split_from_word(label)), None)
+    problem = f"expected class names, got the split {split!r}; rename it" if split else labels_problem(labels)
+    if problem:
+        raise DatasetError(f"{place}: {problem}")
+    return labels
+
+
+def label_of_class(word: str, place: str, *, own: bool = False) -> Label:
+    """Translate a data set's word for a class.
+
+    Args:
+        word: As the data set writes it.
+        place: Of the word, for messages.
+        own: Whether it may be somebody's own class.
+
+    Raises:
+        DatasetError: No expression, where it has to be one; the sentence begins with its place.
+    """
+    return label_from_word(word) if own else emotion_of(word, place)
+
+
 def emotion_of(word: str, place: str) -> Emotion:
     """Translate a data set's word for an expression.
 
@@ -116,11 +176,14 @@ def emotion_of(word: str, place: str) -> Emotion:
     try:
         return emotion_from_name(word)
     except UnknownEmotionError as error:
-        raise DatasetError(f"{place}: {error}") from error
+        raise DatasetError(
+            f"{place}: {error}. Classes of your own are read where none of them is an expression, or with "
+            f"{CLASSES_FILE} in the data's folder, one name a line, or with --heads own"
+        ) from error
 
 
-def emotion_of_code(code: str, place: str) -> Emotion:
-    """Translate a number of FER2013, also written as ``0.0``, or a word.
+def emotion_of_code(code: str, place: str, *, own: bool = False) -> Label:
+    """Translate a number of FER2013, also written as ``0.0``, or a word; see ``label_of_class``.
 
     Raises:
         DatasetError: Neither.
@@ -128,7 +191,7 @@ def emotion_of_code(code: str, place: str) -> Emotion:
     try:
         number = float(code)
     except ValueError:
-        return emotion_of(code, place)
+        return label_of_class(code, place, own=own)
     if not number.is_integer() or not 0 <= number < len(FER2013_CODES):
         raise DatasetError(
             f"{place}: expected an emotion from 0 to {len(FER2013_CODES) - 1}, got {code.strip()}"

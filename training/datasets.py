@@ -8,22 +8,25 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fer.emotions import Emotion
+from fer.emotions import Label
 from fer.images import RgbImage, UnreadableImageError, as_rgb, read_image
 from fer.model_card import Preprocessing
 from fer.preprocessing import prepare_crops
 from training.dataset_csv import read_csv
 from training.dataset_layout import lay_out, list_files
 from training.dataset_parquet import read_parquet_faces
-from training.dataset_words import DatasetError
+from training.dataset_words import CLASSES_FILE, DatasetError, check_classes, classes_from_words
 from training.targets import VOTE_WORDS
 
 __all__ = [
+    "CLASSES_FILE",
     "DatasetError",
     "DecodedFaces",
     "FaceTable",
     "Picture",
+    "classes_from_words",
     "decode",
+    "read_classes",
     "read_table",
     "read_tables",
 ]
@@ -47,7 +50,7 @@ class FaceTable:
 
     names: tuple[str, ...]
     splits: tuple[str, ...]
-    labels: tuple[Emotion | None, ...]
+    labels: tuple[Label | None, ...]
     votes: NDArray[np.int16]
     pictures: tuple[Picture, ...]
     left_out: tuple[str, ...] = ()
@@ -82,7 +85,7 @@ class FaceTable:
         """The rows of one split."""
         return self.take(i for i, split in enumerate(self.splits) if split == name)
 
-    def with_labels(self, labels: Sequence[Emotion | None]) -> "FaceTable":
+    def with_labels(self, labels: Sequence[Label | None]) -> "FaceTable":
         """The same pictures with other labels."""
         return replace(self, labels=tuple(labels))
 
@@ -112,13 +115,18 @@ class DecodedFaces:
     problems: tuple[str, ...]
 
 
-def read_tables(paths: Sequence[Path]) -> FaceTable:
+def read_tables(paths: Sequence[Path], *, own: bool = False) -> FaceTable:
     """Read several data sets and put them one after the other.
+
+    Args:
+        paths: Of the data sets.
+        own: See ``read_table``.
 
     Raises:
         DatasetError: Nothing there, an unknown form, an unknown class or split, or no pictures.
     """
-    tables = [read_table(path) for path in paths]
+    tables = [read_table(path, own=own) for path in paths]
+    check_classes((label for table in tables for label in table.labels), "the data")
     return FaceTable(
         tuple(name for table in tables for name in table.names),
         tuple(split for table in tables for split in table.splits),
@@ -130,23 +138,30 @@ def read_tables(paths: Sequence[Path]) -> FaceTable:
     )
 
 
-def read_table(path: Path) -> FaceTable:
+def read_table(path: Path, *, own: bool = False) -> FaceTable:
     """Read one data set by its form: folder, ``.csv`` or ``.parquet``.
+
+    Classes are expressions, or somebody's own where none of them is an expression or ``classes.txt`` names
+    them.
+
+    Args:
+        path: The folder or file.
+        own: Take every word for a class, also beside expressions.
 
     Raises:
         DatasetError: Nothing there, an unknown form, an unknown class or split, or no pictures.
     """
     path = Path(path)
     if path.is_dir():
-        table = _read_folder(path)
+        table = _read_folder(path, own)
     elif not path.exists():
         raise DatasetError(
             f"no data at {path}; expected a folder of class folders, a FER2013 CSV or a parquet file"
         )
     elif path.suffix.lower() == ".csv":
-        table = _read_csv(path)
+        table = _read_csv(path, own)
     elif path.suffix.lower() == ".parquet":
-        table = _read_parquet(path)
+        table = _read_parquet(path, own)
     else:
         raise DatasetError(
             f"{path} has the ending {path.suffix!r}; expected a folder of class folders, .csv or .parquet"
@@ -155,7 +170,26 @@ def read_table(path: Path) -> FaceTable:
         raise DatasetError(
             ". ".join([f"no pictures in {path}; expected class folders such as train/happy/…", *_said(table)])
         )
+    check_classes(table.labels, str(path))
     return table if any(table.sources) else replace(table, sources=(path.stem,) * len(table))
+
+
+def read_classes(folder: Path) -> tuple[Label, ...] | None:
+    """Return the classes that a folder's ``classes.txt`` names, in its order; None without that file.
+
+    Raises:
+        DatasetError: It cannot be read, or its names cannot be classes.
+    """
+    path = folder / CLASSES_FILE
+    if not path.is_file():
+        return None
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise DatasetError(
+            f"{path} cannot be read ({error}); write one class name a line as UTF-8"
+        ) from error
+    return classes_from_words(lines, str(path))
 
 
 def decode(
@@ -207,13 +241,21 @@ def _said(table: FaceTable) -> list[str]:
     return [f"Left out: {'; '.join(table.left_out)}"] if table.left_out else []
 
 
-def _read_folder(folder: Path) -> FaceTable:
+def _read_folder(folder: Path, own: bool) -> FaceTable:
     """Class folders with or without splits, or data files; ``lay_out`` has the rule."""
     files, broken = list_files(folder)
-    layout = lay_out(files, str(folder))
+    named = read_classes(folder)
+    own = own or named is not None
+    layout = lay_out(files, str(folder), own=own)
+    strange = next((each for each in layout.pictures if named and each.label not in named), None)
+    if named and strange is not None:
+        raise DatasetError(
+            f"{folder}: the folder {strange.path.parent} is none of the classes in {CLASSES_FILE}: "
+            f"{', '.join(named)}; rename it or add a line"
+        )
     left_out = tuple(f"{folder.name}: {sentence}" for sentence in (*layout.left_out, *broken))
     if layout.tables:
-        table = read_tables([folder / path for path in layout.tables])
+        table = read_tables([folder / path for path in layout.tables], own=own)
         return replace(table, left_out=(*left_out, *table.left_out))
     return FaceTable(
         tuple(str(picture.path) for picture in layout.pictures),
@@ -225,8 +267,8 @@ def _read_folder(folder: Path) -> FaceTable:
     )
 
 
-def _read_csv(path: Path) -> FaceTable:
-    faces = read_csv(path)
+def _read_csv(path: Path, own: bool) -> FaceTable:
+    faces = read_csv(path, own=own)
     blank = (
         (f"{path.name}: {faces.blank_count} blank row{'' if faces.blank_count == 1 else 's'}",)
         if faces.blank_count
@@ -242,8 +284,8 @@ def _read_csv(path: Path) -> FaceTable:
     )
 
 
-def _read_parquet(path: Path) -> FaceTable:
-    faces = read_parquet_faces(path)
+def _read_parquet(path: Path, own: bool) -> FaceTable:
+    faces = read_parquet_faces(path, own=own)
     count = len(faces.pictures)
     return FaceTable(
         tuple(f"{path.name} row {row}" for row in range(count)),

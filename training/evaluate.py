@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from fer.analysis import find_weights
 from fer.classification import EmotionClassifier, Engine
-from fer.emotions import Emotion
-from fer.model_card import UnknownModelError, WeightsMismatchError
+from fer.emotions import Label
+from fer.model_card import OWN_HEAD, UnknownModelError, WeightsMismatchError
 from training.datasets import DatasetError, FaceTable, decode, read_table
 from training.metrics import RESAMPLE_COUNT, report_head
 from training.splits import data_hash
@@ -58,7 +58,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         DatasetError: The data cannot be used.
     """
     classifier = EmotionClassifier(find_weights(options.weights), engine=options.engine, head=options.head)
-    table = read_table(options.data)
+    table = read_table(options.data, own=classifier.head.name == OWN_HEAD)
     if options.split is not None:
         table = table.split(options.split)
         if not len(table):
@@ -88,7 +88,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     }
 
 
-def true_labels(table: FaceTable, *, votes: bool) -> list[Emotion | None]:
+def true_labels(table: FaceTable, *, votes: bool) -> list[Label | None]:
     """The data set's labels, or the crowd's majority.
 
     Raises:

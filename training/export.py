@@ -18,7 +18,6 @@ from training.quantisation import SAMPLE_FILE
 from training.run_files import BEFORE_FOLDER, portable
 from training.runs import BEST_FILE, SHOWN_FILE, read_run
 from training.shown_answer import SHOWN_HEADS
-from training.targets import HEAD_LABELS
 from training.weights_folder import Export, write_weights
 
 
@@ -53,7 +52,7 @@ def export_run(options: ExportOptions) -> Path:
         raise ValueError(f"{options.run} cannot be exported: {run.problem or 'it has no report yet'}")
     config = TrainConfig.from_dict(run.config)
     report = run.report
-    heads = tuple(_head(name, each) for name, each in report["heads"].items())
+    heads = tuple(_head(name, config.labels_of(name), each) for name, each in report["heads"].items())
     best = options.run / (SHOWN_FILE if report["default_head"] in SHOWN_HEADS else BEST_FILE)
     network = ExpressionNetwork(
         config.architecture,
@@ -100,8 +99,7 @@ def export_run(options: ExportOptions) -> Path:
     return folder
 
 
-def _head(name: str, report: Mapping[str, Any]) -> Head:
-    labels = HEAD_LABELS[name]
+def _head(name: str, labels: tuple[str, ...], report: Mapping[str, Any]) -> Head:
     return Head(
         name,
         labels,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fer.emotions import OTHER, Emotion
+from fer.emotions import OTHER, Label
 from fer.model_card import Preprocessing
 from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
@@ -34,7 +34,6 @@ from training.shown_answer import (
     unsure_limit,
 )
 from training.splits import Splits, shown_truth
-from training.targets import HEAD_LABELS, expressions_of
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ def judge_best(
     folder: Path,
     splits: Splits,
     val_crops: Tensor,
-    val_truth: Mapping[str, Sequence[Emotion | None]],
+    val_truth: Mapping[str, Sequence[Label | None]],
 ) -> dict[str, Any]:
     """Judge the best epoch on the validation split, after the fits that do not change the trunk.
 
@@ -79,14 +78,14 @@ def judge_best(
     save_sample(folder / SAMPLE_FILE, splits.train.crops, splits.val.crops, truths)
     heads: dict[str, Any] = {}
     for head, scores in predict(network, val_crops).items():
-        truth, labels, is_fitted = truths[head], HEAD_LABELS[head], head in SHOWN_HEADS
+        truth, labels, is_fitted = truths[head], config.labels_of(head), head in SHOWN_HEADS
         # A trained head that people see is expected to name rare expressions, too.
         strength = config.prior_shift if head == default and not is_fitted else 0.0
         shift = prior_shift(scores.numpy(), labels, strength)
         shifted = scores + torch.from_numpy(shift).float()
         temperature = 1.0 if is_fitted else fit_temperature(shifted.numpy(), labels, truth)
         shares = torch.softmax(shifted / temperature, dim=1).numpy()
-        judged = expressions_of(head)
+        judged = config.expressions_of(head)
         heads[head] = report_head(shares, labels, truth, labels=judged)
         heads[head] |= {"temperature": temperature, "logit_shift": shift.tolist()}
         if OTHER in labels:
@@ -97,7 +96,7 @@ def judge_best(
             heads[head]["unsure_below"] = unsure_limit(shares, labels, sets, judged)
         if head == default:
             heads[head] |= more
-            save_mistakes(folder / MISTAKES_FILE, shares, head, splits.val, truth)
+            save_mistakes(folder / MISTAKES_FILE, shares, labels, splits.val, truth)
     return heads
 
 
@@ -152,21 +151,21 @@ MISTAKE_COUNT: Final = 200
 def save_mistakes(
     path: Path,
     probabilities: NDArray[np.floating],
-    head: str,
+    head_labels: Sequence[str],
     faces: DecodedFaces,
-    truth: Sequence[Emotion | None],
+    truth: Sequence[Label | None],
 ) -> None:
     """Write the most confident wrong answers with their crops.
 
     Args:
         path: The archive to write.
-        probabilities: Shape (N, outputs) in the order of the head's labels.
-        head: Which head answered.
+        probabilities: Shape (N, outputs) in the order of ``head_labels``.
+        head_labels: All outputs of the head that answered.
         faces: The pictures that were judged.
         truth: The true label of each.
     """
-    emotions = [label for label in HEAD_LABELS[head] if label in {str(t) for t in truth if t is not None}]
-    shares = restrict(probabilities, HEAD_LABELS[head], emotions)
+    emotions = [label for label in head_labels if label in {str(t) for t in truth if t is not None}]
+    shares = restrict(probabilities, head_labels, emotions)
     guesses = [emotions[i] for i in shares.argmax(axis=1)]
     confidence = shares.max(axis=1)
     wrong = [row for row, label in enumerate(truth) if label in emotions and label != guesses[row]]
@@ -199,7 +198,7 @@ def prior_shift(
     Returns:
         Shape (outputs,).
     """
-    columns = [i for i, label in enumerate(head_labels) if label in set(Emotion)]
+    columns = [i for i, label in enumerate(head_labels) if label != OTHER]
     scores = np.asarray(logits, dtype=np.float64)[:, columns]
     shares = np.exp(scores - scores.max(axis=1, keepdims=True))
     prior = (shares / shares.sum(axis=1, keepdims=True)).mean(axis=0)
@@ -210,7 +209,7 @@ def prior_shift(
 
 
 def fit_temperature(
-    logits: NDArray[np.floating], head_labels: Sequence[str], truth: Sequence[Emotion | None]
+    logits: NDArray[np.floating], head_labels: Sequence[str], truth: Sequence[Label | None]
 ) -> float:
     """The temperature that makes the true labels likeliest (Guo et al. 2017), over the head's expressions.
 
@@ -222,7 +221,7 @@ def fit_temperature(
     Returns:
         A factor above 0; 1 where no row has a label.
     """
-    emotions = [label for label in head_labels if label in set(Emotion)]
+    emotions = [label for label in head_labels if label != OTHER]
     columns = [list(head_labels).index(label) for label in emotions]
     rows = [row for row, label in enumerate(truth) if label in emotions]
     if not rows:

@@ -15,7 +15,7 @@ from torchmetrics.classification import (
     MulticlassRecall,
 )
 
-from fer.emotions import OTHER, Emotion
+from fer.emotions import OTHER, Label, label_of
 
 BIN_COUNT: Final = 15
 """Bins of the calibration error and the reliability diagram (Guo et al. 2017)."""
@@ -49,9 +49,9 @@ def key_figures(report: Mapping[str, Any]) -> dict[str, Any]:
 def report_head(
     probabilities: NDArray[np.floating],
     head_labels: Sequence[str],
-    truth: Sequence[Emotion | None],
+    truth: Sequence[Label | None],
     *,
-    labels: Sequence[Emotion] | None = None,
+    labels: Sequence[Label] | None = None,
     resample_count: int = RESAMPLE_COUNT,
 ) -> dict[str, Any]:
     """Everything that is said about one head on one data set.
@@ -70,7 +70,7 @@ def report_head(
     Raises:
         ValueError: No row has one of the labels.
     """
-    wanted = [Emotion(label) for label in head_labels if label != OTHER] if labels is None else labels
+    wanted = [label_of(label) for label in head_labels if label != OTHER] if labels is None else labels
     judged = [label for label in wanted if label in head_labels]
     rows = [row for row, label in enumerate(truth) if label in judged]
     if not rows:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fer.emotions import OTHER, Emotion
-from fer.model_card import ModelCard
+from fer.emotions import label_name
+from fer.model_card import OWN_HEAD, ModelCard
 
 KNOWN_DATA: Final[Mapping[str, str]] = {
     "fer2013": (
@@ -35,6 +35,14 @@ KNOWN_DATA: Final[Mapping[str, str]] = {
     ),
 }
 """Descriptions of known data sets, by the start of their file names."""
+
+
+_OWN_LIMITS: Final = (
+    "It knows the classes of its own pictures and nothing else: every face gets one of them, whatever it shows. "
+    "People, light and cameras that were not among the pictures are read worse than the results say, the more so "
+    "the fewer people were. Profiles, hands before the mouth, strong shadows and faces below 24 pixels are read "
+    "badly."
+)
 
 
 def describe_data(name: str) -> str:
@@ -69,6 +77,7 @@ def model_card_text(
     """
     head = card.head()
     shown = ", ".join(label.display_name for label in head.emotions)
+    heads_option = f" --heads {OWN_HEAD}" if card.default_head == OWN_HEAD else ""
     heads = "; ".join(f"`{each.name}` ({', '.join(each.labels)})" for each in card.heads)
     sections = [
         f"# {card.name}",
@@ -94,13 +103,15 @@ def model_card_text(
         "## Confidence",
         _confidence(report, head.unsure_below),
         "## Limits",
-        "The pictures of the data sets come from the web and from search words; they show some ages, skin tones and "
+        _OWN_LIMITS
+        if card.default_head == OWN_HEAD
+        else "The pictures of the data sets come from the web and from search words; they show some ages, skin tones and "
         "cultures far more often than others, and no results by group are known. Labels are noisy: people agree "
         "with each other on about two thirds of FER2013. Fear is taken for surprise, and sadness for a neutral "
         "face, more often than anything else. Profiles, hands before the mouth, strong shadows and faces below 24 "
         "pixels are read badly.",
         "## Train it again",
-        f"```\npython -m training.train --data DATA --architecture {card.architecture}\n"
+        f"```\npython -m training.train --data DATA --architecture {card.architecture}{heads_option}\n"
         "python -m training.export --run runs/RUN --tag TAG\n```\n"
         "All settings, the history of every epoch and the full report lie in `run/`; where the network went on from "
         "earlier weights, theirs lie in `run/before/`.",
@@ -110,8 +121,8 @@ def model_card_text(
 
 def _results(report: Mapping[str, Any]) -> str:
     lines = [
-        f"Measured on the validation split (epoch {report.get('best_epoch', '?')}), which also chose the epoch. "
-        "Six expressions, 95 % intervals by bootstrap.",
+        f"Measured on the validation split (epoch {report.get('best_epoch', '?')}), which also chose the epoch; "
+        "95 % intervals by bootstrap.",
         "",
         "| Head | Faces | Accuracy | Balanced | Macro F1 | NLL | ECE |",
         "|---|---|---|---|---|---|---|",
@@ -127,7 +138,7 @@ def _results(report: Mapping[str, Any]) -> str:
         lines += ["", f"Head `{name}`, by expression:", "", "| | Precision | Recall | F1 | Faces |"]
         lines.append("|---|---|---|---|---|")
         for label, row in head["per_class"].items():
-            title = Emotion(label).display_name if label != OTHER else "Other"
+            title = label_name(label)
             lines.append(
                 f"| {title} | {row['precision']:.3f} | {row['recall']:.3f} | {row['f1']:.3f} | {row['count']} |"
             )
@@ -152,7 +163,7 @@ def _suite(suite: Mapping[str, Any]) -> str:
             f"{each['balanced_accuracy']:.3f} | {each['macro_f1']:.3f} | {each['ece']:.3f} | {resting:.3f} |"
         )
     expressions = list(next(iter(suite["sets"].values()))["recall"])
-    lines += ["", f"| Recall | {' | '.join(Emotion(label).display_name for label in expressions)} |"]
+    lines += ["", f"| Recall | {' | '.join(label_name(label) for label in expressions)} |"]
     lines.append("|---" * (len(expressions) + 1) + "|")
     for name, each in suite["sets"].items():
         cells = [f"{each['recall'][label]:.2f}" for label in expressions]

@@ -18,7 +18,6 @@ from training.frame import LARGEST_GRADIENT, average_of
 from training.hardware import Workers, autocast_for, choose_device, set_up_processor
 from training.loop import SplitTensors, batch_losses, predict
 from training.setup import head_shares, initial_network, make_optimizer
-from training.targets import HEAD_LABELS
 
 WARM_UP_STEPS: Final = 3
 SMALLEST_BATCH: Final = 2
@@ -135,8 +134,9 @@ def made_up_split(config: TrainConfig, count: int, device: torch.device) -> Spli
     crops = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(device)
     targets = {}
     for head in config.heads:
-        labels = torch.randint(0, len(HEAD_LABELS[head]), (count,), generator=generator)
-        targets[head] = nn.functional.one_hot(labels, len(HEAD_LABELS[head])).float().to(device)
+        label_count = len(config.labels_of(head))
+        labels = torch.randint(0, label_count, (count,), generator=generator)
+        targets[head] = nn.functional.one_hot(labels, label_count).float().to(device)
     return SplitTensors(crops, targets, {head: torch.ones(count, device=device) for head in config.heads})
 
 

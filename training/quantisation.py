@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from fer.classification import EmotionClassifier, Engine
-from fer.emotions import Emotion
+from fer.emotions import Label
 from training.metrics import restrict
 
 SAMPLE_FILE: Final = "sample.npz"
@@ -31,7 +31,7 @@ def save_sample(
     path: Path,
     train_crops: NDArray[np.uint8],
     val_crops: NDArray[np.uint8],
-    truth: Mapping[str, Sequence[Emotion | None]],
+    truth: Mapping[str, Sequence[Label | None]],
 ) -> None:
     """Write what an export needs to quantise a network.
 

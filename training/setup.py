@@ -16,7 +16,7 @@ from training.config import TrainConfig
 from training.datasets import DecodedFaces
 from training.loop import SplitTensors
 from training.run_files import BEFORE_FOLDER
-from training.targets import HEAD_LABELS, head_targets
+from training.targets import head_targets
 
 _LARGEST_BALANCE: Final = 3.0
 
@@ -27,7 +27,7 @@ def initial_network(config: TrainConfig) -> ExpressionNetwork:
     Raises:
         UnknownModelError: The named weights are missing, or do not fit the architecture or the heads.
     """
-    output_counts = {head: len(HEAD_LABELS[head]) for head in config.heads}
+    output_counts = {head: len(config.labels_of(head)) for head in config.heads}
     network = ExpressionNetwork(
         config.architecture,
         output_counts,
@@ -109,7 +109,7 @@ def split_tensors(faces: DecodedFaces, config: TrainConfig, device: torch.device
     targets, weights = {}, {}
     balance = config.class_balance
     for head in config.heads:
-        shares, weight = head_targets(head, list(faces.table.labels), faces.table.votes)
+        shares, weight = head_targets(head, faces.table.labels, faces.table.votes, config.labels_of(head))
         taught = {source: head in config.heads_of(source) for source in set(faces.table.sources)}
         weight = weight * np.array([taught[source] for source in faces.table.sources], dtype=np.float32)
         if balance:

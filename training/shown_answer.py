@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fer.emotions import OTHER, Emotion
+from fer.emotions import OTHER, Emotion, Label, label_of
 from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
 from training.datasets import FaceTable
@@ -42,7 +42,7 @@ class JudgedSet:
 
     name: str
     rows: NDArray[np.intp]
-    truth: Sequence[Emotion | None]
+    truth: Sequence[Label | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ def judged_sets(table: FaceTable, config: TrainConfig) -> list[JudgedSet]:
 
 
 def judge_sets(
-    shares: NDArray[np.floating], labels: Sequence[str], sets: Sequence[JudgedSet], judged: Sequence[Emotion]
+    shares: NDArray[np.floating], labels: Sequence[str], sets: Sequence[JudgedSet], judged: Sequence[Label]
 ) -> dict[str, Any]:
     """Figures of each set that has labels.
 
@@ -194,7 +194,7 @@ def judge_sets(
 
 
 def unsure_limit(
-    shares: NDArray[np.floating], labels: Sequence[str], sets: Sequence[JudgedSet], judged: Sequence[Emotion]
+    shares: NDArray[np.floating], labels: Sequence[str], sets: Sequence[JudgedSet], judged: Sequence[Label]
 ) -> float:
     """The confidence from which on nine of ten named faces are right, every set counting the same.
 
@@ -212,7 +212,7 @@ def unsure_limit(
         known = [i for i, label in enumerate(each.truth) if label in judged and not counted[each.rows[i]]]
         counted[each.rows[known]] = True
         kept.append(restrict(shares[each.rows[known]], labels, judged))
-        targets.append(np.array([list(judged).index(Emotion(str(each.truth[i]))) for i in known], np.int64))
+        targets.append(np.array([list(judged).index(label_of(str(each.truth[i]))) for i in known], np.int64))
         weights.append(np.full(len(known), 1 / max(len(known), 1)))
     return confidence_for_accuracy(
         np.concatenate(kept), np.concatenate(targets), weights=np.concatenate(weights)

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fer.emotions import Emotion
-from fer.model_card import Preprocessing
-from training.config import TrainConfig
+from fer.emotions import Label, OwnLabel
+from fer.model_card import OWN_HEAD, Preprocessing
+from training.config import USUAL_HEADS, TrainConfig
 from training.datasets import DatasetError, DecodedFaces, FaceTable, decode, read_tables
 from training.duplicates import drop_duplicates
 from training.targets import majority, was_voted
@@ -33,6 +33,11 @@ class Splits:
     val: DecodedFaces
     summary: Mapping[str, Any]
 
+    def settle(self, config: TrainConfig) -> TrainConfig:
+        """Return the settings with the head that the classes ask for, and its labels."""
+        labels = {*self.train.table.labels, *self.val.table.labels}
+        return settle_heads(config, [label for label in labels if label is not None])
+
     def warnings(self) -> list[str]:
         """Sentences about what is not trained on, or not judged."""
         sentences = [f"left out: {sentence}" for sentence in self.summary["left_out"]]
@@ -41,6 +46,37 @@ class Splits:
         if lacking := self.summary["val_lacks"]:
             sentences.append(f"the split 'val' has no {', '.join(lacking)}: never judged")
         return sentences
+
+
+def settle_heads(config: TrainConfig, labels: Iterable[Label]) -> TrainConfig:
+    """Return the settings with the head ``own`` where labels are no expressions, and with its labels.
+
+    Args:
+        config: As it was asked for.
+        labels: Of the data.
+
+    Raises:
+        DatasetError: The head's labels are other ones, or heads were asked for that cannot name the classes.
+    """
+    found = sorted(set(labels), key=str.casefold)
+    strange = [label for label in found if isinstance(label, OwnLabel)]
+    if OWN_HEAD not in config.heads:
+        if not strange:
+            return config
+        if config.heads != USUAL_HEADS:
+            raise DatasetError(
+                f"the classes {', '.join(strange)} are no expressions, which the heads "
+                f"{', '.join(config.heads)} need; train with --heads {OWN_HEAD}"
+            )
+        config = replace(config, heads=(OWN_HEAD,))
+    if not config.labels:
+        return replace(config, labels=tuple(map(str, found)))
+    if unknown := [label for label in found if label not in config.labels]:
+        raise DatasetError(
+            f"expected the classes {', '.join(config.labels)}, got {', '.join(unknown)} besides; "
+            "start a new training for other classes"
+        )
+    return config
 
 
 def load_splits(config: TrainConfig, preprocessing: Preprocessing) -> Splits:
@@ -53,7 +89,7 @@ def load_splits(config: TrainConfig, preprocessing: Preprocessing) -> Splits:
         read_tables(
             config.other_places
         )  # needed after the last epoch; what is wrong is said before the first
-    table = read_tables(config.data)
+    table = read_tables(config.data, own=OWN_HEAD in config.heads)
     table = table.with_split(
         _draw_val(table, config.val_share, config.seed) if "val" not in table.splits else table.splits
     )
@@ -83,7 +119,7 @@ def load_splits(config: TrainConfig, preprocessing: Preprocessing) -> Splits:
     return Splits(train, val, summary)
 
 
-def head_truth(head: str, table: FaceTable, config: TrainConfig) -> list[Emotion | None]:
+def head_truth(head: str, table: FaceTable, config: TrainConfig) -> list[Label | None]:
     """Return a head's true label of each picture; None where its data set does not teach the head."""
     truth = shown_truth(table) if head in ("crowd", "votes") else list(table.labels)
     taught = {source: head in config.heads_of(source) for source in set(table.sources)}
@@ -113,7 +149,7 @@ def draw_rows(sources: Sequence[str], config: TrainConfig) -> Tensor:
     return order[torch.from_numpy(kept)]
 
 
-def shown_truth(table: FaceTable) -> list[Emotion | None]:
+def shown_truth(table: FaceTable) -> list[Label | None]:
     """Return the crowd's majority where there are votes, else the label."""
     voted = was_voted(table.votes)
     by_crowd = majority(np.where(voted[:, None], table.votes, 0))
@@ -166,6 +202,6 @@ def _names(faces: DecodedFaces) -> set[str]:
     return {str(label) for label in faces.table.labels if label}
 
 
-def _counts(labels: Sequence[Emotion | None]) -> dict[str, int]:
+def _counts(labels: Sequence[Label | None]) -> dict[str, int]:
     counted = Counter(str(label) if label else "without label" for label in labels)
     return dict(sorted(counted.items()))

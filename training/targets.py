@@ -1,13 +1,14 @@
 """From labels and crowd votes to what each head should answer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fer.emotions import FER2013_CODES, OTHER, SIX_EMOTIONS, Emotion
+from fer.emotions import FER2013_CODES, OTHER, SIX_EMOTIONS, Emotion, Label
+from fer.model_card import OWN_HEAD
 
 VOTE_WORDS: Final = (
     "neutral",
@@ -46,11 +47,11 @@ HEAD_LABELS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "seven": (*SIX_EMOTIONS, Emotion.DISGUSTED, OTHER),
     }
 )
-"""Labels of every head. ``crowd`` and ``votes`` learn what people agree to see, ``fer2013`` and ``web`` the
-labels of data sets; ``six`` and ``seven`` are not trained but fitted over the others
-(``training.shown_answer``)."""
+"""Labels of every head but ``own``, whose labels its data names (``TrainConfig.labels_of``). ``crowd`` and
+``votes`` learn what people agree to see, ``fer2013`` and ``web`` the labels of data sets; ``six`` and
+``seven`` are not trained but fitted over the others (``training.shown_answer``)."""
 
-TRAINED_HEADS: Final = ("crowd", "fer2013", "votes", "web")
+TRAINED_HEADS: Final = ("crowd", "fer2013", "votes", "web", OWN_HEAD)
 """Heads that data teaches."""
 
 
@@ -95,7 +96,7 @@ def _without_single_votes(votes: NDArray[np.integer]) -> NDArray[np.int64]:
 
 
 def crowd_targets(
-    labels: list[Emotion | None],
+    labels: Sequence[Label | None],
     votes: NDArray[np.integer] | None,
     names: tuple[str, ...] = HEAD_LABELS["crowd"],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -135,7 +136,7 @@ def crowd_targets(
 
 
 def blended_targets(
-    labels: list[Emotion | None], votes: NDArray[np.integer] | None, names: tuple[str, ...]
+    labels: Sequence[Label | None], votes: NDArray[np.integer] | None, names: tuple[str, ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """One-hot labels, or the shares of votes among ``names`` where a picture was voted on."""
     shares, weights = label_targets(labels, names)
@@ -150,7 +151,7 @@ def blended_targets(
 
 
 def label_targets(
-    labels: list[Emotion | None], names: tuple[str, ...]
+    labels: Sequence[Label | None], names: tuple[str, ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """One-hot shares over ``names`` of shape (N, C), with weight 0 where a label is not among them."""
     shares = np.zeros((len(labels), len(names)), dtype=np.float32)
@@ -161,13 +162,24 @@ def label_targets(
 
 
 def head_targets(
-    head: str, labels: list[Emotion | None], votes: NDArray[np.integer] | None
+    head: str,
+    labels: Sequence[Label | None],
+    votes: NDArray[np.integer] | None,
+    names: tuple[str, ...] = (),
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Targets and weights of one head: ``crowd_targets``, ``blended_targets`` or ``label_targets``."""
-    if head not in HEAD_LABELS:
-        raise ValueError(f"unknown head {head!r}; known are {', '.join(HEAD_LABELS)}")
+    """Targets and weights of one head: ``crowd_targets``, ``blended_targets`` or ``label_targets``.
+
+    Args:
+        head: One of the trained heads.
+        labels: The data set's label of each picture, None where it has none.
+        votes: Counts of shape (N, 10), or None for no votes at all.
+        names: The head's labels; empty for those in ``HEAD_LABELS``.
+    """
+    if head not in TRAINED_HEADS:
+        raise ValueError(f"unknown head {head!r}; known are {', '.join(TRAINED_HEADS)}")
+    names = names or HEAD_LABELS[head]
     if head in _VOTED_HEADS:
-        return crowd_targets(labels, votes, HEAD_LABELS[head])
+        return crowd_targets(labels, votes, names)
     if head == "web":
-        return blended_targets(labels, votes, HEAD_LABELS[head])
-    return label_targets(labels, HEAD_LABELS[head])
+        return blended_targets(labels, votes, names)
+    return label_targets(labels, names)

@@ -51,7 +51,6 @@ from training.setup import (
     split_tensors,
 )
 from training.splits import Splits, draw_rows, drawn_counts, head_truth, load_splits
-from training.targets import HEAD_LABELS, expressions_of
 
 _LAST_WITHOUT_MIXUP: Final = 0.15
 
@@ -75,6 +74,7 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> None:
     set_up_processor(config.thread_count)
     preprocessing = Preprocessing(size=config.size)
     splits = load_splits(config, preprocessing)
+    config = splits.settle(config)
     for sentence in splits.warnings():
         log.warning("%s", sentence)
     environment = describe_environment(device, workers, splits.summary)
@@ -118,7 +118,7 @@ class ClassifierTrainer(Trainer):
             self.model = DistributedDataParallel(network, device_ids=ids)
         self.train_split = split_tensors(splits.train, config, device)
         self.val_crops = torch.from_numpy(splits.val.crops).to(device)
-        self.shown_labels = expressions_of(default_head(config))  # every head is compared on these
+        self.shown_labels = config.expressions_of(default_head(config))  # every head is compared on these
         self.val_truth = {head: head_truth(head, splits.val.table, config) for head in config.heads}
         self.watched = np.arange(0, len(self.val_crops), round(1 / config.watch_share))
         self.teachers = (
@@ -180,7 +180,9 @@ class ClassifierTrainer(Trainer):
         for number, head in enumerate(self.config.heads):
             shares = torch.softmax(logits[head], dim=1).numpy()
             truth = [self.val_truth[head][at] for at in self.watched]
-            report = report_head(shares, HEAD_LABELS[head], truth, labels=self.shown_labels, resample_count=0)
+            report = report_head(
+                shares, self.config.labels_of(head), truth, labels=self.shown_labels, resample_count=0
+            )
             suffix = "" if number == 0 else f"_{head}"
             row |= {
                 f"val_loss{suffix}": report["nll"],

@@ -87,9 +87,9 @@ def run_watch(words: list[str]) -> int:
 
 def _watch(options: WatchOptions) -> None:
     stop = threading.Event()
-    alerts = [parse_alert(text) for text in options.alert]
     analyzer = AnalyzerRecipe(options.weights, options.detector, options.head, live=True).build()
     classifier = analyzer.classifier
+    alerts = [parse_alert(text, classifier.head.emotions) for text in options.alert]
     for alert in alerts:
         if alert.emotion not in classifier.head.emotions:
             known = ", ".join(emotion.value for emotion in classifier.head.emotions)
