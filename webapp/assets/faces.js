@@ -2,6 +2,13 @@
 
 import { make, percent } from "./elements.js";
 
+/** What is said about a face in a word or two. */
+export function wordOf({ emotion, unsure, turned_away: isAway }, labels) {
+  const word = labels.find(({ id }) => id === emotion)?.name ?? emotion;
+  if (isAway) return "Turned away";
+  return unsure ? `Unsure: ${word.toLowerCase()}` : word;
+}
+
 /** One face's card; `update` changes it in place, so that nothing flickers. */
 export class FaceCard {
   /** @param {{id: string, name: string, colour: string}[]} labels */
@@ -37,9 +44,8 @@ export class FaceCard {
    * @param {string} [share] what stands at the right of the heading
    */
   update(number, face, unsure, colour = "", share = percent(face.confidence)) {
-    const word = this.labels.find(({ id }) => id === face.emotion)?.name ?? face.emotion;
     setText(this.number, String(number));
-    setText(this.word, face.turned_away ? "Turned away" : unsure ? `Unsure: ${word.toLowerCase()}` : word);
+    setText(this.word, wordOf({ ...face, unsure }, this.labels));
     setText(this.share, face.turned_away ? "" : share);
     if (colour) {
       this.number.style.background = colour;
