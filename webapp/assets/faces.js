@@ -1,6 +1,7 @@
 /** Shows what a face says: a heading and a bar for each expression. */
 
 import { make, percent } from "./elements.js";
+import { inkOn } from "./overlay.js";
 
 /** What is said about a face in a word or two. */
 export function wordOf({ emotion, unsure, turned_away: isAway }, labels) {
@@ -49,7 +50,7 @@ export class FaceCard {
     setText(this.share, face.turned_away ? "" : share);
     if (colour) {
       this.number.style.background = colour;
-      this.number.style.color = "#10141a";
+      this.number.style.color = inkOn(colour);
     }
     this.root.setAttribute("aria-label", `Face ${number}: ${this.word.textContent}, ${this.share.textContent}`);
     this.labels.forEach((label, index) => {

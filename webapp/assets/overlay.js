@@ -60,19 +60,11 @@ export class Overlay {
     labels.reverse(); // largest first in the answer: it shall lie on top
     labels.sort((one, other) => (one.id === this.picked) - (other.id === this.picked)); // a marked one above all
     for (const label of labels) {
-      context.globalAlpha = this.alphaOf(label);
+      context.globalAlpha = this.picked === null || label.id === this.picked ? 1 : 0.6; // the others step back
       this.frame(context, label, isMirrored ? -label.face.roll : label.face.roll, size);
     }
-    for (const label of labels) {
-      context.globalAlpha = this.alphaOf(label);
-      this.name(context, label, size);
-    }
     context.globalAlpha = 1;
-  }
-
-  /** The others step back behind a marked face. */
-  alphaOf({ id }) {
-    return this.picked === null || id === this.picked ? 1 : 0.6;
+    for (const label of labels) this.name(context, label, size);
   }
 
   /** Letters that can be read; in a crowd, badges that leave the faces free. */
@@ -106,7 +98,7 @@ export class Overlay {
     context.rotate((shownTurn(roll) * Math.PI) / 180);
     context.beginPath();
     context.roundRect(-width / 2, -height / 2, width, height, 0.12 * Math.min(width, height));
-    for (const [shade, thickness] of isPicked ? [[DARK, size / 1.5], ["#fff", size / 2.2]] : usual) {
+    for (const [shade, thickness] of isPicked ? [[DARK, size / 1.8], ["#fff", size / 3]] : usual) {
       context.strokeStyle = shade;
       context.lineWidth = thickness;
       context.stroke();
@@ -120,8 +112,8 @@ export class Overlay {
     context.roundRect(x, y, width, height, height * 0.32);
     context.fillStyle = face.unsure ? DARK : colour;
     context.fill();
-    if (face.unsure) {
-      context.strokeStyle = colour;
+    if (face.unsure || this.isCrowd) {
+      context.strokeStyle = face.unsure ? colour : DARK;
       context.lineWidth = size / 9;
       context.stroke();
     }

@@ -114,7 +114,8 @@ class Person {
   }
 
   refresh(id, time, colour) {
-    this.card.update(id, this.face, this.face.unsure, colour);
+    const own = this.labels.find((label) => label.id === this.face.emotion)?.colour;
+    this.card.update(id, this.face, this.face.unsure, (this.isCompact && own) || colour); // as in the picture
     this.root.classList.toggle("kv-gone", time - this.time > 0.5);
     if (this.isCompact && !this.isOpen) return;
     if (this.drawnAt !== undefined && Math.abs(time - this.drawnAt) < SAMPLE_S) return;
