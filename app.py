@@ -13,8 +13,8 @@ import tyro
 from fer.passwords import PasswordFileError, read_users
 
 TABS: Final = (
-    "webapp.photo",
     "webapp.live",
+    "webapp.photo",
     "webapp.video",
     "webapp.about",
 )

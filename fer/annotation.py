@@ -60,14 +60,17 @@ class FaceAnnotator:
         return canvas
 
     def text(self, face: Face, number: int = 1) -> str:
-        """Return the label of a face, such as ``Happy 93 %`` or ``2 · Unsure: sad 34 %``."""
+        """Return the label of a face, such as ``Happy 93 %``, ``2 · Unsure: sad 34 %`` or ``Turned away``."""
         prediction = face.prediction
         word = prediction.emotion.display_name
-        if prediction.is_unsure:
+        if prediction.turned_away:
+            word = "Turned away"
+        elif prediction.is_unsure:
             word = f"Unsure: {word.lower()}"
         if self.numbered:
             word = f"{number if face.track_id is None else face.track_id} · {word}"
-        return f"{word} {100 * prediction.confidence:.0f} %" if self.with_confidence else word
+        with_share = self.with_confidence and not prediction.turned_away
+        return f"{word} {100 * prediction.confidence:.0f} %" if with_share else word
 
     def _label(self, face: Face, number: int, side: float) -> NDArray[np.uint8]:
         size = round(self.scale * float(np.clip(side / 30, 11, 160)))

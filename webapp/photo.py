@@ -38,6 +38,9 @@ _MOST_OUTSIDE: Final = 64
 _SHOWN_SIDES: Final = (960, 1600)
 """Longest side of the annotated picture that goes back: enough for sharp letters, at most a screenful."""
 
+CROWD: Final = 7
+"""From so many faces on names would hide the picture: it goes back bare, the page lays numbers over it."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReadPhoto:
@@ -59,12 +62,14 @@ class ReadPhoto:
         }
 
     def annotated_jpeg(self) -> str:
-        """The picture with boxes and names as a ``data:`` address."""
+        """The picture with boxes and names as a ``data:`` address; bare from ``CROWD`` faces on."""
         longest_side = max(self.image.shape[:2])
         factor = min(max(longest_side, _SHOWN_SIDES[0]), _SHOWN_SIDES[1]) / longest_side
         height, width = (max(round(side * factor), 1) for side in self.image.shape[:2])
         method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
         image = np.asarray(cv2.resize(self.image, (width, height), interpolation=method), dtype=np.uint8)
+        if len(self.faces) >= CROWD:
+            return jpeg_address(image)
         faces = [_scale(face, factor) for face in self.faces]
         return jpeg_address(FaceAnnotator(numbered=len(faces) > 1).annotate(image, faces))
 

@@ -24,7 +24,7 @@ def saved(page, part):
 
 
 def test_photo_gives_bars_table_and_files(browse, astronaut):
-    with browse() as page:
+    with browse(tab="Photo") as page:
         send(page, encoded(astronaut))
         page.wait_for_selector(".kv-photo .kv-face")
         assert page.locator(".kv-photo .kv-face").count() == 1
@@ -47,7 +47,7 @@ def test_photo_gives_bars_table_and_files(browse, astronaut):
 
 
 def test_no_face_and_no_picture_are_said_kindly(browse, astronaut):
-    with browse() as page:
+    with browse(tab="Photo") as page:
         send(page, encoded(np.full((300, 400, 3), 140, dtype=np.uint8)))
         notice = page.locator(".kv-photo [data-part=notice]")
         notice.wait_for(state="visible")
@@ -64,7 +64,7 @@ def test_no_face_and_no_picture_are_said_kindly(browse, astronaut):
 
 
 def test_paste(browse, astronaut):
-    with browse() as page:
+    with browse(tab="Photo") as page:
         page.wait_for_selector("[data-part=choose]:enabled")
         page.evaluate(
             """bytes => {
@@ -78,7 +78,7 @@ def test_paste(browse, astronaut):
 
 
 def test_camera_photo(browse, moving_clip):
-    with browse(moving_clip) as page:
+    with browse(moving_clip, tab="Photo") as page:
         page.click(".kv-photo [data-part=camera]:enabled")
         page.wait_for_function("document.querySelector('.kv-photo video').videoWidth > 0")
         page.wait_for_timeout(500)
@@ -100,7 +100,7 @@ def test_phone_has_no_sideways_scrolling(browse, astronaut, tab):
 
 
 def test_nothing_is_written(browse, astronaut, page_server):
-    with browse() as page:
+    with browse(tab="Photo") as page:
         send(page, encoded(astronaut))
         page.wait_for_selector(".kv-photo .kv-face")
     written = [path for path in page_server.folder.rglob("*") if path.is_file() and path.name != "server.log"]

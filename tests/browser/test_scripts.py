@@ -184,7 +184,7 @@ REJECTS = '{ getUserMedia: () => Promise.reject(new DOMException("words", "%s"))
                 return [root.children.length, root.querySelectorAll(".kv-gone").length];
             }};
             return [see(0, [1, 2]), see(1, [1]), see(6, [1]), see(7, [...Array(20).keys()]), see(2, [])];""",
-            [[2, 0], [2, 1], [1, 0], [8, 0], [0, 0]],
+            [[2, 0], [2, 1], [1, 0], [20, 0], [0, 0]],
             id="people come and go",
         ),
         pytest.param(

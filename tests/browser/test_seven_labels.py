@@ -33,7 +33,7 @@ def choose(page, tab, part, value):
 
 
 def test_photo(browse_seven, astronaut):
-    with browse_seven() as page:
+    with browse_seven(tab="Photo") as page:
         page.wait_for_selector("[data-part=choose]:enabled", state="attached")
         picture = {"name": "a.png", "mimeType": "image/png", "buffer": encoded(astronaut)}
         page.set_input_files(".kv-photo [data-part=file]", picture)

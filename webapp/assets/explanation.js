@@ -3,26 +3,34 @@
 import { make, showNotice } from "./elements.js";
 import { ServiceError, explainFace } from "./service.js";
 
-/** Adds the button to a face's card; the picture is sent again, for the server keeps none. */
+/**
+ * Adds the button to a face's card; the picture is sent again, for the server keeps none.
+ * @returns {() => Promise<void>} does what a press on the button does, unless it was done before
+ */
 export function addExplanation(card, picture, options) {
   const button = make("button", { type: "button", class: "kv-button", textContent: "Where did it look?" });
   const notice = make("div", { class: "kv-notice", role: "alert", hidden: true });
   card.extra.hidden = false;
   card.extra.replaceChildren(button, notice);
-  button.addEventListener("click", async () => {
-    button.disabled = true;
+  let isDone = false;
+  const look = async () => {
+    if (isDone) return;
+    isDone = true; // not disabled: that would take the keyboard's focus away
     button.textContent = "Looking …";
     try {
       const answer = await explainFace(picture, options);
       const heat = make("img", { src: answer.picture, alt: answer.text });
-      card.extra.replaceChildren(
-        make("div", { class: "kv-heat" }, heat, make("p", { textContent: answer.text })),
-      );
+      const shown = make("div", { class: "kv-heat", tabIndex: -1 }, heat, make("p", { textContent: answer.text }));
+      const hadFocus = document.activeElement === button;
+      card.extra.replaceChildren(shown);
+      if (hadFocus) shown.focus({ preventScroll: true });
     } catch (error) {
       if (!(error instanceof ServiceError)) throw error;
       showNotice(notice, error.message);
-      button.disabled = false;
+      isDone = false;
       button.textContent = "Where did it look?";
     }
-  });
+  };
+  button.addEventListener("click", look);
+  return look;
 }

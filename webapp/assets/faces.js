@@ -1,6 +1,14 @@
 /** Shows what a face says: a heading and a bar for each expression. */
 
 import { make, percent } from "./elements.js";
+import { inkOn } from "./overlay.js";
+
+/** What is said about a face in a word or two. */
+export function wordOf({ emotion, unsure, turned_away: isAway }, labels) {
+  const word = labels.find(({ id }) => id === emotion)?.name ?? emotion;
+  if (isAway) return "Turned away";
+  return unsure ? `Unsure: ${word.toLowerCase()}` : word;
+}
 
 /** One face's card; `update` changes it in place, so that nothing flickers. */
 export class FaceCard {
@@ -37,13 +45,12 @@ export class FaceCard {
    * @param {string} [share] what stands at the right of the heading
    */
   update(number, face, unsure, colour = "", share = percent(face.confidence)) {
-    const word = this.labels.find(({ id }) => id === face.emotion)?.name ?? face.emotion;
     setText(this.number, String(number));
-    setText(this.word, face.turned_away ? "Turned away" : unsure ? `Unsure: ${word.toLowerCase()}` : word);
+    setText(this.word, wordOf({ ...face, unsure }, this.labels));
     setText(this.share, face.turned_away ? "" : share);
     if (colour) {
       this.number.style.background = colour;
-      this.number.style.color = "#10141a";
+      this.number.style.color = inkOn(colour);
     }
     this.root.setAttribute("aria-label", `Face ${number}: ${this.word.textContent}, ${this.share.textContent}`);
     this.labels.forEach((label, index) => {

@@ -2,8 +2,9 @@
 
 import { CameraError, closeCamera, isDemo, listCameras, openCamera } from "./camera.js";
 import { chosenModels, download, fillChoices, fillHeads, make, partsOf, percent, sentence, showNotice } from "./elements.js";
+import { summarise, summaryWords } from "./crowd.js";
 import { addExplanation } from "./explanation.js";
-import { Overlay } from "./overlay.js";
+import { Overlay, isCrowd } from "./overlay.js";
 import { PeoplePanel } from "./people.js";
 import { RateMeter } from "./rate.js";
 import { FrameReader } from "./reader.js";
@@ -27,6 +28,8 @@ export async function mount(element) {
   if (await isDemo()) {
     parts.start.textContent = "Start the demonstration";
     parts.source.textContent = "This page was started with --demo: a photograph that moves is its camera.";
+  } else if (!/^(localhost|127\.|\[::1\])/.test(location.hostname)) {
+    parts.place.textContent = `by the server ${location.hostname}`;
   }
   new LiveTab(element, parts, choices);
 }
@@ -166,10 +169,16 @@ class LiveTab {
     this.speak(answer.faces);
     const { parts } = this;
     setText(parts.badge, `${Math.round(this.meter.rate)} frames/s · ${Math.round(this.meter.latency)} ms`);
-    setText(parts.count, countWords(answer.faces.length));
+    setText(parts.count, this.countWords(answer.faces));
     if (this.isFrozen) this.offerExplanations();
     // For those who measure or build on the page: which frame was labelled, and when it was taken.
     this.root.dispatchEvent(new CustomEvent("kv-faces", { bubbles: true, detail: { answer, takenAt } }));
+  }
+
+  /** A crowd is summed up. */
+  countWords(faces) {
+    const words = countWords(faces.length);
+    return isCrowd(faces.length) ? `${words}: ${summaryWords(summarise(faces, this.labels))}` : words;
   }
 
   tellHint(hint) {
@@ -190,10 +199,13 @@ class LiveTab {
 
   tellRest({ state, track_ids: ids, problem }) {
     const { parts } = this;
-    if (problem && problem !== this.restProblem) showNotice(parts.notice, "Your resting face was not taken.", [sentence(problem)]);
+    if (problem && problem !== this.restProblem) {
+      showNotice(parts.notice, "Your resting face was not taken.", [sentence(problem)]);
+    }
     this.rest = state;
     this.restProblem = problem;
-    const words = { learning: "Hold still …", adjusted: ids.length > 1 ? `Adjusted to ${ids.length} people` : "Adjusted to you" };
+    const adjusted = ids.length > 1 ? `Adjusted to ${ids.length} people` : "Adjusted to you";
+    const words = { learning: "Hold still …", adjusted };
     parts.adjusted.hidden = !words[state];
     setText(parts.adjusted, words[state] ?? "");
     setText(parts.rest, { learning: "Cancel", adjusted: "Undo adjustment" }[state] ?? "My resting face");
@@ -209,7 +221,8 @@ class LiveTab {
   }
 
   speak(faces) {
-    const words = faces.map((face) => `Face ${face.track_id}: ${face.turned_away ? "turned away" : face.unsure ? "unsure" : face.emotion}`).join(", ");
+    const each = faces.map((face) => `Face ${face.track_id}: ${saidOf(face)}`).join(", ");
+    const words = isCrowd(faces.length) ? this.countWords(faces) : each;
     const now = performance.now();
     if (words === this.parts.spoken.textContent || now - this.spokenAt < SPEAK_EVERY_MS) return;
     this.spokenAt = now;
@@ -378,6 +391,8 @@ function enlarged(face, scale) {
   const landmarks = face.landmarks?.map((point) => point.map((value) => value * scale)) ?? null;
   return { ...face, box: face.box.map((value) => value * scale), landmarks };
 }
+
+const saidOf = (face) => (face.turned_away ? "turned away" : face.unsure ? "unsure" : face.emotion);
 
 const countWords = (count) => (count === 0 ? "No face at the moment" : count === 1 ? "One face" : `${count} faces`);
 

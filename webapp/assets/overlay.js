@@ -6,6 +6,7 @@ import { placeLabels } from "./label_places.js";
 const UPRIGHT_BELOW = 4; // degrees: boxes of nearly upright heads stand straight
 const TURNED_ABOVE = 12; // between the two they turn gradually, so that no box flips to and fro
 const DARK = "#10141a";
+const CROWD = 7; // from so many faces on numbers stand in place of names, which would hide the picture
 
 export class Overlay {
   /** @param {HTMLCanvasElement} canvas @param {{people: string[]}} choices */
@@ -14,6 +15,8 @@ export class Overlay {
     this.people = people;
     this.setLabels([]);
     this.sides = new Map(); // of the names, by person
+    this.isCrowd = false;
+    this.picked = null; // the number of a face that is marked
   }
 
   /** Names and colours of the expressions: `{id, name, colour}` each. */
@@ -41,63 +44,88 @@ export class Overlay {
   draw(answer, isMirrored) {
     this.fit(answer.width, answer.height);
     this.clear();
+    this.isCrowd = isCrowd(answer.faces.length, this.isCrowd);
     this.paint(this.canvas.getContext("2d"), answer, this.canvas.width, isMirrored, this.sides);
   }
 
   /** The same on any canvas context `width` pixels wide, such as that of a snapshot. */
   paint(context, answer, width, isMirrored = false, sides = new Map()) {
     const scale = width / answer.width;
-    const size = Math.max(13 * Math.min(devicePixelRatio, 2), width / 44);
+    const size = this.letterSize(answer, width);
     context.font = `600 ${size}px ui-sans-serif, system-ui, sans-serif`;
     const labels = answer.faces.map((face) => this.label(context, face, scale, size, answer.faces.length > 1));
     if (isMirrored) for (const { box } of labels) [box.left, box.right] = [width - box.right, width - box.left];
     const places = placeLabels(labels, width, answer.height * scale, sides);
     labels.forEach((label, index) => Object.assign(label, places[index]));
     labels.reverse(); // largest first in the answer: it shall lie on top
-    for (const { face, box } of labels) this.frame(context, box, isMirrored ? -face.roll : face.roll, face, size);
+    labels.sort((one, other) => (one.id === this.picked) - (other.id === this.picked)); // a marked one above all
+    for (const label of labels) {
+      context.globalAlpha = this.picked === null || label.id === this.picked ? 1 : 0.6; // the others step back
+      this.frame(context, label, isMirrored ? -label.face.roll : label.face.roll, size);
+    }
+    context.globalAlpha = 1;
     for (const label of labels) this.name(context, label, size);
+  }
+
+  /** Letters that can be read; in a crowd, badges that leave the faces free. */
+  letterSize({ faces, width: pictureWidth }, width) {
+    const ratio = Math.min(devicePixelRatio, 2);
+    const usual = Math.max(13 * ratio, width / 44);
+    if (!this.isCrowd) return usual;
+    const heights = faces.map(({ box: [, top, , bottom] }) => bottom - top).sort((one, other) => one - other);
+    const typical = (heights[heights.length >> 1] * width) / pictureWidth;
+    return Math.min(Math.max(9 * ratio, 0.28 * typical), usual);
   }
 
   label(context, face, scale, size, isNumbered) {
     const { name, colour } = this.labels.get(face.emotion) ?? { name: face.emotion, colour: DARK };
     const word = face.unsure ? `Unsure: ${name.toLowerCase()}` : name;
     const said = face.turned_away ? "Turned away" : `${word} ${percent(face.confidence)}`;
-    const text = `${isNumbered ? `${face.track_id} · ` : ""}${said}`;
+    const text = this.isCrowd ? `${face.track_id}` : `${isNumbered ? `${face.track_id} · ` : ""}${said}`;
     const [left, top, right, bottom] = face.box.map((value) => value * scale);
-    const width = context.measureText(text).width + size;
-    return { id: face.track_id, face, text, colour, width, height: size * 1.6, box: { left, top, right, bottom } };
+    const height = size * (this.isCrowd ? 1.35 : 1.6);
+    const width = Math.max(context.measureText(text).width + size * (this.isCrowd ? 0.7 : 1), height);
+    return { id: face.track_id, face, text, colour, width, height, box: { left, top, right, bottom } };
   }
 
-  frame(context, { left, top, right, bottom }, roll, face, size) {
+  frame(context, { face, colour, box: { left, top, right, bottom } }, roll, size) {
     const [width, height] = [right - left, bottom - top];
+    const line = this.isCrowd ? colour : this.personColour(face.track_id);
+    const isPicked = face.track_id === this.picked;
+    const usual = [[DARK, size / 3.2], [line, size / 5.5]];
     context.save();
     context.translate((left + right) / 2, (top + bottom) / 2);
     context.rotate((shownTurn(roll) * Math.PI) / 180);
     context.beginPath();
     context.roundRect(-width / 2, -height / 2, width, height, 0.12 * Math.min(width, height));
-    for (const [colour, thickness] of [[DARK, size / 3.2], [this.personColour(face.track_id), size / 5.5]]) {
-      context.strokeStyle = colour;
+    for (const [shade, thickness] of isPicked ? [[DARK, size / 1.8], ["#fff", size / 3]] : usual) {
+      context.strokeStyle = shade;
       context.lineWidth = thickness;
       context.stroke();
     }
     context.restore();
   }
 
-  name(context, { face, text, colour, x, y, width, height }, size) {
+  name(context, { face, text, colour: own, x, y, width, height }, size) {
+    const colour = face.track_id === this.picked ? "#ffffff" : own;
     context.beginPath();
     context.roundRect(x, y, width, height, height * 0.32);
     context.fillStyle = face.unsure ? DARK : colour;
     context.fill();
-    if (face.unsure) {
-      context.strokeStyle = colour;
+    if (face.unsure || this.isCrowd) {
+      context.strokeStyle = face.unsure ? colour : DARK;
       context.lineWidth = size / 9;
       context.stroke();
     }
     context.fillStyle = face.unsure ? "#fff" : inkOn(colour);
     context.textBaseline = "middle";
-    context.fillText(text, x + size / 2, y + height / 2 + size * 0.04);
+    context.textAlign = "center";
+    context.fillText(text, x + width / 2, y + height / 2 + size * 0.04);
   }
 }
+
+/** Whether faces are so many that they get numbers; one that comes and goes does not switch to and fro. */
+export const isCrowd = (count, wasCrowd = false) => count >= CROWD - (wasCrowd ? 2 : 0);
 
 /** How far a box is drawn turned for a head's roll, both in degrees. */
 export function shownTurn(roll) {

@@ -2,12 +2,13 @@
 
 import { make } from "./elements.js";
 import { FaceCard } from "./faces.js";
+import { isCrowd } from "./overlay.js";
 
 const MINUTE_S = 60;
 const SAMPLE_S = 0.25;
 const REFRESH_S = 0.1;
 const GONE_S = 4; // a card stays so long after its person left, so that the panel does not jump
-const MOST_CARDS = 8;
+const MOST_CARDS = 40;
 
 export class PeoplePanel {
   /** @param {HTMLElement} root @param {Function} colourOf from a person's number */
@@ -28,6 +29,8 @@ export class PeoplePanel {
   clear() {
     this.people = new Map();
     this.refreshed = -Infinity;
+    this.isCrowd = false;
+    this.root.classList.remove("kv-many");
     this.root.replaceChildren();
   }
 
@@ -36,12 +39,20 @@ export class PeoplePanel {
     for (const face of faces) this.personOf(face.track_id)?.see(face, time);
     if (time >= this.refreshed && time - this.refreshed < REFRESH_S) return;
     this.refreshed = time;
+    this.setCrowd(isCrowd(this.people.size, this.isCrowd));
     for (const [id, person] of this.people) {
       if (time - person.time > GONE_S || person.time > time) {
         person.root.remove();
         this.people.delete(id);
       } else person.refresh(id, time, this.colourOf(id));
     }
+  }
+
+  /** Of many people only the headings are shown; a press opens one. */
+  setCrowd(isOn) {
+    this.isCrowd = isOn;
+    this.root.classList.toggle("kv-many", isOn);
+    for (const person of this.people.values()) person.setCompact(isOn);
   }
 
   personOf(id) {
@@ -64,6 +75,33 @@ class Person {
     const ends = ["a minute ago", "now"].map((textContent) => make("span", { textContent }));
     this.card.root.append(this.strip, make("div", { class: "kv-strip-words" }, ...ends));
     this.root = this.card.root;
+    this.isCompact = this.isOpen = false;
+    this.head = this.root.firstElementChild;
+    this.head.addEventListener("click", () => this.open(!this.isOpen));
+    this.head.addEventListener("keydown", (key) => {
+      if (!this.isCompact || !/^(Enter|Space)$/.test(key.code)) return;
+      key.preventDefault();
+      key.stopPropagation(); // Space starts and stops the camera elsewhere
+      this.open(!this.isOpen);
+    });
+  }
+
+  setCompact(isCompact) {
+    if (isCompact === this.isCompact) return;
+    this.isCompact = isCompact;
+    for (const [name, value] of [["role", "button"], ["tabindex", "0"]]) {
+      if (isCompact) this.head.setAttribute(name, value);
+      else this.head.removeAttribute(name);
+    }
+    this.open(false);
+  }
+
+  open(isOpen) {
+    this.isOpen = isOpen && this.isCompact;
+    this.root.classList.toggle("kv-open", this.isOpen);
+    if (this.isCompact) this.head.setAttribute("aria-expanded", String(this.isOpen));
+    else this.head.removeAttribute("aria-expanded");
+    this.drawnAt = undefined;
   }
 
   see(face, time) {
@@ -76,8 +114,10 @@ class Person {
   }
 
   refresh(id, time, colour) {
-    this.card.update(id, this.face, this.face.unsure, colour);
+    const own = this.labels.find((label) => label.id === this.face.emotion)?.colour;
+    this.card.update(id, this.face, this.face.unsure, (this.isCompact && own) || colour); // as in the picture
     this.root.classList.toggle("kv-gone", time - this.time > 0.5);
+    if (this.isCompact && !this.isOpen) return;
     if (this.drawnAt !== undefined && Math.abs(time - this.drawnAt) < SAMPLE_S) return;
     this.drawnAt = time;
     this.drawStrip(time);
