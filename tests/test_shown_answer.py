@@ -17,7 +17,6 @@ from training.shown_answer import (
     judge_left_out,
     judge_sets,
     judged_sets,
-    unsure_limit,
 )
 from training.targets import HEAD_LABELS, expressions_of
 
@@ -124,22 +123,6 @@ def test_a_set_is_judged_by_the_labels_asked_for() -> None:
     assert seven["count"] == COUNT
     assert six["count"] == sum(label != Emotion.DISGUSTED for label in truth)
     assert "disgusted" in seven["recall"] and "disgusted" not in six["recall"]
-
-
-def test_the_unsure_limit_looks_at_every_set_alike() -> None:
-    """A small set that is named wrongly asks for more confidence than a large easy set alone."""
-    labels = [*SIX_EMOTIONS, OTHER]
-    shares = np.full((100, 7), 0.01)
-    happy = labels.index("happy")
-    shares[:90, happy], shares[90:, happy] = 0.8, 0.6
-    easy = JudgedSet("easy", np.arange(90), [Emotion.HAPPY] * 90)
-    hard = JudgedSet("hard", np.arange(90, 100), [Emotion.SAD] * 10)
-    assert unsure_limit(shares, labels, [easy], SIX_EMOTIONS) == 0
-    voted = JudgedSet("hard, votes", hard.rows, [Emotion.HAPPY] * 10)
-    assert unsure_limit(shares, labels, [easy, hard, voted], SIX_EMOTIONS) == 0  # votes win over labels
-    pooled = JudgedSet("pooled", np.arange(100), [*easy.truth, *hard.truth])
-    assert unsure_limit(shares, labels, [pooled], SIX_EMOTIONS) == 0  # nine of ten are right as it is
-    assert unsure_limit(shares, labels, [easy, hard], SIX_EMOTIONS) == pytest.approx(0.8 / 0.85)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,6 @@ from training.shown_answer import (
     judge_left_out,
     judge_sets,
     judged_sets,
-    unsure_limit,
 )
 from training.splits import Splits, shown_truth
 
@@ -93,7 +92,6 @@ def judge_best(
             heads[head]["other_above"] = other_limit(shares[is_face, labels.index(OTHER)])
         if is_fitted:
             heads[head]["sets"] = judge_sets(shares, labels, sets, judged)
-            heads[head]["unsure_below"] = unsure_limit(shares, labels, sets, judged)
         if head == default:
             heads[head] |= more
             save_mistakes(folder / MISTAKES_FILE, shares, labels, splits.val, truth)

@@ -186,23 +186,12 @@ def other_limit(other: NDArray[np.floating], lost: float = 0.0025) -> float:
 
 
 def confidence_for_accuracy(
-    shares: NDArray[np.float64],
-    target: NDArray[np.int64],
-    wanted: float = 0.9,
-    weights: NDArray[np.float64] | None = None,
+    shares: NDArray[np.float64], target: NDArray[np.int64], wanted: float = 0.9
 ) -> float:
-    """The confidence from which on this share of the named faces is right; 0 if it is for all faces.
-
-    Args:
-        shares: Probabilities, shape (N, classes).
-        target: True class of each row, shape (N,).
-        wanted: The share, in [0, 1].
-        weights: How much each row counts, shape (N,); None counts all alike.
-    """
+    """Return the confidence from which on this share of the named faces is right; 0 if it is for all faces."""
     confidence, correct = shares.max(axis=1), shares.argmax(axis=1) == target
     order = np.argsort(-confidence, kind="stable")
-    counted = np.ones(len(order)) if weights is None else weights[order]
-    accuracy = np.cumsum(correct[order] * counted) / np.cumsum(counted)
+    accuracy = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
     is_last_alike = np.append(np.diff(confidence[order]) != 0, True)  # faces of one confidence go together
     good = np.flatnonzero((accuracy >= wanted) & is_last_alike)
     if not len(good):

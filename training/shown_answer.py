@@ -11,19 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fer.emotions import OTHER, Emotion, Label, label_of
+from fer.emotions import OTHER, Emotion, Label
 from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
 from training.datasets import FaceTable
-from training.metrics import confidence_for_accuracy, key_figures, report_head, restrict
+from training.metrics import key_figures, report_head
 from training.splits import shown_truth
 from training.targets import HEAD_LABELS, expressions_of, was_voted
 
 SHOWN_HEADS: Final = ("six", "seven")
 """Both are the same answer; ``six`` leaves the disgusted out."""
-
-VOTED: Final = ", votes"
-"""End of the name of a set that is judged by votes."""
 
 _STEPS: Final = 200
 _BIAS_DECAY: Final = 1e-3
@@ -167,7 +164,7 @@ def judged_sets(table: FaceTable, config: TrainConfig) -> list[JudgedSet]:
         rows = np.flatnonzero(sources == source)
         heads, has_votes = set(config.heads_of(source)), was_voted(table.votes[rows]).any()
         if "votes" in heads and has_votes:
-            sets.append(JudgedSet(f"{source}{VOTED}", rows, [by_votes[row] for row in rows]))
+            sets.append(JudgedSet(f"{source}, votes", rows, [by_votes[row] for row in rows]))
         if heads - {"votes", "crowd"} or not has_votes:
             sets.append(JudgedSet(source, rows, [table.labels[row] for row in rows]))
     return sets
@@ -191,32 +188,6 @@ def judge_sets(
         for each in sets
         if any(label in judged for label in each.truth)
     }
-
-
-def unsure_limit(
-    shares: NDArray[np.floating], labels: Sequence[str], sets: Sequence[JudgedSet], judged: Sequence[Label]
-) -> float:
-    """The confidence from which on nine of ten named faces are right, every set counting the same.
-
-    A picture counts once, by its votes where it has any.
-
-    Args:
-        shares: Probabilities of a head for the whole validation split, shape (N, outputs).
-        labels: All outputs of the head.
-        sets: The sets.
-        judged: The expressions that count.
-    """
-    kept, targets, weights = [], [], []
-    counted = np.zeros(len(shares), dtype=bool)
-    for each in sorted(sets, key=lambda judged_set: not judged_set.name.endswith(VOTED)):
-        known = [i for i, label in enumerate(each.truth) if label in judged and not counted[each.rows[i]]]
-        counted[each.rows[known]] = True
-        kept.append(restrict(shares[each.rows[known]], labels, judged))
-        targets.append(np.array([list(judged).index(label_of(str(each.truth[i]))) for i in known], np.int64))
-        weights.append(np.full(len(known), 1 / max(len(known), 1)))
-    return confidence_for_accuracy(
-        np.concatenate(kept), np.concatenate(targets), weights=np.concatenate(weights)
-    )
 
 
 def judge_left_out(
