@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -72,6 +74,12 @@ def test_text(confidence, unsure_below, text):
 @pytest.mark.parametrize(("track_id", "text"), [(None, "2 · Happy 90 %"), (7, "7 · Happy 90 %")])
 def test_numbered_text(track_id, text):
     assert FaceAnnotator(numbered=True).text(face_at(0, 0, 9, 9, track_id=track_id), 2) == text
+
+
+def test_a_head_turned_away_has_no_expression():
+    face = face_at(0, 0, 9, 9)
+    face = replace(face, prediction=replace(face.prediction, turned_away=True))
+    assert FaceAnnotator(numbered=True).text(face, 2) == "2 · Turned away"
 
 
 def test_text_without_confidence():

@@ -16,7 +16,7 @@ from fer.detection import load_detector
 from fer.images import read_image
 from webapp import limits
 from webapp.page import ASSETS, build_routes
-from webapp.photo import TAB, read_photo
+from webapp.photo import TAB, ReadPhoto, read_photo
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +106,14 @@ def test_detector_that_is_not_there_gets_a_sentence(client, astronaut):
 def test_large_photo_comes_back_as_a_screenful():
     photo = read_photo(encoded(np.zeros((3000, 4000, 3), dtype=np.uint8), "JPEG"), FakeAnalyzers().get())
     assert picture_of(photo.annotated_jpeg()).shape == (1200, 1600, 3)
+
+
+@pytest.mark.parametrize(("count", "is_bare"), [(6, False), (7, True)])
+def test_names_do_not_hide_a_crowd(astronaut, count, is_bare):
+    (face,) = FakeAnalyzers().get().analyze(astronaut)
+    shown = picture_of(ReadPhoto(astronaut, [face] * count).annotated_jpeg())
+    bare = picture_of(ReadPhoto(astronaut, []).annotated_jpeg())
+    assert np.array_equal(shown, bare) == is_bare
 
 
 def test_explanation_of_a_face(client, astronaut):

@@ -236,8 +236,8 @@ class PhotoTab {
     const words = faces.map((face) => `${wordOf(face, answer.labels).toLowerCase()} ${percent(face.confidence)}`).join(", ");
     const seen = isMany ? `${faces.length} numbered faces: ${all}` : `its faces marked: ${words}`;
     parts.picture.alt = faces.length ? `The photo with ${seen}` : "The photo, without any face found";
-    const count = faces.length === 1 ? "One face" : `${faces.length} faces`;
-    parts.subtitle.textContent = faces.length ? `${count}${faces.length > 1 ? ", largest first" : ""}` : "No face was found in this photo.";
+    const count = faces.length === 1 ? "One face" : `${faces.length} faces, largest first`;
+    parts.subtitle.textContent = faces.length ? count : "No face was found in this photo.";
     parts.marks.hidden = !isMany;
     if (isMany) this.showCrowd(answer);
     else parts.faces.replaceChildren(...faces.map((face, index) => this.card(face, index).root));
