@@ -117,7 +117,7 @@ SETTING_HELP: Final[Mapping[str, str]] = MappingProxyType(
 
 
 USUAL_HEADS: Final = ("crowd", "fer2013")
-"""What is trained unless somebody asks for other heads."""
+"""The heads that are trained unless somebody asks for other heads."""
 
 _NARROWER: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({"kv_accurate": ("kv_fast",)})
 """Architectures of the same depth with fewer channels, whose weights can be widened."""
@@ -318,7 +318,7 @@ class TrainConfig:
         return self.labels if head == OWN_HEAD else HEAD_LABELS[head]
 
     def expressions_of(self, head: str) -> tuple[Label, ...]:
-        """What a head names, without its output ``other``."""
+        """The answers of a head, without its output ``other``."""
         return tuple(label_of(label) for label in self.labels_of(head) if label != OTHER)
 
     def heads_of(self, source: str) -> tuple[str, ...]:
