@@ -17,12 +17,13 @@ from pyarrow import parquet
 from fer.classification import EmotionClassifier
 from fer.cropping import crop_face, reference_square
 from fer.detection import FaceDetector, load_detector
-from fer.emotions import SIX_EMOTIONS, Emotion
+from fer.emotions import Emotion
 from fer.faces import Prediction
 from fer.images import RgbImage
 from fer.model_shelf import find_weights
 from fer.resting import RestingFaceError, learn_resting_face
 from training.datasets import pixels_of, read_table
+from training.targets import expressions_of
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def read_people(options: Options, classifier: EmotionClassifier) -> dict[str, li
     detector = load_detector(options.detector)
     people: dict[str, list[Seen]] = {}
     for picture, label, name in zip(table.pictures, table.labels, names, strict=True):
-        if label not in SIX_EMOTIONS or label is None:
+        if label not in expressions_of("six") or label is None:
             continue
         crop = found_face(pixels_of(picture), detector)
         if crop is not None:

@@ -56,7 +56,7 @@ CARD = Card(0, "Card", 8 << 30, 8 << 30)
     [
         pytest.param({}, [], [], None, "", id="fine"),
         pytest.param({"batch_size": 64}, [], [], "batch_size", "larger than the 48", id="batch"),
-        pytest.param({"device": "cuda"}, [], [], "device", "No CUDA card", id="no card"),
+        pytest.param({"device": "cuda"}, [], [], "device", "No GPU (CUDA)", id="no card"),
         pytest.param({"device": "cuda"}, [CARD], [], None, "", id="card"),
         pytest.param({"device": "cpu"}, [CARD], [0], "device", "device is cpu", id="card unused"),
         pytest.param(

@@ -272,9 +272,6 @@ class OwnAnalyzers:
         return self.analyzer
 
 
-@pytest.mark.xfail(
-    raises=ValueError, strict=True, reason="the photo page's CSV takes known expressions alone"
-)
 def test_own_classes_on_the_photo_page(own_weights: Path, astronaut):
     from fastapi.testclient import TestClient  # noqa: PLC0415 - one test needs it
 

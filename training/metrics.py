@@ -188,7 +188,7 @@ def other_limit(other: NDArray[np.floating], lost: float = 0.0025) -> float:
 def confidence_for_accuracy(
     shares: NDArray[np.float64], target: NDArray[np.int64], wanted: float = 0.9
 ) -> float:
-    """Return the confidence from which on this share of the named faces is right; 0 if it is for all faces."""
+    """Return the confidence from which on this share of the faces is right; 0 if it is for all faces."""
     confidence, correct = shares.max(axis=1), shares.argmax(axis=1) == target
     order = np.argsort(-confidence, kind="stable")
     accuracy = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)

@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, FiniteFloat
 from fer.analysis import FaceAnalyzer
 from fer.annotation import FaceAnnotator
 from fer.cropping import crop_face, reference_square
-from fer.emotions import Emotion
+from fer.emotions import label_of
 from fer.explanation import annotate_heat, explain
 from fer.faces import Box, Detection, Face
 from fer.images import RgbImage, UnreadableImageError, read_image
@@ -205,7 +205,7 @@ def _as_csv(record: dict[str, Any]) -> str:
     """The rows of a picture; nothing where no face was found."""
     text = io.StringIO()
     if record["faces"]:
-        emotions = [Emotion(word) for word in record["faces"][0]["probabilities"]]
+        emotions = [label_of(word) for word in record["faces"][0]["probabilities"]]
         columns = ["path", "width", "height", "face", *face_columns(emotions)]
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
