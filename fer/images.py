@@ -101,7 +101,9 @@ class Picture:
     notes: tuple[str, ...] = ()
 
 
-def read_image(source: str | Path | bytes | bytearray | memoryview, max_pixels: int = MAX_PIXELS) -> RgbImage:
+def read_image(
+    source: str | Path | bytes | bytearray | memoryview, max_pixels: int | None = None
+) -> RgbImage:
     """Decode a picture file as :func:`read_picture` does, and give its pixels."""
     return read_picture(source, max_pixels).image
 
@@ -122,7 +124,7 @@ def decoding_bytes(source: str | Path | bytes) -> int:
 
 
 def read_picture(
-    source: str | Path | bytes | bytearray | memoryview, max_pixels: int = MAX_PIXELS
+    source: str | Path | bytes | bytearray | memoryview, max_pixels: int | None = None
 ) -> Picture:
     """Decode a picture file, upright by its EXIF orientation, as sRGB.
 
@@ -132,7 +134,7 @@ def read_picture(
 
     Args:
         source: A path, or the encoded bytes.
-        max_pixels: Larger pictures are refused, JPEGs are read at a fraction.
+        max_pixels: Larger pictures are refused, JPEGs are read at a fraction; None for ``MAX_PIXELS``.
 
     Raises:
         UnreadableImageError: Missing, no picture, truncated, or above ``max_pixels``.
@@ -147,7 +149,7 @@ def read_picture(
     if not name:
         raise UnreadableImageError("expected the path of a picture, got an empty one")
     try:
-        return _decode(source, name, max_pixels)
+        return _decode(source, name, MAX_PIXELS if max_pixels is None else max_pixels)
     except UnreadableImageError:
         raise
     except FileNotFoundError as error:

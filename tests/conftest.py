@@ -1,5 +1,6 @@
 """Fixtures that several test files need."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,14 @@ CHROMIUM = next(
 )
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
+
+
+@pytest.fixture(autouse=True)
+def same_main():
+    """Streamlit's test page leaves its script as the main module, which child processes would run again."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture(scope="session")

@@ -140,7 +140,7 @@ def test_videos(tmp_path, name, codec):
     def check(data):
         (tmp_path / "video").write_bytes(data)
         try:
-            answer = json.loads(worker.run(TimelineReading(tmp_path / "video", load, 0.0)))
+            answer = json.loads(worker.run(TimelineReading(tmp_path / "video", load, 0.0, 0.0)))
         except WorkFailedError as error:
             assert "damaged and cannot be read" in str(error) or "Error" not in str(error)
         else:
@@ -149,6 +149,6 @@ def test_videos(tmp_path, name, codec):
     try:
         check()
         (tmp_path / "video").write_bytes(seed)
-        assert json.loads(worker.run(TimelineReading(tmp_path / "video", load, 0.0)))["frame_count"] == 4
+        assert json.loads(worker.run(TimelineReading(tmp_path / "video", load, 0.0, 0.0)))["frame_count"] == 4
     finally:
         worker.close()
