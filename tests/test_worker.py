@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
+from webapp import server_folder as folders
 from webapp.worker import Cancelled, Worker, WorkFailedError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -156,3 +158,22 @@ def test_nothing_is_left_of_a_killed_server_once_the_next_one_starts(tmp_path):
         third.stdout.readline()
         third.communicate("\n", timeout=20)
     assert list(temporary.iterdir()) == []
+
+
+def test_a_file_system_without_locks_gets_a_folder_all_the_same(tmp_path, monkeypatch):
+    """Nobody's folder is swept there, for nothing tells whose server still runs."""
+    other = tmp_path / "kv-page-other"
+    other.mkdir()
+    other.with_name("kv-page-other.lock").touch()
+
+    def refuse(lock):
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(folders, "_folder", None)
+    monkeypatch.setattr(folders, "_lock", None)
+    folder = folders.server_folder()
+    assert folder.is_dir() and other.is_dir()
+    folders._remove()
+    assert not folder.exists()

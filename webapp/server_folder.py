@@ -34,8 +34,7 @@ def server_folder() -> Path:
         if _folder is None:
             _sweep()
             folder = Path(tempfile.gettempdir()) / f"{PREFIX}{secrets.token_hex(8)}"
-            _lock = FileLock(f"{folder}{_LOCK_SUFFIX}", mode=0o600)
-            _lock.acquire(timeout=0)
+            _lock = _take(Path(f"{folder}{_LOCK_SUFFIX}"))
             folder.mkdir(mode=0o700)
             _folder = folder
             atexit.register(_remove)
@@ -46,20 +45,34 @@ def _remove() -> None:
     global _folder, _lock  # noqa: PLW0603
     folder, lock = _folder, _lock
     _folder = _lock = None
-    if folder is not None and lock is not None:
+    if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
+    if lock is not None:
         lock.release()
         Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def _take(path: Path) -> FileLock | None:
+    """Lock a file; None where another process holds it, or on a file system without locks."""
+    lock = FileLock(path, timeout=0, mode=0o600)
+    try:
+        lock.acquire()
+    except (Timeout, RuntimeError):  # the latter is filelock's answer to a file system without locks
+        return None
+    return lock
 
 
 def _sweep() -> None:
     """Remove the folders whose servers are gone; those of other users stay."""
     for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*{_LOCK_SUFFIX}"):
-        with contextlib.suppress(Timeout, OSError, NotImplementedError):
+        with contextlib.suppress(OSError):  # somebody else removed it meanwhile
             if path.is_symlink() or (hasattr(os, "getuid") and path.lstat().st_uid != os.getuid()):
                 continue
-            with FileLock(path, timeout=0):
-                folder = path.with_suffix("")
-                if not folder.is_symlink():
-                    shutil.rmtree(folder, ignore_errors=True)
-                path.unlink(missing_ok=True)
+            lock = _take(path)
+            if lock is None:
+                continue
+            folder = path.with_suffix("")
+            if not folder.is_symlink():
+                shutil.rmtree(folder, ignore_errors=True)
+            lock.release()
+            path.unlink(missing_ok=True)
