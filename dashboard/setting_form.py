@@ -8,7 +8,8 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.presets import ARCHITECTURE_NOTES, Preset
 from fer.model_shelf import DEFAULT_WEIGHTS, list_weights
-from training.config import SETTING_HELP, TrainConfig
+from training.config import TrainConfig
+from training.setting_help import SETTING_HELP
 
 MAIN_SETTINGS: Final = ("architecture", "initial_weights", "epochs", "batch_size", "learning_rate", "device")
 ELSEWHERE: Final = frozenset({"data", "labels", "other_places", "teaches", "insets", "draws", "runs", "name"})

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import tyro
 
-from training.config import SETTING_HELP, SettingsError, TrainConfig
+from training.config import SettingsError, TrainConfig
+from training.setting_help import SETTING_HELP
 
 DATA = (Path("a"), Path("b.csv"))
 

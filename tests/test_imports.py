@@ -23,12 +23,22 @@ DASHBOARD_MAY_USE = {
     "training.runs",
     "training.jobs",
     "training.config",
+    "training.setting_help",
     "training.datasets",
     "training.dataset_layout",
     "training.run_files",
     "training.duplicates",
 }
-WITHOUT_TORCH = {"runs", "run_files", "jobs", "config", "datasets", "dataset_layout", "duplicates"}
+WITHOUT_TORCH = {
+    "runs",
+    "run_files",
+    "jobs",
+    "config",
+    "setting_help",
+    "datasets",
+    "dataset_layout",
+    "duplicates",
+}
 TORCH = {"torch", "torchvision", "torchmetrics"}
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "core", "base", "misc"}
 

@@ -7,13 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from training.config import Schedule as ScheduleKind
 from training.runs import BEST_FILE, LAST_FILE, RunWriter, StopRequestedError
 
 LARGEST_GRADIENT: Final = 5.0
@@ -38,7 +39,7 @@ class Schedule:
 
     epochs: int
     learning_rate: float
-    kind: Literal["cosine", "plateau", "step", "constant"] = "cosine"
+    kind: ScheduleKind = "cosine"
     warmup_epochs: float = 0.0
     plateau_patience: int = 0
     early_stopping_patience: int = 0
