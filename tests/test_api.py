@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from fer.door import Door
 from fer.model_card import UnknownModelError
 from fer.passwords import add_user, read_users
 from fer.reports import faces_to_dict
+from fer.timeline import Summary
 from webapp import api, page
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -181,7 +183,9 @@ def test_the_schema_describes_every_answer(client, photo):
     assert set(schema["paths"]) == {"/photo", "/video", "/video/{key}"}
     face = client.post("/api/photo", content=photo).json()["faces"][0]
     record = schema["components"]["schemas"]["FaceRecord"]
-    assert set(record["required"]) <= set(face)
+    assert set(record["required"]) == set(record["properties"]) == set(face)
+    summary = schema["components"]["schemas"]["PersonSummary"]["properties"]
+    assert list(summary) == [field.name for field in fields(Summary)]
     for methods in schema["paths"].values():
         for operation in methods.values():
             assert operation["summary"] and operation["description"]

@@ -11,7 +11,7 @@ from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -21,6 +21,7 @@ from fer.model_card import UnknownModelError, WeightsMismatchError
 from fer.reports import faces_to_dict
 from fer.version import VERSION
 from webapp.analyzers import Analyzers
+from webapp.answers import PhotoRecord, TimelineRecord
 from webapp.api_docs import docs_page
 from webapp.limits import RETRY_AFTER_S, BusyError, room_in_thread
 from webapp.photo import MAX_BYTES as MAX_PHOTO_BYTES
@@ -33,57 +34,6 @@ DESCRIPTION: Final = (
 )
 _COPIED_BYTES: Final = 1 << 20
 _GONE: Final = "there is no such video any more; send it again"
-
-
-class _Record(BaseModel):
-    """A record that may get further fields; those described stay."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class FaceRecord(_Record):
-    """One face: box (left, top, right, bottom) and landmarks in pixels, roll in degrees, shares in [0, 1]."""
-
-    box: tuple[float, float, float, float]
-    score: float
-    emotion: str
-    confidence: float
-    unsure: bool
-    other: float
-    turned_away: bool
-    roll: float
-    yaw: float | None
-    pitch: float | None
-    landmarks: list[tuple[float, float]] | None
-    probabilities: dict[str, float]
-
-
-class PhotoRecord(_Record):
-    """Size of a photo in pixels with its faces, largest first; empty where none was found."""
-
-    path: str
-    width: int
-    height: int
-    faces: list[FaceRecord]
-
-
-class PersonSummary(_Record):
-    """Summary of one person in a video; of everybody where ``track_id`` is null."""
-
-    track_id: int | None
-    start_s: float
-    end_s: float
-    seen_s: float
-    shares: dict[str, float]
-
-
-class TimelineRecord(_Record):
-    """Expressions over time: one row for each face in each frame, and a summary for each person."""
-
-    frame_count: int
-    duration_s: float
-    summary: list[PersonSummary]
-    rows: list[dict[str, Any]]
 
 
 class VideoKey(BaseModel):

@@ -6,7 +6,7 @@ import math
 import pickle
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -15,55 +15,10 @@ from fer.images import UnreadableImageError, read_image
 from fer.model_card import UnknownModelError, WeightsMismatchError
 from fer.reports import faces_to_dict
 from webapp.analyzers import Analyzers
+from webapp.answers import PhotoAnswer, TimelineRecord
 from webapp.limits import room_in_thread
 from webapp.video_jobs import TimelineReading, hide_places
 from webapp.worker import Worker, WorkFailedError
-
-
-class FaceAnswer(TypedDict):
-    """The record of a face, see :func:`fer.reports.face_to_dict`."""
-
-    box: list[float]
-    score: float
-    emotion: str
-    confidence: float
-    unsure: bool
-    other: float
-    turned_away: bool
-    roll: float
-    yaw: float | None
-    pitch: float | None
-    landmarks: list[list[float]] | None
-    probabilities: dict[str, float]
-
-
-class PhotoAnswer(TypedDict):
-    """A photo's size in pixels with its faces, largest first."""
-
-    width: int
-    height: int
-    faces: list[FaceAnswer]
-
-
-class SummaryAnswer(TypedDict):
-    """Summary of one person; of everybody where ``track_id`` is null."""
-
-    track_id: int | None
-    start_s: float
-    end_s: float
-    seen_s: float
-    shares: dict[str, float]
-    change_count: int
-    mean_confidence: float
-
-
-class VideoAnswer(TypedDict):
-    """A video's length with its summaries, and one row for each face in each frame."""
-
-    frame_count: int
-    duration_s: float
-    summary: list[SummaryAnswer]
-    rows: list[dict[str, Any]]
 
 
 def add_endpoints(blocks: gr.Blocks, analyzers: Analyzers) -> None:
@@ -92,7 +47,7 @@ def add_endpoints(blocks: gr.Blocks, analyzers: Analyzers) -> None:
         detector: str | None = None,
         weights: str | None = None,
         head: str | None = None,
-    ) -> VideoAnswer:
+    ) -> TimelineRecord:
         """Follow the faces of a video and tell their expressions over time."""
         if not 0 <= every_s < math.inf:
             raise gr.Error(f"expected every_s of at least 0 seconds, got {every_s}", print_exception=False)
