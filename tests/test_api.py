@@ -22,7 +22,7 @@ from fer.model_card import UnknownModelError
 from fer.passwords import add_user, read_users
 from fer.reports import faces_to_dict
 from fer.timeline import Summary
-from webapp import api, page
+from webapp import api, limits, page, uploads
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -116,8 +116,8 @@ def test_a_video_that_cannot_be_read_says_so(client):
     ("path", "sent", "status", "sentence"),
     [
         ("photo", {"content": b"Dear reader"}, 422, "not a picture"),
-        ("photo", {"content": b""}, 422, "expected a photo, got nothing"),
-        ("photo", {"files": {"photo": ("p.png", b"")}}, 422, "expected a photo, got nothing"),
+        ("photo", {"content": b""}, 422, "expected a photo, got an empty file"),
+        ("photo", {"files": {"photo": ("p.png", b"")}}, 422, "expected a photo, got an empty file"),
         ("photo", {"files": [("a", ("a", b"1")), ("b", ("b", b"1"))]}, 422, "expected a form with one file"),
         ("photo", {"data": {"a": "b"}, "files": {}}, 422, "not a picture"),
         (
@@ -131,7 +131,7 @@ def test_a_video_that_cannot_be_read_says_so(client):
         ("video?detector=other", {"content": b"1"}, 422, "no model named 'other' here"),
         ("video?every_s=-1", {"content": b"1"}, 422, "every_s: "),
         ("video?every_s=inf", {"content": b"1"}, 422, "every_s: "),
-        ("video", {"content": b""}, 422, "expected a video, got nothing"),
+        ("video", {"content": b""}, 422, "expected a video, got an empty file"),
         ("video", {"content": bytes(300)}, 413, "expected a video of at most"),
         ("video", {"files": {"video": ("v", bytes(300))}}, 413, "expected a video of at most"),
         ("nothing", {"content": b"1"}, 404, "Not Found"),
@@ -139,8 +139,8 @@ def test_a_video_that_cannot_be_read_says_so(client):
 )
 def test_an_error_is_one_sentence(client, photo, monkeypatch, path, sent, status, sentence):
     if status == 413:
-        monkeypatch.setattr(api, "MAX_PHOTO_BYTES", 200)
-        monkeypatch.setattr(api, "MAX_VIDEO_BYTES", 200)
+        monkeypatch.setattr(uploads, "MAX_PHOTO_BYTES", 200)
+        monkeypatch.setattr(uploads, "MAX_VIDEO_BYTES", 200)
     if sent.get("content") == "photo":
         sent = {"content": photo}
     answer = client.post(f"/api/{path}", **sent)
@@ -248,3 +248,16 @@ def test_the_documented_commands_work(address, photo, clip, tmp_path):
             assert json.loads(answer)["state"] in ("waiting", "running", "finished"), line
         seen.add(line)
     assert len(seen) >= 5
+
+
+@pytest.mark.parametrize("as_form", [False, True])
+def test_photos_on_their_way_share_the_budget_of_the_page(client, photo, as_form):
+    sent = {"files": {"photo": ("p.png", photo)}} if as_form else {"content": photo}
+    limits.uploads.take(limits.UPLOAD_BYTES)
+    try:
+        answer = client.post("/api/photo", **sent)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    finally:
+        limits.uploads.give_back(limits.UPLOAD_BYTES)
+    assert client.post("/api/photo", **sent).status_code == 200
+    assert (limits.pictures.held_bytes, limits.uploads.held_bytes) == (0, 0)

@@ -91,7 +91,7 @@ def test_extreme_sizes(client, size):
 
 
 def test_too_large_a_file_is_refused(client, monkeypatch):
-    monkeypatch.setattr("webapp.photo.MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("webapp.uploads.MAX_PHOTO_BYTES", 1 << 20)
     answer = client.post("/kv/photo", content=b"0" * ((1 << 20) + 1))
     assert answer.status_code == 413
     assert "at most 1 MB" in answer.json()["detail"]

@@ -1,8 +1,6 @@
 """``/api``: a photo or a video in one plain request, JSON out; nothing is kept longer than needed."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated, Any, Final, Literal
 
@@ -12,9 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel
-from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as StarletteHTTPException
-from starlette.formparsers import MultiPartException, MultiPartParser
 
 from fer.images import UnreadableImageError, read_image
 from fer.model_card import UnknownModelError, WeightsMismatchError
@@ -23,16 +19,15 @@ from fer.version import VERSION
 from webapp.analyzers import Analyzers
 from webapp.answers import PhotoRecord, TimelineRecord
 from webapp.api_docs import docs_page
-from webapp.limits import RETRY_AFTER_S, BusyError, room_in_thread
-from webapp.photo import MAX_BYTES as MAX_PHOTO_BYTES
+from webapp.limits import RETRY_AFTER_S, BusyError
+from webapp.uploads import MAX_PHOTO_BYTES, receive_video, received_photo
 from webapp.video_jobs import MAX_BYTES as MAX_VIDEO_BYTES
-from webapp.video_jobs import MAX_JOBS, MAX_LENGTH_S, TooManyVideosError, VideoJob, VideoJobs
+from webapp.video_jobs import MAX_JOBS, MAX_LENGTH_S, VideoJob, VideoJobs
 
 DESCRIPTION: Final = (
     "Send a photo or a video, get the expressions of its faces. Every answer is JSON; an error is "
     '`{"error": "one sentence"}` with a status of 400 or more.'
 )
-_COPIED_BYTES: Final = 1 << 20
 _GONE: Final = "there is no such video any more; send it again"
 
 
@@ -99,16 +94,14 @@ def build_api(analyzers: Analyzers) -> FastAPI:
         head: Name = None,
     ) -> Response:
         """Send the bytes of the photo, or a form with one file. The photo stays in memory."""
-        async with _sent_file(request, "photo", MAX_PHOTO_BYTES, in_memory=True) as parts:
-            data = b"".join([part async for part in parts])
+        async with received_photo(request, "photo") as data:
 
-        def answer() -> dict[str, Any]:
-            with room_in_thread(data):
+            def answer() -> dict[str, Any]:
                 image = read_image(data)
                 faces = analyzers.get(weights, detector, head=head).analyze(image)
-            return faces_to_dict(faces, image.shape[1], image.shape[0], name)
+                return faces_to_dict(faces, image.shape[1], image.shape[0], name)
 
-        return JSONResponse(await run_in_threadpool(answer))
+            return JSONResponse(await run_in_threadpool(answer))
 
     @api.post(
         "/video",
@@ -135,19 +128,7 @@ def build_api(analyzers: Analyzers) -> FastAPI:
         await run_in_threadpool(
             analyzers.get, weights, detector, head=head, live=True
         )  # wrong names are refused now
-        try:
-            key, job = jobs.open("video")
-        except TooManyVideosError as error:
-            raise HTTPException(503, str(error)) from error
-        try:
-            async with _sent_file(request, "video", MAX_VIDEO_BYTES) as parts:
-                with job.source.open("wb") as file:
-                    async for part in parts:
-                        file.write(part)
-        except BaseException:
-            job.state = "failed"
-            jobs.drop(key)
-            raise
+        key, job = await receive_video(request, jobs, "video")
         jobs.start(job, partial(analyzers.get, weights, detector, head=head, live=True), every_s=every_s)
         return JSONResponse({"id": key}, 202, {"Location": f"video/{key}"})
 
@@ -184,52 +165,6 @@ def build_api(analyzers: Analyzers) -> FastAPI:
         return HTMLResponse(docs_page(api.openapi(), _limits()))
 
     return api
-
-
-@asynccontextmanager
-async def _sent_file(
-    request: Request, kind: str, most_bytes: int, *, in_memory: bool = False
-) -> AsyncIterator[AsyncIterator[bytes]]:
-    """The parts of the file in a request, from a form or plain; refused before they fill memory or disk."""
-    content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    parts = _limited(request.stream(), kind, most_bytes)
-    if content_type != "multipart/form-data":
-        yield parts
-        return
-    parser = MultiPartParser(request.headers, parts, max_files=1, max_fields=1, max_part_size=_COPIED_BYTES)
-    if in_memory:
-        parser.spool_max_size = most_bytes + 1
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise HTTPException(
-            422, f"expected a form with one file, got a broken one ({error.message})"
-        ) from error
-    try:
-        files = [value for value in form.values() if isinstance(value, UploadFile)]
-        if len(files) != 1:
-            raise HTTPException(
-                422, f"expected a form with one file, got none; send it with curl -F {kind}=@FILE"
-            )
-        yield _limited(_read_parts(files[0]), kind, most_bytes)
-    finally:
-        await form.close()
-
-
-async def _limited(parts: AsyncIterator[bytes], kind: str, most_bytes: int) -> AsyncIterator[bytes]:
-    size = 0
-    async for part in parts:
-        size += len(part)
-        if size > most_bytes:
-            raise HTTPException(413, f"expected a {kind} of at most {most_bytes >> 20} MB, got more")
-        yield part
-    if not size:
-        raise HTTPException(422, f"expected a {kind}, got nothing; send it with curl --data-binary @FILE")
-
-
-async def _read_parts(file: UploadFile) -> AsyncIterator[bytes]:
-    while part := await file.read(_COPIED_BYTES):
-        yield part
 
 
 def _describe(job: VideoJob) -> dict[str, Any]:

@@ -3,14 +3,12 @@
 import base64
 import csv
 import io
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
 import cv2
 import numpy as np
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from PIL import Image
 from pydantic import BaseModel, Field, FiniteFloat
@@ -26,11 +24,8 @@ from fer.palette import label_styles
 from fer.printable import plain_cells
 from fer.reports import face_columns, faces_to_dict, record_rows
 from webapp.analyzers import Analyzers
-from webapp.limits import BusyError, room_for_picture, uploads
 from webapp.page import Tab, add_part
-
-MAX_BYTES: Final = 64 * 1024 * 1024
-"""Larger files are refused: photos are smaller, and each is held in memory."""
+from webapp.uploads import received_photo
 
 _MOST_OUTSIDE: Final = 64
 """A face of which less than a 64th lies in the picture is none that was found there."""
@@ -134,33 +129,6 @@ def jpeg_address(image: RgbImage) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-@asynccontextmanager
-async def received_picture(request: Request) -> AsyncIterator[bytes]:
-    """The uploaded bytes, refused before they fill the memory, once there is memory to decode them.
-
-    Raises:
-        BusyError: Other visitors' pictures fill the memory.
-    """
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async for part in request.stream():
-            if size + len(part) > MAX_BYTES:
-                raise HTTPException(
-                    413, f"expected a picture of at most {MAX_BYTES >> 20} MB, got more; save it smaller"
-                )
-            if not uploads.take(len(part)):
-                raise BusyError
-            size += len(part)
-            parts.append(part)
-        data = b"".join(parts)
-        parts.clear()
-        async with room_for_picture(data):
-            yield data
-    finally:
-        uploads.give_back(size)
-
-
 def routes(analyzers: Analyzers) -> APIRouter:
     """``POST photo``: the bytes of a picture in, what its faces show out; nothing is kept."""
     router = APIRouter()
@@ -173,7 +141,7 @@ def routes(analyzers: Analyzers) -> APIRouter:
         detector: str | None = None,
         head: str | None = None,
     ) -> dict[str, Any]:
-        async with received_picture(request) as data:
+        async with received_photo(request) as data:
 
             def answer() -> dict[str, Any]:
                 return read_photo(data, analyzers.get(weights, detector, head=head)).as_answer(name)
@@ -185,7 +153,7 @@ def routes(analyzers: Analyzers) -> APIRouter:
         request: Request,
         place: Annotated[Place, Query()],
     ) -> dict[str, Any]:
-        async with received_picture(request) as data:
+        async with received_photo(request) as data:
 
             def answer() -> dict[str, Any]:
                 analyzer = analyzers.get(place.weights, place.detector, head=place.head)

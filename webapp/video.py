@@ -10,11 +10,11 @@ from fer.resting import REST_S
 from fer.timeline_export import WRITERS
 from webapp.analyzers import Analyzers
 from webapp.page import Tab, add_part
+from webapp.uploads import receive_video
 from webapp.video_jobs import (
     ANNOTATED,
     MAX_BYTES,
     MAX_LENGTH_S,
-    TooManyVideosError,
     VideoJob,
     VideoJobs,
 )
@@ -42,22 +42,7 @@ def routes(analyzers: Analyzers) -> APIRouter:
         head: str | None = None,
         rest: bool = False,
     ) -> dict[str, str]:
-        try:
-            key, job = jobs.open(name)
-        except TooManyVideosError as error:
-            raise HTTPException(503, str(error), {"Retry-After": "60"}) from error
-        except OSError as error:
-            sentence = f"the video cannot be kept ({error.strerror or error}); ask whoever runs this server"
-            raise HTTPException(507, sentence) from error
-        try:
-            await _receive(request, job)
-        except OSError as error:
-            jobs.drop(key)
-            sentence = f"the video cannot be kept ({error.strerror or error}); ask whoever runs this server"
-            raise HTTPException(507, sentence) from error
-        except BaseException:
-            jobs.drop(key)
-            raise
+        key, job = await receive_video(request, jobs, name)
         load = partial(analyzers.get, weights, detector, head=head, live=True)
         jobs.start(job, load, rest_s=REST_S if rest else 0.0)
         return {"key": key}
@@ -80,21 +65,6 @@ def routes(analyzers: Analyzers) -> APIRouter:
         return FileResponse(job.folder / file, media_type=_FILES[file], filename=shown)
 
     return router
-
-
-async def _receive(request: Request, job: VideoJob) -> None:
-    """Write the upload to its file, refused before it fills the disk."""
-    size = 0
-    with job.source.open("wb") as file:
-        async for part in request.stream():
-            if job.cancelled.is_set():
-                raise HTTPException(409, "this video was cancelled while it was sent")
-            size += len(part)
-            if size > MAX_BYTES:
-                raise HTTPException(413, f"expected a video of at most {MAX_BYTES >> 20} MB, got more")
-            file.write(part)
-    if not size:
-        raise HTTPException(422, "expected a video, got an empty file")
 
 
 def _found(jobs: VideoJobs, key: str) -> VideoJob:
