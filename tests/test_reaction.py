@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from benchmarks.composed_clips import Clip, StillFace, blend, compose
 from benchmarks.filters import CANDIDATES, replay
-from benchmarks.reaction import Answers, Clip, StillFace, blend, compose, delays_of
+from benchmarks.reaction import Answers, delays_of
 from fer.emotions import SIX_EMOTIONS, Emotion
 from fer.faces import Prediction
 
