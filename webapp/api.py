@@ -4,22 +4,18 @@ import json
 from functools import partial
 from typing import Annotated, Any, Final, Literal
 
-import cv2
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel
-from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from fer.images import UnreadableImageError, read_image
-from fer.model_card import UnknownModelError, WeightsMismatchError
+from fer.images import read_image
 from fer.reports import faces_to_dict
 from fer.version import VERSION
 from webapp.analyzers import Analyzers
 from webapp.answers import PhotoRecord, TimelineRecord
 from webapp.api_docs import docs_page
-from webapp.limits import RETRY_AFTER_S, BusyError
+from webapp.problems import say_problems, say_statuses
 from webapp.uploads import MAX_PHOTO_BYTES, receive_video, received_photo
 from webapp.video_jobs import MAX_BYTES as MAX_VIDEO_BYTES
 from webapp.video_jobs import MAX_JOBS, MAX_LENGTH_S, VideoJob, VideoJobs
@@ -67,13 +63,8 @@ def build_api(analyzers: Analyzers) -> FastAPI:
         openapi_url=None,
     )
     jobs = VideoJobs()
-    for error in (UnreadableImageError, UnknownModelError, WeightsMismatchError):
-        api.add_exception_handler(error, _say)
-    for failure in (cv2.error, MemoryError):
-        api.add_exception_handler(failure, _say_failure)
-    api.add_exception_handler(OSError, _say_full)
-    api.add_exception_handler(StarletteHTTPException, _say_status)
-    api.add_exception_handler(RequestValidationError, _say_words)
+    say_problems(api)
+    say_statuses(api)
     problems: dict[int | str, dict[str, Any]] = {422: {"model": Problem, "description": "It cannot be read."}}
 
     @api.post(
@@ -210,31 +201,3 @@ def _limits() -> list[str]:
         f"At most {MAX_JOBS} videos wait or are kept; one at a time is read.",
         "Pages of other sites are refused; programs that are no browsers are not.",
     ]
-
-
-def _say(_: Request, error: Exception) -> JSONResponse:
-    if isinstance(error, BusyError):
-        return JSONResponse({"error": str(error)}, 503, {"Retry-After": str(RETRY_AFTER_S)})
-    return JSONResponse({"error": str(error)}, 422)
-
-
-def _say_failure(_: Request, error: Exception) -> JSONResponse:
-    sentence = f"this picture cannot be read ({type(error).__name__}); save it again or make it smaller"
-    return JSONResponse({"error": sentence}, 422)
-
-
-def _say_full(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, OSError)
-    reason = error.strerror or "its disk does not answer"
-    return JSONResponse({"error": f"the server cannot keep the file: {reason}; try again later"}, 507)
-
-
-def _say_status(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, StarletteHTTPException)
-    return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
-
-
-def _say_words(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    return JSONResponse({"error": f"{first['loc'][-1]}: {first['msg']}, got {first.get('input')!r}"}, 422)

@@ -5,22 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import gradio as gr
-from fastapi import APIRouter, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, FastAPI
 from fastapi.staticfiles import StaticFiles
 from gradio.utils import get_upload_folder
-from starlette.requests import ClientDisconnect
 
 from fer.detection import AUTO, detector_class
-from fer.images import UnreadableImageError
-from fer.model_card import Head, UnknownModelError, WeightsMismatchError
+from fer.model_card import Head, UnknownModelError
 from fer.palette import PERSON_HEX
 from webapp.analyzers import Analyzers
+from webapp.api import build_api
 from webapp.endpoints import add_endpoints
-from webapp.limits import RETRY_AFTER_S, BusyError, Patience
+from webapp.limits import Patience
+from webapp.problems import say_problems
 
 ASSETS: Final = Path(__file__).parent / "assets"
 TITLE: Final = "KV FaceRecognition"
@@ -57,11 +54,7 @@ def build_routes(tabs: Sequence[Tab], analyzers: Analyzers, *, is_demo: bool = F
     server.mount("/kv/assets", StaticFiles(directory=ASSETS))
     server.add_api_route("/kv/choices", lambda: _choices(analyzers))
     server.add_api_route("/kv/demo", lambda: {"is_on": is_demo})
-    for error in (UnreadableImageError, UnknownModelError, WeightsMismatchError, cv2.error, MemoryError):
-        server.add_exception_handler(error, _say)
-    server.add_exception_handler(BusyError, _say_busy)
-    server.add_exception_handler(ClientDisconnect, lambda *_: JSONResponse({"error": "broken off"}, 400))
-    server.add_exception_handler(RequestValidationError, _say_invalid)
+    say_problems(server)
     for tab in tabs:
         if tab.routes is not None:
             server.include_router(tab.routes(analyzers), prefix="/kv")
@@ -81,8 +74,6 @@ def build_server(
     """
     server = build_routes(tabs, analyzers, is_demo=is_demo)
     if with_api:
-        from webapp.api import build_api  # noqa: PLC0415 - it reads the limits of the tabs, which import this
-
         server.mount("/api", build_api(analyzers))
     return gr.mount_gradio_app(
         server,
@@ -159,28 +150,6 @@ def _detector_choice(name: str) -> dict[str, Any]:
     if (advice := kind.missing()) is not None:
         return {"id": name, "name": f"{short}: first {advice}", "is_ready": False}
     return {"id": name, "name": kind.title, "is_ready": True}
-
-
-def _say(_: Request, error: Exception) -> JSONResponse:
-    """Answer a visitor's mistake with one sentence."""
-    if isinstance(error, cv2.error | MemoryError):
-        kind = type(error).__name__
-        return JSONResponse({"error": f"this picture cannot be read ({kind}); save it in another size"}, 422)
-    return JSONResponse({"error": str(error)}, status_code=422)
-
-
-def _say_busy(_: Request, error: Exception) -> JSONResponse:
-    """Ask a visitor to come back."""
-    return JSONResponse({"error": str(error)}, 503, {"Retry-After": str(RETRY_AFTER_S)})
-
-
-def _say_invalid(_: Request, error: Exception) -> JSONResponse:
-    """Name the first value of an address that cannot be used."""
-    problems = error.errors() if isinstance(error, RequestValidationError) else []
-    first = problems[0] if problems else {"loc": (), "msg": "cannot be used", "type": "missing"}
-    name = ".".join(str(part) for part in first["loc"] if part not in ("query", "path", "body"))
-    got = "none" if first["type"] == "missing" else f"{str(first['input'])[:40]!r} ({first['msg']})"
-    return JSONResponse({"error": f"expected a value for {name or 'the request'}, got {got}"}, 422)
 
 
 def _theme() -> gr.Theme:
