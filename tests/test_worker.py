@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 from filelock import FileLock
 
 from webapp import server_folder as folders
-from webapp.worker import Cancelled, Worker, WorkFailedError
+from webapp.video_jobs import VideoJobs
+from webapp.worker import Cancelled, Worker, WorkFailedError, server_worker
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -177,3 +179,26 @@ def test_a_file_system_without_locks_gets_a_folder_all_the_same(tmp_path, monkey
     assert folder.is_dir() and other.is_dir()
     folders._remove()
     assert not folder.exists()
+
+
+def test_work_that_waits_for_other_work_can_be_cancelled(worker):
+    worker.run(well)  # the process is there
+    ends = threading.Event()
+
+    def keep_busy():
+        with pytest.raises(Cancelled):
+            worker.run(go_on, ends.is_set)
+
+    other = threading.Thread(target=keep_busy)
+    other.start()
+    time.sleep(0.3)
+    with pytest.raises(Cancelled):
+        worker.run(well, lambda: True)
+    assert other.is_alive()
+    ends.set()
+    other.join(10)
+    assert worker.run(well) == b"well"
+
+
+def test_all_videos_of_a_server_are_read_by_one_process():
+    assert VideoJobs()._worker is VideoJobs()._worker is server_worker()

@@ -1,6 +1,5 @@
 """Named endpoints for other programs: a file in, typed JSON out."""
 
-import atexit
 import json
 import math
 import pickle
@@ -18,13 +17,11 @@ from webapp.analyzers import Analyzers
 from webapp.answers import PhotoAnswer, TimelineRecord
 from webapp.limits import room_in_thread
 from webapp.video_jobs import TimelineReading, hide_places
-from webapp.worker import Worker, WorkFailedError
+from webapp.worker import WorkFailedError, server_worker
 
 
 def add_endpoints(blocks: gr.Blocks, analyzers: Analyzers) -> None:
     """Offer ``/analyze_photo`` and ``/analyze_video``; called inside the blocks."""
-    worker = Worker()
-    atexit.register(worker.close)
 
     def analyze_photo(
         photo: gr.FileData,
@@ -53,7 +50,7 @@ def add_endpoints(blocks: gr.Blocks, analyzers: Analyzers) -> None:
             raise gr.Error(f"expected every_s of at least 0 seconds, got {every_s}", print_exception=False)
         load = pickle.dumps(partial(analyzers.get, weights, detector, head=head, live=True))
         with _Upload(video) as path:
-            answer: Any = json.loads(worker.run(TimelineReading(path, load, every_s, 0.0)))
+            answer: Any = json.loads(server_worker().run(TimelineReading(path, load, every_s, 0.0)))
         return answer
 
     # Gradio refuses files that were not uploaded only on pages it launched itself, not on mounted ones.

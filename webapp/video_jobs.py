@@ -1,6 +1,5 @@
 """Videos that are being read for the page's visitors, each in a temporary folder of its own."""
 
-import atexit
 import json
 import logging
 import pickle
@@ -24,7 +23,7 @@ from fer.timeline_export import WRITERS, summary_to_dict, timeline_to_dict, writ
 from fer.video import Frame, UnreadableVideoError, VideoFile
 from fer.video_analysis import analyze_video
 from webapp.server_folder import server_folder
-from webapp.worker import Cancelled, Tell, Worker, WorkFailedError
+from webapp.worker import Cancelled, Tell, Worker, WorkFailedError, server_worker
 
 MAX_BYTES: Final = 512 * 1024 * 1024
 MAX_LENGTH_S: Final = 600.0
@@ -105,14 +104,14 @@ class VideoJobs:
     stops.
 
     Args:
-        worker: Does the reading; None for one of its own.
+        worker: Does the reading; None for the one of this server.
     """
 
     def __init__(self, worker: Worker | None = None) -> None:
         self._jobs: dict[str, VideoJob] = {}
         self._lock = threading.Lock()
         self._waiting: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._worker = worker or Worker()
+        self._worker = worker or server_worker()
         # A daemon: a server that is stopped does not wait for the end of a video.
         threading.Thread(target=self._run, name="video", daemon=True).start()
 
@@ -181,7 +180,6 @@ class VideoJobs:
         return True
 
     def _run(self) -> None:
-        atexit.register(self._worker.close)  # before the folder goes, which is registered earlier
         while True:
             work = self._waiting.get()
             try:

@@ -1,5 +1,6 @@
 """Runs native code that reads strangers' files in a process of its own, with limits of memory and time."""
 
+import atexit
 import contextlib
 import gc
 import logging
@@ -9,6 +10,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cache
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -48,6 +51,14 @@ class WorkFailedError(ValueError):
 
 class Cancelled(Exception):  # noqa: N818 - a signal, not an error
     """The visitor does not want the answer any more."""
+
+
+@cache
+def server_worker() -> "Worker":
+    """Return the process that reads all strangers' videos of this server, one after the other."""
+    worker = Worker()
+    atexit.register(worker.close)
+    return worker
 
 
 class Worker:
@@ -97,7 +108,11 @@ class Worker:
             WorkFailedError: It failed, took too long, or ended the process.
             Cancelled: It was not wanted any more.
         """
-        with self._lock:
+        while not self._lock.acquire(timeout=_ASK_EVERY_S):
+            if is_cancelled():
+                raise Cancelled
+        with ExitStack() as held:
+            held.callback(self._lock.release)
             if is_cancelled():
                 raise Cancelled
             try:
