@@ -67,6 +67,7 @@ class EmotionClassifier:
     def _use(self, head: Head) -> None:
         self.head: Head = head
         labels = head.labels
+        self._emotions = head.emotions
         self._emotion_columns = [i for i, label in enumerate(labels) if label != OTHER]
         self._other_column = labels.index(OTHER) if OTHER in labels else None
 
@@ -114,7 +115,7 @@ class EmotionClassifier:
             else probabilities[:, self._other_column]
         )
         return [
-            Prediction(self.head.emotions, row, float(np.clip(share, 0, 1)), self.head.unsure_below)
+            Prediction(self._emotions, row, float(np.clip(share, 0, 1)), self.head.unsure_below)
             for row, share in zip(emotions, other, strict=True)
         ]
 

@@ -95,7 +95,10 @@ def label_name(label: str) -> str:
 
 def label_of(name: str) -> Label:
     """Return the expression of this very name, such as ``happy``, or else a label of its own."""
-    return Emotion(name) if name in set(Emotion) else OwnLabel(name)
+    try:
+        return Emotion(name)
+    except ValueError:
+        return OwnLabel(name)
 
 
 def label_from_word(word: str) -> Label:

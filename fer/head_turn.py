@@ -1,6 +1,7 @@
 """The turn of a head out of the picture, by the five landmarks of a face."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -47,6 +48,7 @@ class HeadTurn:
         return max(abs(self.yaw), abs(self.pitch)) > TURNED_AWAY_DEG
 
 
+@lru_cache(maxsize=256)  # the same face is asked for when it is read and when its record is made
 def head_turn(landmarks: Landmarks) -> HeadTurn:
     """Estimate yaw and pitch by fitting a mean head to the landmarks, seen from afar.
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from fer.emotions import OTHER, Emotion, label_name
+from fer.emotions import OTHER, Emotion, label_name, label_of
 
 Rgb: TypeAlias = tuple[int, int, int]
 """Red, green, blue, each in [0, 255]."""
@@ -64,8 +64,9 @@ def label_colours(labels: Iterable[str]) -> dict[str, str]:
     colours: dict[str, str] = {}
     further = 0
     for label in labels:
-        if label in set(Emotion):
-            colours[label] = EMOTION_HEX[Emotion(label)]
+        known = label_of(label)
+        if isinstance(known, Emotion):
+            colours[label] = EMOTION_HEX[known]
         elif label == OTHER:
             colours[label] = _GREY_HEX
         elif label not in colours:

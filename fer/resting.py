@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fer.emotions import Emotion, Label
 from fer.faces import Prediction
+from fer.smoothing import log_shares, shares_of
 
 REST_S: Final = 2.0
 """Seconds of rest that are enough."""
@@ -20,7 +21,6 @@ _STRENGTH: Final = 0.6
 """Share of the distance to that which is made up for: the whole would hide weak expressions."""
 
 _FEWEST: Final = 3
-_LEAST: Final = 1e-3
 _LIVELY: Final = 0.7
 _PLAIN: Final = 0.9
 _UNSTEADY: Final = 0.5
@@ -54,9 +54,8 @@ class RestingFace:
                 f"expected a prediction of {', '.join(self.labels)}, got {', '.join(prediction.labels)}; "
                 "learn the resting face again with this model"
             )
-        logarithms = _logarithms(prediction) - self.offset
-        shares = np.exp(logarithms - logarithms.max())
-        return replace(prediction, probabilities=(shares / shares.sum()).astype(np.float32))
+        shares = shares_of(log_shares(prediction.probabilities) - self.offset)
+        return replace(prediction, probabilities=shares.astype(np.float32))
 
 
 def learn_resting_face(predictions: Sequence[Prediction]) -> RestingFace:
@@ -89,15 +88,11 @@ def learn_resting_face(predictions: Sequence[Prediction]) -> RestingFace:
             f"expected a face at rest, got one that looks {emotion.value} ({100 * share:.0f} %); "
             "relax your face and try again"
         )
-    rest = np.mean([_logarithms(prediction) for prediction in predictions], axis=0)
+    rest = log_shares(shares).mean(axis=0)
     neutral = labels.index(Emotion.NEUTRAL)
     offset = _STRENGTH * (rest - rest[neutral] - _USUAL_LOG_ODDS)
     offset[neutral] = 0.0
     return RestingFace(labels, offset)
-
-
-def _logarithms(prediction: Prediction) -> NDArray[np.float64]:
-    return np.log(np.maximum(prediction.probabilities.astype(np.float64), _LEAST))
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,8 +118,8 @@ class ProbabilitySmoother:
             turned_away = self._is_turned_away(last)
         if self.steadiness.time_constant_s == 0:
             shown, turned_away = prediction.emotion, prediction.turned_away
-            self._mean = _logarithms(prediction.probabilities)
-        probabilities = _probabilities(self._mean)
+            self._mean = log_shares(prediction.probabilities)
+        probabilities = shares_of(self._mean)
         confidence = float(probabilities[prediction.labels.index(shown)])
         self._last = SteadyPrediction(
             labels=prediction.labels,
@@ -134,8 +134,8 @@ class ProbabilitySmoother:
         return self._last
 
     def _start(self, prediction: Prediction) -> None:
-        now = _logarithms(prediction.probabilities)
-        self._belief = _probabilities(now)
+        now = log_shares(prediction.probabilities)
+        self._belief = shares_of(now)
         self._believed = int(np.argmax(now))
         self._mean = self._quick = now
         self._span_s = _QUICK_S
@@ -145,11 +145,11 @@ class ProbabilitySmoother:
 
     def _mix(self, prediction: Prediction, elapsed_s: float) -> None:
         """Weigh the evidence for a change, then average, or start anew."""
-        settings, now = self.steadiness, _logarithms(prediction.probabilities)
+        settings, now = self.steadiness, log_shares(prediction.probabilities)
         change = 1 - math.exp(-settings.changes_per_s * elapsed_s)
         expected = (1 - change) * self._belief + change / len(now)
         weight = settings.evidence_per_s * _ALIKE_S * _share(elapsed_s, _ALIKE_S)
-        self._belief = _probabilities(np.log(expected) + weight * now)
+        self._belief = shares_of(np.log(expected) + weight * now)
         self._quick = self._quick + _share(elapsed_s, _QUICK_S) * (now - self._quick)
         believed = int(np.argmax(self._belief))
         lead = self._quick[believed] - np.delete(self._quick, believed).max()
@@ -187,11 +187,13 @@ def _with_leeway(threshold: float, last: SteadyPrediction) -> float:
     return threshold + (_UNSURE_LEEWAY if last.shown_unsure else -_UNSURE_LEEWAY)
 
 
-def _logarithms(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+def log_shares(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the logarithms of probabilities, none of which rules an expression out; any shape."""
     return np.log(np.maximum(probabilities.astype(np.float64), _LEAST))
 
 
-def _probabilities(logarithms: NDArray[np.float64]) -> NDArray[np.float64]:
+def shares_of(logarithms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the probabilities, shape (C,), whose logarithms these are up to a constant."""
     shares = np.exp(logarithms - logarithms.max())
     return np.asarray(shares / shares.sum())
 

@@ -75,7 +75,8 @@ def analyze_video(
             found = None if detections is None else analyzer.read_faces(frame.image, detections)
             if found is not None:
                 faces = tracker.update(found, frame.timestamp_s)
-                rest.note(tracker.rest)
+                if rest_s > 0:
+                    rest.note(tracker.rest)
                 timeline.add(faces, frame.timestamp_s)
                 if watcher is not None:
                     watcher(frame, faces)
