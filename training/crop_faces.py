@@ -46,11 +46,13 @@ class LabelledCrop:
         crop: Square, RGB ``uint8``.
         label: None where the picture shows no face.
         is_face: Whether it shows a face; the crowd would say "not a face" to the others.
+        split: The split of its picture; empty where the data set names none.
     """
 
     crop: RgbImage
     label: Label | None
     is_face: bool = True
+    split: str = ""
 
 
 def crop_labelled_faces(options: CropFacesOptions) -> tuple[int, list[str]]:
@@ -65,7 +67,9 @@ def crop_labelled_faces(options: CropFacesOptions) -> tuple[int, list[str]]:
     """
     table, detector = read_table(options.data), load_detector(options.detector)
     crops, problems = [], []
-    for name, label, picture in zip(table.names, table.labels, table.pictures, strict=True):
+    for name, label, split, picture in zip(
+        table.names, table.labels, table.splits, table.pictures, strict=True
+    ):
         try:
             crop = largest_face(open_picture(picture), detector)
         except UnreadableImageError as error:
@@ -74,7 +78,7 @@ def crop_labelled_faces(options: CropFacesOptions) -> tuple[int, list[str]]:
         if crop is None:
             problems.append(f"{name}: no face found")
         else:
-            crops.append(LabelledCrop(crop, label))
+            crops.append(LabelledCrop(crop, label, split=split))
     write_crops(options.output, crops)
     return len(crops), problems
 
@@ -94,13 +98,15 @@ def write_crops(path: Path, crops: Sequence[LabelledCrop]) -> None:
     """Write a parquet file in Hugging Face's layout, under a temporary name first.
 
     Crops without a face get ten votes for "not a face"; the others have no votes, so the two kinds go
-    into files of their own.
+    into files of their own. Splits that a data set names are kept.
     """
     images = [{"bytes": _encode(item.crop), "path": None} for item in crops]
     own = {str(item.label) for item in crops if item.label is not None} - set(_WORDS)
     words = sorted({str(item.label) for item in crops if item.label is not None}) if own else list(_WORDS)
     labels = [None if item.label is None else words.index(item.label) for item in crops]
     columns = {"image": pa.array(images, _IMAGE), "label": pa.array(labels, pa.int64())}
+    if any(item.split for item in crops):
+        columns["split"] = pa.array([item.split for item in crops])
     if any(not item.is_face for item in crops):
         for word in VOTE_WORDS:
             votes = [10 if word == "nf" and not item.is_face else 0 for item in crops]
