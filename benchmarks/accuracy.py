@@ -20,11 +20,11 @@ from fer.analysis import find_weights, list_weights
 from fer.classification import EmotionClassifier
 from fer.emotions import Emotion
 from fer.model_card import Preprocessing
-from training.datasets import DecodedFaces, decode, read_table
+from training.data.datasets import DecodedFaces, decode, read_table
+from training.data.targets import expressions_of
 from training.evaluate import classify_all, true_labels
 from training.metrics import report_head
 from training.run_files import write_json
-from training.targets import expressions_of
 
 PEER_LABELS = ("angry", "disgusted", "fearful", "happy", "sad", "surprised", "neutral")
 PEER_SCRIPT = """

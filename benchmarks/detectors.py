@@ -25,6 +25,7 @@ from fer.faces import Box, Detection
 from fer.images import RgbImage
 from fer.model_shelf import find_weights
 from fer.version import VERSION
+from training.data.targets import expressions_of
 from training.detector.evaluation import (
     BOXED_IOU,
     WEB_IOU,
@@ -33,7 +34,6 @@ from training.detector.evaluation import (
     measure_recall,
     read_boxed_photos,
 )
-from training.targets import expressions_of
 
 DEGREES = (0, 10, 20, 30, 45, 60, 90)
 CROP = 160

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fer.emotions import Emotion
 from fer.faces import Prediction
-from fer.smoothing import ProbabilitySmoother, Steadiness
+from fer.streams.smoothing import ProbabilitySmoother, Steadiness
 
 Shown = tuple[Emotion, bool] | None
 """The label shown, and whether it is called unsure; None where nothing is shown."""

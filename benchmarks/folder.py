@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow.parquet
 import tyro
 
-from fer.folders import list_folder
+from fer.folders.listing import list_folder
 from fer.version import VERSION
 
 

@@ -26,10 +26,10 @@ from fer.detection import load_detector
 from fer.emotions import Emotion
 from fer.faces import Detection, Face, Prediction
 from fer.images import RgbImage
-from fer.stream import StreamAnalyzer
+from fer.streams.recorded import analyze_video
+from fer.streams.stream import StreamAnalyzer
 from fer.video import Frame, VideoFile
-from fer.video_analysis import analyze_video
-from training.datasets import pixels_of, read_table
+from training.data.datasets import pixels_of, read_table
 
 STILL_S = 20.0
 WINDOW_S = 3.0

@@ -21,9 +21,9 @@ from fer.emotions import Emotion
 from fer.faces import Prediction
 from fer.images import RgbImage
 from fer.model_shelf import find_weights
-from fer.resting import RestingFaceError, learn_resting_face
-from training.datasets import pixels_of, read_table
-from training.targets import expressions_of
+from fer.streams.resting import RestingFaceError, learn_resting_face
+from training.data.datasets import pixels_of, read_table
+from training.data.targets import expressions_of
 
 
 @dataclass(frozen=True)

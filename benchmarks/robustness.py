@@ -14,10 +14,10 @@ from fer.classification import EmotionClassifier
 from fer.cropping import Square, crop_face
 from fer.images import RgbImage
 from fer.preprocessing import prepare_crops
-from training.datasets import decode, read_table
+from training.data.datasets import decode, read_table
+from training.data.targets import expressions_of
 from training.evaluate import classify_all, true_labels
 from training.metrics import report_head
-from training.targets import expressions_of
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from fer import FaceAnalyzer, load_analyzer
 from fer.detection import load_detector
 from fer.detection.yunet import YuNetDetector
 from fer.faces import Box, Detection, Face
-from fer.smoothing import Steadiness
-from fer.stream import StreamAnalyzer
-from fer.tracking import TrackingSettings
+from fer.streams.smoothing import Steadiness
+from fer.streams.stream import StreamAnalyzer
+from fer.streams.tracking import TrackingSettings
 from fer.video import Frame, VideoFile
 
 SAME_FACE = 0.3  # overlap that counts as the same face: detectors frame faces differently

@@ -17,12 +17,12 @@ from fer.emotions import Emotion
 from fer.images import RgbImage
 from fer.preprocessing import prepare_crops
 from fer.version import VERSION
-from training.datasets import FaceTable, decode, pixels_of, read_table, square_of
+from training.data.datasets import FaceTable, decode, pixels_of, read_table, square_of
+from training.data.splits import data_hash
+from training.data.targets import expressions_of
 from training.detector.evaluation import read_boxed_photos
 from training.evaluate import classify_all, true_labels
 from training.metrics import key_figures, report_head, restrict
-from training.splits import data_hash
-from training.targets import expressions_of
 
 SUITE_FILE: Final = "suite.json"
 """The stored report, in the ``run`` folder of the weights."""

@@ -15,10 +15,10 @@ from fer.analysis import find_weights
 from fer.classification import EmotionClassifier
 from fer.images import RgbImage
 from fer.preprocessing import prepare_crops
-from training.datasets import DatasetError, pixels_of, read_table, square_of
+from training.data.datasets import DatasetError, pixels_of, read_table, square_of
+from training.data.targets import expressions_of
 from training.evaluate import classify_all, true_labels
 from training.metrics import restrict
-from training.targets import expressions_of
 
 WANTED: Final = 0.05
 """Confident wrong answers at most, as a share of all faces."""

@@ -15,11 +15,11 @@ from typing import Literal
 import av
 import tyro
 
-from fer.picture_records import AnalyzerRecipe
-from fer.timeline_export import write_timeline
+from fer.folders.records import AnalyzerRecipe
+from fer.streams.recorded import analyze_video
+from fer.timeline.export import write_timeline
 from fer.version import VERSION
 from fer.video import VideoFile
-from fer.video_analysis import analyze_video
 
 PEER = """
 import json, sys, time, cv2

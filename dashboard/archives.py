@@ -13,8 +13,8 @@ from typing import IO, Final
 
 from dashboard.wording import size_text
 from fer.model_shelf import is_plain_name
-from training.dataset_layout import TABLE_SUFFIXES, lay_out
-from training.datasets import DatasetError, read_table
+from training.data.datasets import DatasetError, read_table
+from training.data.layout import TABLE_SUFFIXES, lay_out
 
 MAX_FILE_COUNT: Final = 300_000
 MAX_FILE_BYTES: Final = 400_000_000

@@ -15,7 +15,7 @@ from fer.emotions import Label
 from fer.model_card import UnknownModelError, load_card
 from fer.model_shelf import find_weights, is_plain_name
 from training.config import SettingsError, TrainConfig
-from training.datasets import FaceTable
+from training.data.datasets import FaceTable
 
 FEWEST_PICTURES: Final = 20
 """Under this many training pictures no training is started: there is nothing to learn from."""

@@ -23,7 +23,7 @@ from fer.emotions import Emotion, Label
 from fer.images import UnreadableImageError, read_image
 from fer.model_card import UnknownModelError, load_card
 from fer.model_shelf import find_weights
-from training.datasets import DatasetError, classes_from_words, read_classes
+from training.data.datasets import DatasetError, classes_from_words, read_classes
 
 UPLOAD: Final = "Upload"
 TAKE: Final = "Take pictures"

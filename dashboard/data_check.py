@@ -15,8 +15,8 @@ from fer.detection import FaceDetector
 from fer.emotions import Emotion
 from fer.images import RgbImage, UnreadableImageError, as_rgb, read_image
 from fer.model_card import Preprocessing
-from training.datasets import FaceTable, Picture, decode
-from training.duplicates import near_copies
+from training.data.datasets import FaceTable, Picture, decode
+from training.data.duplicates import near_copies
 
 CHECKED_COUNT: Final = 4000
 """Pictures that are decoded for a check unless all are asked for."""

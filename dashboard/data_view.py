@@ -16,7 +16,7 @@ from dashboard.places import Places, detector, read_data
 from fer.emotions import label_of
 from fer.images import UnreadableImageError
 from fer.palette import label_colours
-from training.datasets import DatasetError, FaceTable
+from training.data.datasets import DatasetError, FaceTable
 
 SAMPLE_COUNT: Final = 10
 LOOK: Final = "Look"

@@ -27,7 +27,7 @@ from fer.model_shelf import (
     user_shelf,
 )
 from fer.printable import plain_markdown
-from training.datasets import DatasetError
+from training.data.datasets import DatasetError
 
 WHOLE: Final = "everything"
 

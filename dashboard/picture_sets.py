@@ -15,7 +15,7 @@ from fer.detection import FaceDetector
 from fer.emotions import Label
 from fer.images import RgbImage, UnreadableImageError
 from fer.model_shelf import is_plain_name
-from training.datasets import CLASSES_FILE, FaceTable
+from training.data.datasets import CLASSES_FILE, FaceTable
 
 CROP_MARGIN: Final = 0.0
 """Crops are kept in the frame of FER2013, which all networks here are trained on."""

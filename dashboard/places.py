@@ -9,7 +9,7 @@ import streamlit as st
 
 from fer.detection import FaceDetector, load_detector
 from fer.model_shelf import user_folder
-from training.datasets import FaceTable, read_table
+from training.data.datasets import FaceTable, read_table
 from training.runs import RunStore
 
 

@@ -19,7 +19,7 @@ from dashboard.shown_runs import epoch_count
 from dashboard.wording import duration_text, size_text
 from training import jobs
 from training.config import TrainConfig
-from training.datasets import DatasetError, FaceTable
+from training.data.datasets import DatasetError, FaceTable
 from training.runs import RunState
 
 REDRAW_S: Final = 2.0

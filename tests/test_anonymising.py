@@ -14,8 +14,8 @@ from fer.__main__ import main
 from fer.anonymising import CoverPlan, cover_faces, load_eager_detector
 from fer.detection.yunet import YuNetDetector
 from fer.faces import Box, Detection
+from fer.folders.records import AnalyzerRecipe
 from fer.images import read_image
-from fer.picture_records import AnalyzerRecipe
 from fer.video import VideoFile
 
 

@@ -21,7 +21,7 @@ from fer.door import Door
 from fer.model_card import UnknownModelError
 from fer.passwords import add_user, read_users
 from fer.reports import faces_to_dict
-from fer.timeline import Summary
+from fer.timeline.table import Summary
 from webapp import api, limits, page, uploads
 
 REPOSITORY = Path(__file__).resolve().parent.parent

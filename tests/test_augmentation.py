@@ -3,8 +3,8 @@ import pytest
 import torch
 from toy_faces import toy_face
 
-from training import augmentation
-from training.augmentation import Augmentation
+from training.data import augmentation
+from training.data.augmentation import Augmentation
 
 
 def batch(count: int = 16) -> torch.Tensor:

@@ -19,10 +19,10 @@ from fer.networks import ExpressionNetwork
 from training import crop_faces, crop_others, train
 from training.config import TrainConfig
 from training.crop_faces import LabelledCrop, write_crops
-from training.datasets import DecodedFaces, decode, read_table
+from training.data.datasets import DecodedFaces, decode, read_table
+from training.data.targets import head_targets
 from training.loop import predict
 from training.other_output import fit_other
-from training.targets import head_targets
 
 
 def test_faces_are_cut_out_with_their_labels_and_the_rest_is_named(

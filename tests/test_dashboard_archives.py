@@ -10,7 +10,7 @@ from toy_faces import write_csv
 
 from dashboard import archives
 from dashboard.archives import ArchiveError, keep_upload
-from training.datasets import read_table
+from training.data.datasets import read_table
 
 
 def png(level=90):

@@ -12,7 +12,7 @@ from toy_faces import encode_png, toy_face, write_folder
 
 from fer import model_shelf
 from fer.emotions import Emotion
-from training.datasets import read_table
+from training.data.datasets import read_table
 
 pytestmark = pytest.mark.usefixtures("shelves")
 

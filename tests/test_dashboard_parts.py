@@ -19,7 +19,7 @@ from dashboard.wording import duration_text, percent_text, size_text
 from fer.detection import load_detector
 from fer.model_card import Head, ModelCard, Preprocessing
 from training.config import TrainConfig
-from training.datasets import read_table
+from training.data.datasets import read_table
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_no_driver_is_no_card(tmp_path):
 
 def test_the_list_of_networks_is_the_real_one():
     from fer.networks import ARCHITECTURES, ExpressionNetwork  # noqa: PLC0415 - imports torch
-    from training.targets import HEAD_LABELS  # noqa: PLC0415
+    from training.data.targets import HEAD_LABELS  # noqa: PLC0415
 
     assert list(ARCHITECTURE_NOTES) == list(ARCHITECTURES)
     outputs = {head: len(labels) for head, labels in HEAD_LABELS.items()}

@@ -13,10 +13,10 @@ from dashboard.data_check import class_problems
 from fer.emotions import FER2013_CODES, Emotion
 from fer.model_card import Preprocessing
 from training.config import TrainConfig
-from training.dataset_layout import lay_out
-from training.dataset_words import split_from_name, split_from_word
-from training.datasets import DatasetError, decode, read_table
-from training.splits import load_splits
+from training.data.datasets import DatasetError, decode, read_table
+from training.data.layout import lay_out
+from training.data.splits import load_splits
+from training.data.words import split_from_name, split_from_word
 
 LINES = [f"{code},{' '.join(['7'] * 9)},Training" for code in range(7)]
 HEADER = "emotion,pixels,Usage"

@@ -10,10 +10,10 @@ from fer.images import read_image
 from fer.model_card import Preprocessing
 from fer.preprocessing import prepare_crops
 from training.config import TrainConfig
-from training.datasets import DatasetError, decode, read_table, read_tables
-from training.duplicates import drop_duplicates
-from training.splits import load_splits, shown_truth
-from training.targets import VOTE_WORDS
+from training.data.datasets import DatasetError, decode, read_table, read_tables
+from training.data.duplicates import drop_duplicates
+from training.data.splits import load_splits, shown_truth
+from training.data.targets import VOTE_WORDS
 
 SIZE_48 = Preprocessing()
 
@@ -73,7 +73,7 @@ def test_broken_picture_in_the_middle_is_named_and_left_out(tmp_path: Path) -> N
 
 
 def test_wide_pictures_are_cut_to_their_middle() -> None:
-    from training.datasets import square_of  # noqa: PLC0415
+    from training.data.datasets import square_of  # noqa: PLC0415
 
     image = np.zeros((10, 30, 3), dtype=np.uint8)
     image[:, 10:20] = 200

@@ -11,7 +11,7 @@ from fakes import fake_analyzer, red_face
 from PIL import Image
 
 from fer.__main__ import main
-from fer.picture_records import AnalyzerRecipe
+from fer.folders.records import AnalyzerRecipe
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

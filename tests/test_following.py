@@ -3,7 +3,7 @@ import pytest
 from fakes import PatchDetector
 
 from fer.detection.haar import LIVE, HaarDetector
-from fer.following import FaceFollower
+from fer.streams.local_search import FaceFollower
 from fer.video import Frame
 
 

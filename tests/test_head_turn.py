@@ -10,7 +10,7 @@ from fakes import fake_analyzer, red_face
 from fer.emotions import SIX_EMOTIONS
 from fer.faces import Landmarks, Prediction
 from fer.head_turn import HeadTurn, head_turn
-from fer.smoothing import ProbabilitySmoother
+from fer.streams.smoothing import ProbabilitySmoother
 
 HEAD = np.array([[-31, -36, -22], [31, -36, -22], [0, 0, 0], [-26, 29, -28], [26, 29, -28]], dtype=float)
 """Right, down, towards the viewer: eyes, tip of the nose, corners of the mouth."""

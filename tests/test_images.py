@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer.folders import list_folder
+from fer.folders.listing import list_folder
 from fer.images import (
     MAX_PIXELS,
     UnreadableImageError,

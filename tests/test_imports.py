@@ -24,10 +24,10 @@ DASHBOARD_MAY_USE = {
     "training.jobs",
     "training.config",
     "training.setting_help",
-    "training.datasets",
-    "training.dataset_layout",
+    "training.data.datasets",
+    "training.data.layout",
     "training.run_files",
-    "training.duplicates",
+    "training.data.duplicates",
 }
 WITHOUT_TORCH = {
     "runs",
@@ -35,9 +35,9 @@ WITHOUT_TORCH = {
     "jobs",
     "config",
     "setting_help",
-    "datasets",
-    "dataset_layout",
-    "duplicates",
+    "data.datasets",
+    "data.layout",
+    "data.duplicates",
 }
 TORCH = {"torch", "torchvision", "torchmetrics"}
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "core", "base", "misc"}

@@ -16,7 +16,7 @@ from fakes import SIX, fake_analyzer, red_face
 from PIL import Image
 
 from fer.__main__ import main
-from fer.picture_records import AnalyzerRecipe, read_record
+from fer.folders.records import AnalyzerRecipe, read_record
 from fer.reports import FACE_COLUMNS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -220,7 +220,7 @@ def interrupt_after(count: int, pictures: Path, table: Path) -> None:
         seen.append(path)
         return read_record(analyzer, path)
 
-    patch.setattr("fer.picture_records.read_record", read)
+    patch.setattr("fer.folders.records.read_record", read)
     try:
         assert main([str(pictures), "--parquet", str(table)]) == 130
     finally:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from fer.__main__ import main
 from fer.faces import Prediction
-from fer.picture_records import AnalyzerRecipe
+from fer.folders.records import AnalyzerRecipe
 from fer.video import VideoFile
 
 REPOSITORY = Path(__file__).resolve().parent.parent

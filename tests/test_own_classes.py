@@ -17,22 +17,22 @@ from toy_faces import encode_png, toy_face, write_folder
 
 from fer import load_analyzer
 from fer.__main__ import main
-from fer.alerts import parse_alert
 from fer.annotation import FaceAnnotator
 from fer.emotions import COLUMN_WORDS, Emotion, OwnLabel, label_from_word, label_of, labels_problem
 from fer.faces import Box, Detection, Face, Prediction
+from fer.folders.table import table_schema
 from fer.model_card import Head, load_card
 from fer.palette import label_colours, rgb_from_hex
-from fer.picture_table import table_schema
 from fer.reports import face_columns
-from fer.timeline import Timeline
-from fer.timeline_chart import timeline_chart
-from fer.timeline_spans import spans
+from fer.timeline.chart import timeline_chart
+from fer.timeline.spans import spans
+from fer.timeline.table import Timeline
+from fer.watch.alerts import parse_alert
 from training.config import TrainConfig
-from training.dataset_layout import lay_out
-from training.datasets import DatasetError, read_table
+from training.data.datasets import DatasetError, read_table
+from training.data.layout import lay_out
+from training.data.splits import settle_heads
 from training.runs import read_run
-from training.splits import settle_heads
 
 BORED, FOCUSED = OwnLabel("bored"), OwnLabel("focused")
 

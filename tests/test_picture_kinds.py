@@ -9,9 +9,9 @@ import pytest
 from fakes import fake_analyzer, red_face
 from PIL import Image, ImageCms
 
+from fer.folders.records import read_record
 from fer.images import IMAGE_SUFFIXES, UnreadableImageError, read_image, read_picture
 from fer.picture_decoding import FORMAT_SUFFIXES, add_heif
-from fer.picture_records import read_record
 
 HEIC = """
 AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAVZtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAA

@@ -12,9 +12,9 @@ from fer.model_card import INT8_FILE, Head, ModelCard, Preprocessing, load_card
 from fer.networks import ExpressionNetwork
 from tests.toy_faces import WORDS, toy_face
 from training import weights_folder
+from training.data.targets import HEAD_LABELS
 from training.metrics import other_limit
 from training.quantisation import SAMPLE_FILE, accuracies, save_sample
-from training.targets import HEAD_LABELS
 
 
 def toy_crops(count: int) -> np.ndarray:

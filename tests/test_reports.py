@@ -8,9 +8,9 @@ import pytest
 
 from fer.emotions import SIX_EMOTIONS
 from fer.faces import Box, Detection, Face, Landmarks, Prediction
-from fer.picture_table import table_schema
+from fer.folders.table import table_schema
 from fer.reports import face_columns, face_to_dict, faces_to_dict, flat_face, record_rows
-from fer.timeline import Timeline
+from fer.timeline.table import Timeline
 
 SHARES = np.array([0.05, 0.05, 0.6, 0.1, 0.1, 0.1], dtype=np.float32)
 FACE = Face(Detection(Box(1.5, 2, 30, 40), 0.97), Prediction(SIX_EMOTIONS, SHARES))

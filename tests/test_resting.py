@@ -6,8 +6,8 @@ from test_tracking import face, ids
 
 from fer.emotions import SIX_EMOTIONS, Emotion
 from fer.faces import Face, Prediction
-from fer.resting import RestingFaceError, learn_resting_face
-from fer.tracking import FaceTracker, TrackingSettings
+from fer.streams.resting import RestingFaceError, learn_resting_face
+from fer.streams.tracking import FaceTracker, TrackingSettings
 
 SAD_AT_REST = [0.08, 0.04, 0.02, 0.50, 0.02, 0.34]
 CALM = [0.03, 0.03, 0.03, 0.06, 0.03, 0.82]

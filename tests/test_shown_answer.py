@@ -7,7 +7,8 @@ import torch
 from fer.emotions import OTHER, SIX_EMOTIONS, Emotion
 from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
-from training.datasets import FaceTable
+from training.data.datasets import FaceTable
+from training.data.targets import HEAD_LABELS, expressions_of
 from training.loop import predict
 from training.shown_answer import (
     JudgedSet,
@@ -18,7 +19,6 @@ from training.shown_answer import (
     judge_sets,
     judged_sets,
 )
-from training.targets import HEAD_LABELS, expressions_of
 
 COUNT = 400
 

@@ -5,7 +5,7 @@ import pytest
 
 from fer.emotions import SIX_EMOTIONS, Emotion
 from fer.faces import Prediction
-from fer.smoothing import ProbabilitySmoother, Steadiness, SteadyPoint
+from fer.streams.smoothing import ProbabilitySmoother, Steadiness, SteadyPoint
 
 HAPPY, SAD = Emotion.HAPPY, Emotion.SAD
 

@@ -9,8 +9,8 @@ from fer.cropping import Framing
 from fer.detection import load_detector
 from fer.emotions import SIX_EMOTIONS
 from fer.faces import Box, Detection, Landmarks, Prediction
-from fer.following import drop_doubles, search_around
-from fer.stream import StreamAnalyzer, StreamSettings
+from fer.streams.local_search import drop_doubles, search_around
+from fer.streams.stream import StreamAnalyzer, StreamSettings
 
 
 class BlobDetector:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fer.emotions import Emotion
-from training.targets import HEAD_LABELS, VOTE_WORDS, head_targets, majority
+from training.data.targets import HEAD_LABELS, VOTE_WORDS, head_targets, majority
 
 
 def votes(**counts: int) -> list[int]:

@@ -12,10 +12,10 @@ import pytest
 
 from fer.emotions import SIX_EMOTIONS, Emotion
 from fer.faces import Box, Detection, Face, Prediction
-from fer.timeline import Timeline
-from fer.timeline_chart import timeline_chart
-from fer.timeline_export import WRITERS, timeline_to_dict, write_timeline
-from fer.timeline_spans import spans, subtitles
+from fer.timeline.chart import timeline_chart
+from fer.timeline.export import WRITERS, timeline_to_dict, write_timeline
+from fer.timeline.spans import spans, subtitles
+from fer.timeline.table import Timeline
 
 HAPPY, SAD, ANGRY = Emotion.HAPPY, Emotion.SAD, Emotion.ANGRY
 
@@ -204,7 +204,7 @@ def test_every_file_is_written_whole(suffix, timeline, tmp_path):
 
 
 def test_long_timelines_are_written_in_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr("fer.timeline._CHUNK_ROWS", 3)
+    monkeypatch.setattr("fer.timeline.table._CHUNK_ROWS", 3)
     write_timeline(TWO_PEOPLE, tmp_path / "a.csv")
     write_timeline(TWO_PEOPLE, tmp_path / "a.parquet")
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 8

@@ -3,8 +3,8 @@ import pytest
 
 from fer.emotions import SIX_EMOTIONS, Emotion
 from fer.faces import Box, Detection, Face, Landmarks, Prediction
-from fer.smoothing import Steadiness
-from fer.tracking import FaceTracker, TrackingSettings
+from fer.streams.smoothing import Steadiness
+from fer.streams.tracking import FaceTracker, TrackingSettings
 
 HAPPY, SAD = Emotion.HAPPY, Emotion.SAD
 

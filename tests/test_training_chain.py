@@ -22,9 +22,9 @@ from fer.model_card import (
 from fer.networks import ExpressionNetwork
 from training import evaluate, export, train, weights_folder
 from training.config import TrainConfig
+from training.data.targets import HEAD_LABELS
 from training.loop import load_teachers
 from training.runs import RunState, read_epochs, read_run
-from training.targets import HEAD_LABELS
 
 
 def test_a_training_learns_and_leaves_a_whole_record(run: Path) -> None:

@@ -17,13 +17,13 @@ from toy_runs import write_toy_run
 
 from dashboard.mistakes import read_mistakes
 from dashboard.shown_runs import all_runs, figures
+from fer.folders.table import _for_spreadsheets
 from fer.images import UnreadableImageError, read_image
 from fer.json_values import parse_json
 from fer.model_card import UnknownModelError, load_card
 from fer.model_shelf import list_shipped_weights, weights_shelf
-from fer.picture_table import _for_spreadsheets
 from fer.printable import plain_cell, plain_cells, plain_markdown, plain_table
-from training.datasets import DatasetError, read_table
+from training.data.datasets import DatasetError, read_table
 from training.run_files import MISTAKES_FILE
 from training.runs import RunState, RunStore
 
@@ -216,7 +216,7 @@ def test_a_parquet_bomb_is_refused_by_its_size(tmp_path, use_dictionary):
 
 
 def test_many_empty_rows_are_refused_by_their_number(tmp_path, monkeypatch):
-    monkeypatch.setattr("training.dataset_parquet.MAX_ROW_COUNT", 10)
+    monkeypatch.setattr("training.data.parquet_files.MAX_ROW_COUNT", 10)
     path = parquet(tmp_path / "x.parquet", [{"bytes": b"x", "path": None}] * 11)
     with pytest.raises(DatasetError, match="has 11 rows; at most 10"):
         read_table(path)

@@ -10,9 +10,9 @@ import pytest
 from clips import moving_face, write_clip, write_sound_only
 from fakes import fake_analyzer, red_face
 
+from fer.streams.recorded import analyze_video
 from fer.video import Frame, UnreadableVideoError, UnwritableVideoError, VideoFile, VideoWriter
 from fer.video.frames import is_video_name
-from fer.video_analysis import analyze_video
 
 
 def read(path: Path) -> tuple[VideoFile, list[Frame]]:

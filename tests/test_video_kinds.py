@@ -17,8 +17,8 @@ from fakes import fake_analyzer, red_face
 
 from fer.__main__ import main
 from fer.commands.video import summary_lines
-from fer.picture_records import AnalyzerRecipe
-from fer.timeline import Timeline
+from fer.folders.records import AnalyzerRecipe
+from fer.timeline.table import Timeline
 from fer.video import UnreadableVideoError, VideoFile
 from webapp.video_jobs import VideoJobs
 
@@ -295,7 +295,7 @@ def test_sound_of_eight_channels_is_left_out(tmp_path):
     code = (
         "import sys; sys.path[:0] = ['tests']\n"
         "from fakes import fake_analyzer; from pathlib import Path\n"
-        "from fer.video import VideoFile; from fer.video_analysis import analyze_video\n"
+        "from fer.video import VideoFile; from fer.streams.recorded import analyze_video\n"
         "with VideoFile(sys.argv[1]) as video:\n"
         "    analyze_video(fake_analyzer(), video, output=Path(sys.argv[2]))\n"
         "print(video.notes)"

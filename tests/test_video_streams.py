@@ -5,7 +5,7 @@ import time
 import pytest
 
 from fer.video import LiveStream
-from fer.video.streams import LagMeter, hide_password
+from fer.video.cameras import LagMeter, hide_password
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,14 @@ import pytest
 from fakes import fake_analyzer, red_face
 
 from fer.__main__ import main
-from fer.alert_actions import AlertActions
-from fer.alerts import Alert, AlertWatch, parse_alert
 from fer.emotions import SIX_EMOTIONS, Emotion
 from fer.faces import Box, Detection, Face, Prediction
-from fer.picture_records import AnalyzerRecipe
+from fer.folders.records import AnalyzerRecipe
 from fer.video import Frame
-from fer.watch_log import LogError, WatchLog
-from fer.watching import StreamNeverStartedError, Watch
+from fer.watch.actions import AlertActions
+from fer.watch.alerts import Alert, AlertWatch, parse_alert
+from fer.watch.log import LogError, WatchLog
+from fer.watch.watching import StreamNeverStartedError, Watch
 
 ORIGIN = {"source": "rtsp://***@door", "weights": "fake.red", "detector": "patch"}
 

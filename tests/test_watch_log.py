@@ -12,7 +12,7 @@ import pytest
 
 from fer.emotions import SIX_EMOTIONS
 from fer.faces import Box, Detection, Face, Prediction
-from fer.watch_log import LogError, WatchLog
+from fer.watch.log import LogError, WatchLog
 
 ORIGIN = {"source": "door", "weights": "fake.red", "detector": "patch"}
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -119,7 +119,7 @@ def test_another_programs_lock_ends_no_watch(tmp_path):
 
 
 def test_a_lock_that_stays_until_the_end_costs_no_row(tmp_path, monkeypatch):
-    monkeypatch.setattr("fer.watch_log._OPEN_WAIT_S", 0.3)
+    monkeypatch.setattr("fer.watch.log._OPEN_WAIT_S", 0.3)
     path = tmp_path / "a.sqlite"
     log = open_log(path)
     write(log, 1)
@@ -131,7 +131,7 @@ def test_a_lock_that_stays_until_the_end_costs_no_row(tmp_path, monkeypatch):
 
 
 def test_memory_is_bounded_under_a_long_lock(tmp_path, monkeypatch):
-    monkeypatch.setattr("fer.watch_log._MOST_UNWRITTEN", 4)
+    monkeypatch.setattr("fer.watch.log._MOST_UNWRITTEN", 4)
     path = tmp_path / "a.sqlite"
     with open_log(path) as log, Other(path, "BEGIN IMMEDIATE"):
         write(log, 1, 2, 3)

@@ -16,7 +16,7 @@ from fer.classification import EmotionClassifier
 from fer.model_card import WeightsMismatchError
 from fer.printable import plain_table
 from training.config import TrainConfig
-from training.datasets import DatasetError, decode, read_table
+from training.data.datasets import DatasetError, decode, read_table
 from training.evaluate import classify_all
 from training.export import ExportOptions, export_run
 from training.train import train

@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 
 from fer.emotions import OTHER, Label, label_of, labels_problem
 from fer.model_card import OWN_HEAD
+from training.data.targets import HEAD_LABELS, TRAINED_HEADS
 from training.setting_help import SETTING_HELP
-from training.targets import HEAD_LABELS, TRAINED_HEADS
 
 Schedule = Literal["cosine", "plateau", "step", "constant"]
 Optimizer = Literal["sgd", "adamw", "adam"]

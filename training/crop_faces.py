@@ -17,8 +17,8 @@ from fer.detection import FaceDetector, load_detector
 from fer.emotions import Emotion, Label
 from fer.images import RgbImage, UnreadableImageError, as_rgb, read_image
 from fer.model_card import UnknownModelError
-from training.datasets import DatasetError, Picture, read_table
-from training.targets import VOTE_WORDS
+from training.data.datasets import DatasetError, Picture, read_table
+from training.data.targets import VOTE_WORDS
 
 _WORDS: Final = tuple(str(emotion) for emotion in Emotion)
 

@@ -18,7 +18,7 @@ from fer.faces import Box, Detection
 from fer.images import RgbImage, UnreadableImageError, read_image
 from fer.model_card import UnknownModelError, WeightsMismatchError
 from training.crop_faces import LabelledCrop, write_crops
-from training.datasets import DatasetError
+from training.data.datasets import DatasetError
 from training.detector.candidates import find_candidates
 from training.detector.false_places import SecondLook
 from training.detector.inputs import find_copies, open_teacher

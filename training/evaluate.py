@@ -14,10 +14,10 @@ from fer.analysis import find_weights
 from fer.classification import EmotionClassifier, Engine
 from fer.emotions import Label
 from fer.model_card import OWN_HEAD, UnknownModelError, WeightsMismatchError
-from training.datasets import DatasetError, FaceTable, decode, read_table
+from training.data.datasets import DatasetError, FaceTable, decode, read_table
+from training.data.splits import data_hash
+from training.data.targets import expressions_of, majority, was_voted
 from training.metrics import RESAMPLE_COUNT, report_head
-from training.splits import data_hash
-from training.targets import expressions_of, majority, was_voted
 
 _BATCH_SIZE = 256
 

@@ -15,7 +15,8 @@ from fer.emotions import OTHER, Label
 from fer.model_card import Preprocessing
 from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
-from training.datasets import DecodedFaces
+from training.data.datasets import DecodedFaces
+from training.data.splits import Splits, shown_truth
 from training.frame import save_weights
 from training.loop import predict
 from training.metrics import other_limit, report_head, restrict
@@ -32,7 +33,6 @@ from training.shown_answer import (
     judge_sets,
     judged_sets,
 )
-from training.splits import Splits, shown_truth
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from torch.nn import functional
 from fer.emotions import OTHER
 from fer.model_card import Preprocessing
 from fer.networks import ExpressionNetwork
-from training.datasets import DecodedFaces, decode, read_tables
-from training.targets import HEAD_LABELS, crowd_targets
+from training.data.datasets import DecodedFaces, decode, read_tables
+from training.data.targets import HEAD_LABELS, crowd_targets
 
 _BATCH_SIZE: Final = 256
 _STEPS: Final = 200

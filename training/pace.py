@@ -168,7 +168,7 @@ def _network(config: TrainConfig, device: torch.device) -> tuple[ExpressionNetwo
 
 
 def _augmentation(device: torch.device) -> Callable[[Tensor], Tensor]:
-    from training.augmentation import Augmentation  # noqa: PLC0415 - imports torchvision
+    from training.data.augmentation import Augmentation  # noqa: PLC0415 - imports torchvision
 
     return Augmentation(torch.Generator(device))
 

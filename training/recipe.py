@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from training.config import Device, TrainConfig
-from training.datasets import DatasetError
+from training.data.datasets import DatasetError
 from training.export import ExportOptions, export_run
 from training.runs import LAST_FILE, RunState, read_run
 from training.train import train

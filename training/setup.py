@@ -13,10 +13,10 @@ from fer.analysis import find_weights
 from fer.model_card import WEIGHTS_FILE, ModelCard, UnknownModelError, load_card
 from fer.networks import ExpressionNetwork, load_network
 from training.config import TrainConfig
-from training.datasets import DecodedFaces
+from training.data.datasets import DecodedFaces
+from training.data.targets import head_targets
 from training.loop import SplitTensors
 from training.run_files import BEFORE_FOLDER
-from training.targets import head_targets
 
 _LARGEST_BALANCE: Final = 3.0
 

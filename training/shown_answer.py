@@ -14,10 +14,10 @@ from torch.nn import functional
 from fer.emotions import OTHER, Emotion, Label
 from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
-from training.datasets import FaceTable
+from training.data.datasets import FaceTable
+from training.data.splits import shown_truth
+from training.data.targets import HEAD_LABELS, expressions_of, was_voted
 from training.metrics import key_figures, report_head
-from training.splits import shown_truth
-from training.targets import HEAD_LABELS, expressions_of, was_voted
 
 SHOWN_HEADS: Final = ("six", "seven")
 """Both are the same answer; ``six`` leaves the disgusted out."""

@@ -18,7 +18,8 @@ from torch.nn.parallel import DistributedDataParallel
 from fer.model_card import Preprocessing, UnknownModelError
 from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
-from training.datasets import DatasetError
+from training.data.datasets import DatasetError
+from training.data.splits import Splits, draw_rows, drawn_counts, head_truth, load_splits
 from training.final_report import default_head, judge_best
 from training.frame import Schedule, Trainer
 from training.hardware import (
@@ -50,7 +51,6 @@ from training.setup import (
     make_optimizer,
     split_tensors,
 )
-from training.splits import Splits, draw_rows, drawn_counts, head_truth, load_splits
 
 _LAST_WITHOUT_MIXUP: Final = 0.15
 
@@ -215,7 +215,7 @@ class ClassifierTrainer(Trainer):
                 raise StopRequestedError
 
     def _augmentation(self, epoch: int) -> Callable[[Tensor], Tensor] | None:
-        from training.augmentation import Augmentation, shrink  # noqa: PLC0415 - imports torchvision
+        from training.data.augmentation import Augmentation, shrink  # noqa: PLC0415 - imports torchvision
 
         side = self.config.early_side if epoch <= self.config.early_epochs else 0
         if not self.config.augment:

@@ -20,9 +20,9 @@ from fer.json_values import parse_json
 from fer.model_card import UnknownModelError, WeightsMismatchError
 from fer.palette import label_styles
 from fer.reports import face_to_dict
-from fer.resting import RestingFaceError, RestStatus
-from fer.smoothing import Steadiness
-from fer.stream import StreamAnalyzer
+from fer.streams.resting import RestingFaceError, RestStatus
+from fer.streams.smoothing import Steadiness
+from fer.streams.stream import StreamAnalyzer
 from webapp.analyzers import Analyzers
 from webapp.page import Tab, add_part
 

@@ -6,8 +6,8 @@ from typing import Final
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 
-from fer.resting import REST_S
-from fer.timeline_export import WRITERS
+from fer.streams.resting import REST_S
+from fer.timeline.export import WRITERS
 from webapp.analyzers import Analyzers
 from webapp.page import Tab, add_part
 from webapp.uploads import receive_video

@@ -17,11 +17,11 @@ from typing import Any, Final, Literal
 from fer.analysis import FaceAnalyzer
 from fer.faces import Face
 from fer.palette import label_styles
-from fer.timeline import Timeline
-from fer.timeline_chart import PLOT_LEFT, PLOT_WIDTH, timeline_chart
-from fer.timeline_export import WRITERS, summary_to_dict, timeline_to_dict, write_timeline
+from fer.streams.recorded import analyze_video
+from fer.timeline.chart import PLOT_LEFT, PLOT_WIDTH, timeline_chart
+from fer.timeline.export import WRITERS, summary_to_dict, timeline_to_dict, write_timeline
+from fer.timeline.table import Timeline
 from fer.video import Frame, UnreadableVideoError, VideoFile
-from fer.video_analysis import analyze_video
 from webapp.server_folder import server_folder
 from webapp.worker import Cancelled, Tell, Worker, WorkFailedError, server_worker
 

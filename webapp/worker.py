@@ -17,7 +17,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from fer.picture_records import end_with_parent
+from fer.folders.records import end_with_parent
 
 MAX_MEMORY_BYTES: Final = 3 * 1024**3
 """Memory for the work, beside what the process holds when it starts; half of the machine's at most."""

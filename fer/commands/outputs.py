@@ -12,7 +12,7 @@ import pyarrow.parquet
 from fer.commands import CommandError
 from fer.commands.options import AnalyzeOptions
 from fer.emotions import Emotion
-from fer.timeline_export import WRITERS
+from fer.timeline.export import WRITERS
 from fer.video.frames import is_video_name
 from fer.video.writing import OUTPUT_SUFFIXES
 

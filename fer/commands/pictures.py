@@ -18,10 +18,10 @@ from fer.commands import CommandError, say, terminable
 from fer.commands.options import AnalyzeOptions
 from fer.commands.outputs import named_outputs, refuse_input
 from fer.files import replaced
-from fer.folders import FolderListing, list_folder
+from fer.folders.listing import FolderListing, list_folder
+from fer.folders.records import AnalyzerRecipe, Record, WorkerDiedError, read_in_processes, read_in_turn
+from fer.folders.table import PictureJournal, TableError
 from fer.images import UnreadableImageError, read_picture
-from fer.picture_records import AnalyzerRecipe, Record, WorkerDiedError, read_in_processes, read_in_turn
-from fer.picture_table import PictureJournal, TableError
 from fer.printable import plain_path
 
 
@@ -161,7 +161,7 @@ def _records(
     analyzer: FaceAnalyzer, recipe: AnalyzerRecipe, paths: list[str], options: AnalyzeOptions
 ) -> Iterator[Record]:
     if options.engine == "ray":
-        from fer.ray_engine import read_on_ray  # noqa: PLC0415 - an extra that need not be installed
+        from fer.folders.ray_cluster import read_on_ray  # noqa: PLC0415 - an extra that need not be installed
 
         return read_on_ray(recipe, paths, options.workers)
     if options.workers == 1 or len(paths) < 2:

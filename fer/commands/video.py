@@ -17,15 +17,15 @@ from fer.commands.options import AnalyzeOptions
 from fer.commands.outputs import named_outputs
 from fer.detection import FaceDetector
 from fer.faces import Face
-from fer.picture_records import AnalyzerRecipe
+from fer.folders.records import AnalyzerRecipe
 from fer.printable import plain_path
 from fer.reports import faces_to_dict
-from fer.resting import REST_S
-from fer.smoothing import Steadiness
-from fer.timeline import Summary, Timeline
-from fer.timeline_export import write_timeline
+from fer.streams.recorded import analyze_video
+from fer.streams.resting import REST_S
+from fer.streams.smoothing import Steadiness
+from fer.timeline.export import write_timeline
+from fer.timeline.table import Summary, Timeline
 from fer.video import Frame, UnreadableVideoError, UnwritableVideoError, VideoFile
-from fer.video_analysis import analyze_video
 
 _LARGE: Final = 4096 * 2304
 _BRIEF_S: Final = 1.0

@@ -12,17 +12,17 @@ from typing import Annotated, Any
 
 import tyro
 
-from fer.alert_actions import AlertActions
-from fer.alerts import parse_alert
 from fer.commands import CommandError
 from fer.commands.options import Name
 from fer.commands.watch_status import StatusLine
-from fer.picture_records import AnalyzerRecipe
+from fer.folders.records import AnalyzerRecipe
 from fer.printable import hide_password
 from fer.video import LiveStream
-from fer.video.streams import ADDRESS
-from fer.watch_log import LogError, WatchLog
-from fer.watching import StreamNeverStartedError, Watch
+from fer.video.cameras import ADDRESS
+from fer.watch.actions import AlertActions
+from fer.watch.alerts import parse_alert
+from fer.watch.log import LogError, WatchLog
+from fer.watch.watching import StreamNeverStartedError, Watch
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import Final
 
 from fer.printable import plain_line
-from fer.watch_log import WatchLog
-from fer.watching import Watch
+from fer.watch.log import WatchLog
+from fer.watch.watching import Watch
 
 _REFRESH_S: Final = 0.5
 

@@ -1,8 +1,8 @@
 """Video: timestamped frames from files, cameras and network streams, annotated H.264 files out."""
 
+from fer.video.cameras import LiveStream
 from fer.video.files import VideoFile
 from fer.video.frames import Frame, UnreadableVideoError, VideoInfo, is_video_name
-from fer.video.streams import LiveStream
 from fer.video.writing import UnwritableVideoError, VideoWriter
 
 __all__ = [

@@ -6,8 +6,8 @@ from xml.sax.saxutils import escape
 
 from fer.emotions import Label
 from fer.palette import label_colours
-from fer.timeline import Timeline
-from fer.timeline_spans import Span, spans
+from fer.timeline.spans import Span, spans
+from fer.timeline.table import Timeline
 
 PLOT_LEFT: Final = 90
 PLOT_WIDTH: Final = 850

@@ -11,9 +11,9 @@ import pyarrow.parquet
 
 from fer.files import replaced
 from fer.printable import plain_cell
-from fer.timeline import Summary, Timeline
-from fer.timeline_chart import timeline_chart
-from fer.timeline_spans import subtitles
+from fer.timeline.chart import timeline_chart
+from fer.timeline.spans import subtitles
+from fer.timeline.table import Summary, Timeline
 
 
 def write_timeline(timeline: Timeline, path: Path) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fer.emotions import Emotion, Label
 from fer.faces import Prediction
-from fer.smoothing import log_shares, shares_of
+from fer.streams.smoothing import log_shares, shares_of
 
 REST_S: Final = 2.0
 """Seconds of rest that are enough."""

@@ -10,9 +10,9 @@ from typing import Final
 
 from PIL import Image
 
-from fer.alerts import Alert
 from fer.faces import Face
 from fer.video import Frame
+from fer.watch.alerts import Alert
 
 _MOST_COMMANDS: Final = 4
 """Programs that may run at once; further alerts are recorded only."""

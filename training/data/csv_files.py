@@ -11,7 +11,7 @@ import pandas as pd
 
 from fer.emotions import Label
 from fer.images import RgbImage, as_rgb
-from training.dataset_words import (
+from training.data.words import (
     DatasetError,
     are_own_classes,
     emotion_of_code,

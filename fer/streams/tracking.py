@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer.faces import Box, Detection, Face, Prediction
-from fer.resting import RestingFace, RestingFaceError, RestLesson, RestStatus
-from fer.smoothing import ProbabilitySmoother, Steadiness, SteadyPoint, SteadyPrediction
+from fer.streams.resting import RestingFace, RestingFaceError, RestLesson, RestStatus
+from fer.streams.smoothing import ProbabilitySmoother, Steadiness, SteadyPoint, SteadyPrediction
 
 _VELOCITY_TIME_S: Final = 0.15
 """Time constant of the measured velocity: two to five frames."""

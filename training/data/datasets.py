@@ -12,11 +12,11 @@ from fer.emotions import Label
 from fer.images import RgbImage, UnreadableImageError, as_rgb, read_image
 from fer.model_card import Preprocessing
 from fer.preprocessing import prepare_crops
-from training.dataset_csv import read_csv
-from training.dataset_layout import lay_out, list_files
-from training.dataset_parquet import read_parquet_faces
-from training.dataset_words import CLASSES_FILE, DatasetError, check_classes, classes_from_words
-from training.targets import VOTE_WORDS
+from training.data.csv_files import read_csv
+from training.data.layout import lay_out, list_files
+from training.data.parquet_files import read_parquet_faces
+from training.data.targets import VOTE_WORDS
+from training.data.words import CLASSES_FILE, DatasetError, check_classes, classes_from_words
 
 __all__ = [
     "CLASSES_FILE",

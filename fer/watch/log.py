@@ -10,7 +10,8 @@ from typing import Final, Self
 
 from fer.emotions import Label
 from fer.faces import Face
-from fer.log_rotation import (
+from fer.reports import face_columns, face_to_dict, flat_face
+from fer.watch.log_rotation import (
     dated_path,
     delete_oldest,
     finish_moves,
@@ -18,7 +19,6 @@ from fer.log_rotation import (
     remove_orphans,
     used_bytes,
 )
-from fer.reports import face_columns, face_to_dict, flat_face
 
 _SQL_TYPES: Final = {float: "REAL", str: "TEXT", bool: "INTEGER"}
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from fer.analysis import FaceAnalyzer
-from fer.cuts import CutDetector
 from fer.faces import Detection, Face
-from fer.following import drop_doubles, search_around
 from fer.images import RgbImage, as_rgb
-from fer.tracking import Expectation, FaceTracker, TrackingSettings
+from fer.streams.cuts import CutDetector
+from fer.streams.local_search import drop_doubles, search_around
+from fer.streams.tracking import Expectation, FaceTracker, TrackingSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import cv2
 
-from fer.picture_records import AnalyzerRecipe, Record, WorkerDiedError, chunked, read_record
+from fer.folders.records import AnalyzerRecipe, Record, WorkerDiedError, chunked, read_record
 
 
 class _Worker:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Final
 
 from fer.emotions import Label, label_of
-from fer.timeline import Timeline
+from fer.timeline.table import Timeline
 
 _GAP_S: Final = 0.5
 """A face missed for longer ends the stretch."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.datasets import DecodedFaces
+from training.data.datasets import DecodedFaces
 
 NEAR_MEAN_DIFFERENCE = 6.0
 """Mean difference of pixel values up to which two pictures are one picture, mirrored or saved again."""

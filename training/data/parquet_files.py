@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from fer.emotions import Label
 from fer.json_values import parse_json
-from training.dataset_words import (
+from training.data.targets import VOTE_WORDS
+from training.data.words import (
     DatasetError,
     are_own_classes,
     label_of_class,
     split_from_name,
     splits_from_column,
 )
-from training.targets import VOTE_WORDS
 
 
 @dataclass(frozen=True, slots=True)

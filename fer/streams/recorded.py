@@ -10,11 +10,11 @@ from typing import Final
 from fer.analysis import FaceAnalyzer
 from fer.annotation import FaceAnnotator
 from fer.faces import Detection, Face
-from fer.following import FaceFollower
-from fer.resting import RestStatus
-from fer.smoothing import Steadiness
-from fer.timeline import Timeline
-from fer.tracking import FaceTracker, TrackingSettings
+from fer.streams.local_search import FaceFollower
+from fer.streams.resting import RestStatus
+from fer.streams.smoothing import Steadiness
+from fer.streams.tracking import FaceTracker, TrackingSettings
+from fer.timeline.table import Timeline
 from fer.video import Frame, VideoFile, VideoWriter
 
 _DRAWN_FOR_S: Final = 0.3

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from fer.emotions import Label, UnknownEmotionError, emotion_from_name, label_from_word
-from fer.folders import is_system_name
+from fer.folders.listing import is_system_name
 from fer.images import IMAGE_SUFFIXES
-from training.dataset_words import (
+from training.data.words import (
     CLASSES_FILE,
     DatasetError,
     are_own_classes,

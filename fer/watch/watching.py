@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from fer.alerts import Alert, AlertWatch
 from fer.analysis import FaceAnalyzer
 from fer.faces import Face
-from fer.tracking import FaceTracker, TrackingSettings
+from fer.streams.tracking import FaceTracker, TrackingSettings
 from fer.video import Frame
-from fer.watch_log import WatchLog
+from fer.watch.alerts import Alert, AlertWatch
+from fer.watch.log import WatchLog
 
 _GAP_AFTER_S: Final = 2.0
 """A stream that is silent for longer has a gap."""

@@ -14,9 +14,9 @@ from torch import Tensor
 from fer.emotions import Label, OwnLabel
 from fer.model_card import OWN_HEAD, Preprocessing
 from training.config import USUAL_HEADS, TrainConfig
-from training.datasets import DatasetError, DecodedFaces, FaceTable, decode, read_tables
-from training.duplicates import drop_duplicates
-from training.targets import majority, was_voted
+from training.data.datasets import DatasetError, DecodedFaces, FaceTable, decode, read_tables
+from training.data.duplicates import drop_duplicates
+from training.data.targets import majority, was_voted
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import pyarrow.parquet
 
 from fer.emotions import Label
 from fer.files import replaced
-from fer.picture_records import Record
+from fer.folders.records import Record
 from fer.printable import plain_cell
 from fer.reports import face_columns, record_rows
 

@@ -1,0 +1,1 @@
+"""Folders of pictures: what they hold, records of it, tables, a cluster."""

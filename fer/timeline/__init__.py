@@ -1,0 +1,1 @@
+"""Expressions over time: table, spans, chart, files."""

@@ -1,0 +1,1 @@
+"""Cameras watched for days: the log, alerts and what they set off."""

@@ -1,0 +1,1 @@
+"""From files to pictures with targets: readers, splits, duplicates, augmentation."""
