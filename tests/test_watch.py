@@ -19,8 +19,7 @@ from fer.emotions import SIX_EMOTIONS, Emotion
 from fer.faces import Box, Detection, Face, Prediction
 from fer.folders.records import AnalyzerRecipe
 from fer.video import Frame
-from fer.watch.actions import AlertActions
-from fer.watch.alerts import Alert, AlertWatch, parse_alert
+from fer.watch.alerts import Alert, AlertActions, AlertWatch, parse_alert
 from fer.watch.log import LogError, WatchLog
 from fer.watch.watching import StreamNeverStartedError, Watch
 

@@ -266,7 +266,7 @@ def test_odd_names_are_counted_and_deleted_too(tmp_path, name):
     assert len([path for path in tmp_path.iterdir() if path.name != name]) == 2
 
 
-ROTATION = REPOSITORY / "fer" / "log_rotation.py"
+ROTATION = REPOSITORY / "fer" / "watch" / "log_rotation.py"
 KILLED = """
 import importlib.util, os, sqlite3, sys
 from pathlib import Path

@@ -18,8 +18,15 @@ from fer.analysis import FaceAnalyzer
 from fer.faces import Face
 from fer.palette import label_styles
 from fer.streams.recorded import analyze_video
-from fer.timeline.chart import PLOT_LEFT, PLOT_WIDTH, timeline_chart
-from fer.timeline.export import WRITERS, summary_to_dict, timeline_to_dict, write_timeline
+from fer.timeline.export import (
+    PLOT_LEFT,
+    PLOT_WIDTH,
+    WRITERS,
+    summary_to_dict,
+    timeline_chart,
+    timeline_to_dict,
+    write_timeline,
+)
 from fer.timeline.table import Timeline
 from fer.video import Frame, UnreadableVideoError, VideoFile
 from webapp.server_folder import server_folder

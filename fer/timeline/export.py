@@ -5,14 +5,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
+from xml.sax.saxutils import escape
 
 import pyarrow as pa
 import pyarrow.parquet
 
+from fer.emotions import Label
 from fer.files import replaced
+from fer.palette import label_colours
 from fer.printable import plain_cell
-from fer.timeline.chart import timeline_chart
-from fer.timeline.spans import subtitles
+from fer.timeline.spans import Span, spans, subtitles
 from fer.timeline.table import Summary, Timeline
 
 
@@ -95,3 +97,92 @@ WRITERS: Final[Mapping[str, Callable[[Timeline, Path], None]]] = {
     ".svg": _write_chart,
 }
 """Writer for each ending."""
+
+
+PLOT_LEFT: Final = 90
+PLOT_WIDTH: Final = 850
+_WIDTH: Final = PLOT_LEFT + PLOT_WIDTH + 20
+_BAND: Final = 30
+_LEGEND_STEP: Final = 110
+_TOP: Final = 34
+_MOST_PEOPLE: Final = 12
+_STEPS_S: Final = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
+
+
+def timeline_chart(timeline: Timeline) -> str:
+    """The chart as SVG, in colours that fit light and dark pages; people seen longest, twelve at most.
+
+    The plot reaches from ``PLOT_LEFT`` over ``PLOT_WIDTH`` units; ``data-end`` of the drawing is the time at
+    its right edge, in seconds.
+    """
+    end_s = max(timeline.end_s + (timeline.frame_durations()[-1] if timeline.frame_count else 0.0), 1e-3)
+    by_person: dict[int | None, list[Span]] = {}
+    for span in spans(timeline):
+        by_person.setdefault(span.track_id, []).append(span)
+    longest = sorted(by_person, key=lambda track: -sum(s.end_s - s.start_s for s in by_person[track]))
+    shown = sorted(longest[:_MOST_PEOPLE], key=lambda track: by_person[track][0].start_s)
+    hidden_count = len(longest) - len(shown)
+    height = _TOP + _BAND * max(len(shown), 1) + (50 if hidden_count else 34)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="100%" '
+        f'data-end="{end_s:.3f}" role="img" aria-label="Expressions over time" '
+        'font-family="system-ui, sans-serif" font-size="13" fill="currentColor">'
+    ]
+    parts.append(_legend(timeline.emotions))
+    colours = label_colours(timeline.emotions)
+    for row, track in enumerate(shown):
+        parts.append(_band(by_person[track], track, _TOP + row * _BAND, end_s, colours))
+    if not shown:
+        parts.append(f'<text x="{PLOT_LEFT}" y="{_TOP + 20}">No face was found in this video.</text>')
+    if hidden_count:
+        parts.append(
+            f'<text x="{_WIDTH - 20}" y="{height - 4}" text-anchor="end" opacity="0.7">'
+            f"and {hidden_count} more {'person' if hidden_count == 1 else 'people'}, seen more briefly</text>"
+        )
+    parts.append(_axis(end_s, _TOP + _BAND * max(len(shown), 1)))
+    return "".join([*parts, "</svg>"])
+
+
+def _legend(emotions: tuple[Label, ...]) -> str:
+    colours = label_colours(emotions)
+    step = min(_LEGEND_STEP, PLOT_WIDTH // len(emotions))
+    return "".join(
+        f'<rect x="{PLOT_LEFT + i * step}" y="8" width="13" height="13" rx="3" fill="{colours[emotion]}"/>'
+        f'<text x="{PLOT_LEFT + 19 + i * step}" y="19">{escape(emotion.display_name)}</text>'
+        for i, emotion in enumerate(emotions)
+    )
+
+
+def _band(person: list[Span], track: int | None, top: float, end_s: float, colours: Mapping[str, str]) -> str:
+    name = "Faces" if track is None else f"Person {track}"
+    bars = [f'<text x="{PLOT_LEFT - 8}" y="{top + 18}" text-anchor="end">{name}</text>']
+    for span in person:
+        left = PLOT_LEFT + PLOT_WIDTH * span.start_s / end_s
+        width = max(PLOT_WIDTH * (span.end_s - span.start_s) / end_s, 0.5)
+        bars.append(
+            f'<rect x="{left:.2f}" y="{top + 3}" width="{width:.2f}" height="{_BAND - 8}" '
+            f'fill="{colours[span.emotion]}"><title>{escape(span.emotion.display_name)}, '
+            f"{span.start_s:.1f}–{span.end_s:.1f} s</title></rect>"
+        )
+    return "".join(bars)
+
+
+def _axis(end_s: float, top: float) -> str:
+    step = next((step for step in _STEPS_S if end_s / step <= 10), _STEPS_S[-1])
+    marks = []
+    for number in range(int(end_s / step + 1e-9) + 1):
+        x = PLOT_LEFT + PLOT_WIDTH * number * step / end_s
+        marks.append(
+            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{top + 5}" stroke="currentColor" opacity="0.5"/>'
+            f'<text x="{x:.1f}" y="{top + 18}" text-anchor="middle" opacity="0.8">'
+            f"{_time(number * step)}</text>"
+        )
+    return "".join(marks)
+
+
+def _time(time_s: float) -> str:
+    minutes, seconds = divmod(time_s, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    if not hours and not minutes and time_s < 60:
+        return f"{seconds:g} s"
+    return f"{hours}:{minutes:02}:{seconds:02.0f}" if hours else f"{minutes}:{seconds:02.0f}"
