@@ -23,7 +23,7 @@ fuzz: $(VENV)/.ready
 lint: $(VENV)/.ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy fer training
+	$(VENV)/bin/mypy
 	$(VENV)/bin/oxlint webapp/assets
 
 format: $(VENV)/.ready

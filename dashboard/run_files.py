@@ -10,12 +10,13 @@ import streamlit as st
 from dashboard.programs import ProgramError, export_run
 from dashboard.report_charts import class_table, confusion_table
 from dashboard.run_report import export_tag, exported_name
-from dashboard.shown_runs import VERIFIER, ShownRun, setting_differences
+from dashboard.shown_runs import ShownRun, setting_differences
 from dashboard.wording import size_text
 from fer.model_card import CARD_FILE
 from fer.model_shelf import user_shelf
 from fer.printable import plain_table
 from training.jobs import log_tail
+from training.run_files import VERIFIER
 from training.runs import BEST_FILE
 
 

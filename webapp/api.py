@@ -185,8 +185,9 @@ def _body(kind: str) -> dict[str, Any]:
     """The request's body for the schema: two ways to send one file."""
     binary = {"type": "string", "format": "binary"}
     form = {"type": "object", "properties": {kind: binary}, "required": [kind]}
-    content = {f"{'image' if kind == 'photo' else kind}/*": binary, "application/octet-stream": binary}
-    content = {media: {"schema": each} for media, each in (content | {"multipart/form-data": form}).items()}
+    media_type = "image/*" if kind == "photo" else f"{kind}/*"
+    schemas = {media_type: binary, "application/octet-stream": binary, "multipart/form-data": form}
+    content = {media: {"schema": schema} for media, schema in schemas.items()}
     return {"requestBody": {"required": True, "content": content}}
 
 

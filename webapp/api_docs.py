@@ -85,7 +85,8 @@ def _operation(method: str, path: str, operation: Mapping[str, Any], api: str) -
 
 
 def _content(answer: Mapping[str, Any]) -> Mapping[str, Any]:
-    return answer.get("content", {}).get("application/json", {}).get("schema", {})
+    schema: Mapping[str, Any] = answer.get("content", {}).get("application/json", {}).get("schema", {})
+    return schema
 
 
 def _fields(record: Mapping[str, Any]) -> str:

@@ -5,9 +5,10 @@ import math
 import pickle
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
+from gradio.events import api
 from gradio.utils import get_upload_folder
 
 from fer.images import UnreadableImageError, read_image
@@ -35,8 +36,7 @@ def add_endpoints(blocks: gr.Blocks, analyzers: Analyzers) -> None:
             with room_in_thread(data):
                 image = read_image(data)
                 faces = analyzers.get(weights, detector, head=head).analyze(image)
-        answer: Any = faces_to_dict(faces, image.shape[1], image.shape[0])
-        return answer
+        return cast(PhotoAnswer, faces_to_dict(faces, image.shape[1], image.shape[0]))
 
     def analyze_video(
         video: gr.FileData,
@@ -50,13 +50,13 @@ def add_endpoints(blocks: gr.Blocks, analyzers: Analyzers) -> None:
             raise gr.Error(f"expected every_s of at least 0 seconds, got {every_s}", print_exception=False)
         load = pickle.dumps(partial(analyzers.get, weights, detector, head=head, live=True))
         with _Upload(video) as path:
-            answer: Any = json.loads(server_worker().run(TimelineReading(path, load, every_s, 0.0)))
-        return answer
+            answer = server_worker().run(TimelineReading(path, load, every_s, 0.0))
+        return cast(TimelineRecord, json.loads(answer))
 
     # Gradio refuses files that were not uploaded only on pages it launched itself, not on mounted ones.
     blocks.has_launched = True
-    gr.api(analyze_photo, api_name="analyze_photo", concurrency_limit=2)
-    gr.api(analyze_video, api_name="analyze_video", concurrency_limit=1)
+    api(analyze_photo, api_name="analyze_photo", concurrency_limit=2)
+    api(analyze_video, api_name="analyze_video", concurrency_limit=1)
 
 
 class _Upload:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import struct
 import time
+from collections.abc import MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -205,7 +206,7 @@ def routes(analyzers: Analyzers) -> APIRouter:
     return router
 
 
-def _answer(session: LiveSession, message: dict[str, Any]) -> dict[str, Any]:
+def _answer(session: LiveSession, message: MutableMapping[str, Any]) -> dict[str, Any]:
     """The answer to a message: settings as JSON text, a frame as bytes; what is wrong is said, not raised."""
     try:
         if message.get("bytes") is not None:

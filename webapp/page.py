@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import gradio as gr
 from fastapi import APIRouter, FastAPI
@@ -75,7 +75,7 @@ def build_server(
     server = build_routes(tabs, analyzers, is_demo=is_demo)
     if with_api:
         server.mount("/api", build_api(analyzers))
-    return gr.mount_gradio_app(
+    gr.mount_gradio_app(
         server,
         build_blocks(tabs, analyzers),
         path="/",
@@ -88,6 +88,7 @@ def build_server(
         ssr_mode=False,
         show_error=True,
     )
+    return server
 
 
 def build_blocks(tabs: Sequence[Tab], analyzers: Analyzers) -> gr.Blocks:
@@ -101,7 +102,7 @@ def build_blocks(tabs: Sequence[Tab], analyzers: Analyzers) -> gr.Blocks:
                 with gr.Tab(tab.title, id=tab.title.lower(), render_children=True):
                     tab.build(analyzers)
         add_endpoints(blocks, analyzers)
-    return blocks
+    return cast(gr.Blocks, blocks)
 
 
 def add_part(name: str) -> gr.HTML:

@@ -14,10 +14,10 @@ from webapp.limits import RETRY_AFTER_S, BusyError
 
 def say_problems(server: FastAPI) -> None:
     """Have a server answer what is wrong with a request by a sentence."""
-    for kind in (UnreadableImageError, UnknownModelError, WeightsMismatchError):
-        server.add_exception_handler(kind, _say)
-    for kind in (cv2.error, MemoryError):
-        server.add_exception_handler(kind, _say_failure)
+    for refused in (UnreadableImageError, UnknownModelError, WeightsMismatchError):
+        server.add_exception_handler(refused, _say)
+    for failed in (cv2.error, MemoryError):
+        server.add_exception_handler(failed, _say_failure)
     server.add_exception_handler(BusyError, _say_busy)
     server.add_exception_handler(OSError, _say_full)
     server.add_exception_handler(ClientDisconnect, lambda *_: JSONResponse({"error": "broken off"}, 400))

@@ -158,8 +158,8 @@ def import_gradio() -> None:
             raise OSError("type stubs are not wanted")
         return find_file(thing)
 
-    inspect.getfile = hide_components
+    setattr(inspect, "getfile", hide_components)  # noqa: B010 - types forbid the plain assignment
     try:
         import_module("gradio")
     finally:
-        inspect.getfile = find_file
+        setattr(inspect, "getfile", find_file)  # noqa: B010

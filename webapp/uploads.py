@@ -1,6 +1,6 @@
 """Receives the file of a request: its bytes or a form, refused before it fills memory or disk."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -116,7 +116,7 @@ async def _sent_file(
         await form.close()
 
 
-async def _limited(parts: AsyncIterator[bytes], kind: str, most_bytes: int) -> AsyncIterator[bytes]:
+async def _limited(parts: AsyncIterator[bytes], kind: str, most_bytes: int) -> AsyncGenerator[bytes]:
     size = 0
     async for part in parts:
         size += len(part)

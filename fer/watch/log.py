@@ -16,6 +16,7 @@ from fer.watch.log_rotation import (
     delete_oldest,
     finish_moves,
     move_rows,
+    place_of,
     remove_orphans,
     used_bytes,
 )
@@ -206,7 +207,7 @@ class WatchLog:
         except BaseException:
             self._connection.close()
             raise
-        self._place = _place(self.path)
+        self._place = place_of(self.path)
         self._wait_for_others(_WRITE_WAIT_S)
 
     def _add_columns(self) -> None:
@@ -267,7 +268,7 @@ class WatchLog:
         if not self._unwritten:
             return
         try:
-            if self._place is None or _place(self.path) != self._place:
+            if self._place is None or place_of(self.path) != self._place:
                 self._open_anew()
             self._connection.execute("BEGIN IMMEDIATE")
             if not self._has_run():
@@ -319,12 +320,3 @@ class WatchLog:
         with suppress(sqlite3.Error):
             self._connection.execute("VACUUM")
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def _place(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from another one of the same name; None where there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

@@ -27,6 +27,15 @@ def used_bytes(connection: sqlite3.Connection) -> int:
     return (page_count - free_count) * page_size
 
 
+def place_of(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one of the same name; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def move_rows(connection: sqlite3.Connection, path: Path, least_bytes: int) -> Path | None:
     """Move all rows of a log into a dated file.
 
