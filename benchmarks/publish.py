@@ -1,5 +1,7 @@
 """Writes the figures of the stored suite reports into docs/results.md, README and model cards.
 
+It also writes the tree of modules into docs/architecture.md.
+
 ``python -m benchmarks.accuracy --suite DIR --store`` stores a report beside each set of weights; this command copies
 its figures into every page, so that no two pages can differ.
 """
@@ -11,6 +13,7 @@ from typing import Any, Final
 
 import tyro
 
+from benchmarks import module_tree
 from benchmarks.suite import SUITE_FILE
 from fer.model_card import load_card
 from fer.model_shelf import DEFAULT_WEIGHTS, find_weights, list_weights
@@ -41,9 +44,11 @@ class Options:
 
 
 def pages() -> dict[Path, str]:
-    """Every page that shows figures, with the text it should have."""
+    """Every page that is written from something else, with the text it should have."""
     reports = {}
-    wanted: dict[Path, str] = {}
+    top = Path(__file__).parents[1]
+    architecture = top / "docs" / "architecture.md"
+    wanted = {architecture: module_tree.with_tree(architecture.read_text(encoding="utf-8"), top)}
     for name in list_weights():
         folder = find_weights(name)
         suite = read_object(folder / "run" / SUITE_FILE) if (folder / "run" / SUITE_FILE).is_file() else None
@@ -52,8 +57,7 @@ def pages() -> dict[Path, str]:
             report = read_object(folder / "run" / "report.json")
             wanted[folder / "README.md"] = model_card_text(load_card(folder), report, suite)
     if DEFAULT_WEIGHTS not in reports:
-        return {}
-    top = Path(__file__).parents[1]
+        return wanted
     for page, figures in (
         (top / "docs" / "results.md", results_table(reports)),
         (top / "README.md", headline(reports[DEFAULT_WEIGHTS])),
@@ -102,7 +106,8 @@ def main(options: Options) -> int:
     if options.check:
         for path in differing:
             print(
-                f"{path} differs from the stored reports; run python -m benchmarks.publish", file=sys.stderr
+                f"{path} differs from what it is written from; run python -m benchmarks.publish",
+                file=sys.stderr,
             )
         return 1 if differing else 0
     for path, text in pages().items():

@@ -1,3 +1,4 @@
+from functools import partial
 from types import SimpleNamespace
 
 import cv2
@@ -10,7 +11,8 @@ from fer.detection import load_detector
 from fer.emotions import SIX_EMOTIONS
 from fer.faces import Box, Detection, Landmarks, Prediction
 from fer.streams.local_search import drop_doubles, search_around
-from fer.streams.stream import StreamAnalyzer, StreamSettings
+from fer.streams.search import BudgetSearch, SearchBudget
+from fer.streams.stream import StreamAnalyzer
 
 
 class BlobDetector:
@@ -66,7 +68,11 @@ def frame_with(*centres, side=60):
 
 def reader(detector, **settings):
     clock = detector.clock or Clock()
-    return StreamAnalyzer(FaceAnalyzer(detector, FixedClassifier()), StreamSettings(**settings), clock=clock)
+    return StreamAnalyzer(
+        FaceAnalyzer(detector, FixedClassifier()),
+        partial(BudgetSearch, budget=SearchBudget(**settings), clock=clock),
+        clock=clock,
+    )
 
 
 def test_a_moving_face_is_followed_by_looking_around_it():

@@ -262,6 +262,22 @@ def test_every_frame_with_a_face_is_a_row(tmp_path):
     assert np.abs(frames[5].image.astype(int) - images[5]).mean() > 2  # something was drawn
 
 
+def scene(pattern: int) -> np.ndarray:
+    """A face at one place in front of one of two backgrounds."""
+    rows, columns = np.indices((120, 160)) // 10
+    lit = (rows if pattern else columns) % 2 == 0
+    image = np.repeat(np.where(lit, 140, 20).astype(np.uint8)[:, :, None], 3, axis=2)
+    image[40:70, 60:90] = (220, 30, 30)
+    return image
+
+
+def test_after_a_cut_nobody_is_who_they_were(tmp_path):
+    path = write_clip(tmp_path / "a.mp4", [scene(0)] * 10 + [scene(1)] * 10)
+    with VideoFile(path) as video:
+        timeline = analyze_video(fake_analyzer(), video)
+    assert timeline.table()["track_id"].tolist() == [1] * 10 + [2] * 10
+
+
 def test_frames_between_steps_are_shown_but_not_looked_at(tmp_path):
     path = write_clip(tmp_path / "a.mp4", moving_face(50))
     with VideoFile(path) as video:

@@ -203,6 +203,20 @@ def test_gaps_are_marked_from_the_last_frame_to_the_next(tmp_path):
     assert watch.gap_count == 1
 
 
+def test_another_scene_is_another_person(tmp_path):
+    watch = watch_of(tmp_path / "a.sqlite")
+    background = np.repeat(np.linspace(0, 120, 64).astype(np.uint8)[None, :, None], 48, axis=0).repeat(
+        3, axis=2
+    )
+    seen = []
+    for number, behind in enumerate((background, background, background[:, ::-1])):
+        scene = behind.copy()
+        scene[10:34, 20:44] = (220, 30, 30)
+        watch.look(Frame(scene, 100.0 + number))
+        seen.append([face.track_id for face in watch.faces])
+    assert seen == [[1], [1], [2]]
+
+
 def test_a_stream_that_never_starts_is_given_up(tmp_path):
     stop = threading.Event()
     watch = watch_of(tmp_path / "a.sqlite")

@@ -10,9 +10,10 @@ from typing import Final
 from fer.analysis import FaceAnalyzer
 from fer.annotation import FaceAnnotator
 from fer.faces import Detection, Face
-from fer.streams.local_search import FaceFollower
 from fer.streams.resting import RestStatus
+from fer.streams.search import FollowingSearch
 from fer.streams.smoothing import Steadiness
+from fer.streams.stream import NoticedFrame, StreamAnalyzer
 from fer.streams.tracking import FaceTracker, TrackingSettings
 from fer.timeline.table import Timeline
 from fer.video import Frame, VideoFile, VideoWriter
@@ -59,7 +60,9 @@ def analyze_video(
             is no such case: ``video.notes`` tell of it.
     """
     steadiness = steadiness or Steadiness()
-    tracker = FaceTracker(TrackingSettings(steadiness=steadiness, hold_s=0.0, rest_s=rest_s))
+    tracking = TrackingSettings(steadiness=steadiness, hold_s=0.0, rest_s=rest_s)
+    search = FollowingSearch(analyzer.detector)
+    stream = StreamAnalyzer(analyzer, lambda _: search, tracking)
     painter = _Painter(steadiness, max(_DRAWN_FOR_S, every_s + 0.1), rest_s)
     timeline = Timeline(analyzer.classifier.head.emotions)
     rest = _RestNotes()
@@ -67,21 +70,23 @@ def analyze_video(
         writer = None
         if output is not None:
             writer = stack.enter_context(VideoWriter(output, video.info.frame_rate, video.path))
-        follower = FaceFollower(analyzer.detector)
         # One thread keeps the frames in order where each answer leans on the one before.
-        pool = stack.enter_context(ThreadPoolExecutor(1 if follower.is_following else thread_count, "detect"))
+        pool = stack.enter_context(ThreadPoolExecutor(1 if search.is_following else thread_count, "detect"))
         stack.callback(pool.shutdown, cancel_futures=True)
-        for frame, detections in _detect(follower, video, pool, every_s):
-            found = None if detections is None else analyzer.read_faces(frame.image, detections)
-            if found is not None:
-                faces = tracker.update(found, frame.timestamp_s)
+        for frame, look in _detect(stream, video, pool, every_s):
+            if look is not None:
+                noticed, detections = look
+                found = stream.name(noticed, detections)
+                faces = stream.follow(noticed, found)
                 if rest_s > 0:
-                    rest.note(tracker.rest)
+                    rest.note(stream.tracker.rest)
                 timeline.add(faces, frame.timestamp_s)
                 if watcher is not None:
                     watcher(frame, faces)
+                if writer is not None:
+                    painter.take(noticed, found)
             if writer is not None:
-                writer.write(painter.paint(frame, found))
+                writer.write(painter.paint(frame))
     if writer is not None:
         video.notes.extend(writer.notes)
     if rest_s > 0:
@@ -115,26 +120,36 @@ class _Painter:
         self._annotator = FaceAnnotator()
         self._faces: list[Face] = []
 
-    def paint(self, frame: Frame, found: list[Face] | None) -> Frame:
-        if found is not None:
-            self._faces = self._tracker.update(found, frame.timestamp_s)
+    def take(self, frame: NoticedFrame, found: list[Face]) -> None:
+        if frame.is_anew:
+            self._tracker.reset()
+        self._faces = self._tracker.update(found, frame.timestamp_s)
+
+    def paint(self, frame: Frame) -> Frame:
         return Frame(self._annotator.annotate(frame.image, self._faces), frame.timestamp_s)
 
 
+_Look = tuple[NoticedFrame, list[Detection]]
+
+
 def _detect(
-    follower: FaceFollower, video: VideoFile, pool: ThreadPoolExecutor, every_s: float
-) -> Iterator[tuple[Frame, list[Detection] | None]]:
+    stream: StreamAnalyzer, video: VideoFile, pool: ThreadPoolExecutor, every_s: float
+) -> Iterator[tuple[Frame, _Look | None]]:
     """Each frame with what was found, in order; None for frames that are passed over.
 
     A few frames are read ahead, so memory does not grow with the length of the video.
     """
-    waiting: deque[tuple[Frame, Future[list[Detection]] | None]] = deque()
+    waiting: deque[tuple[Frame, Future[_Look] | None]] = deque()
+
+    def find(noticed: NoticedFrame) -> _Look:
+        return noticed, stream.find(noticed)
+
     next_s = float("-inf")
     for frame in video.frames():
         future = None
         if frame.timestamp_s >= next_s - 1e-6:
             next_s = frame.timestamp_s + every_s
-            future = pool.submit(follower.find, frame)
+            future = pool.submit(find, stream.notice(frame.image, frame.timestamp_s))
         waiting.append((frame, future))
         if len(waiting) > _READ_AHEAD:
             yield _answer(*waiting.popleft())
@@ -142,5 +157,5 @@ def _detect(
         yield _answer(*waiting.popleft())
 
 
-def _answer(frame: Frame, future: "Future[list[Detection]] | None") -> tuple[Frame, list[Detection] | None]:
+def _answer(frame: Frame, future: "Future[_Look] | None") -> tuple[Frame, _Look | None]:
     return frame, None if future is None else future.result()

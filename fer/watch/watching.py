@@ -7,7 +7,9 @@ from typing import Final, Protocol
 
 from fer.analysis import FaceAnalyzer
 from fer.faces import Face
-from fer.streams.tracking import FaceTracker, TrackingSettings
+from fer.streams.search import WholeSearch
+from fer.streams.stream import StreamAnalyzer
+from fer.streams.tracking import TrackingSettings
 from fer.video import Frame
 from fer.watch.alerts import Alert, AlertWatch
 from fer.watch.log import WatchLog
@@ -55,13 +57,13 @@ class Watch:
         on_alert: Callable[[Alert, Face, Frame], str | None] | None = None,
         on_change: Callable[[str], None] | None = None,
     ) -> None:
-        self._analyzer = analyzer
         self._log = log
         self._every_s = every_s
         self._alerts = [AlertWatch(alert) for alert in alerts]
         self._on_alert = on_alert
         self._on_change = on_change
-        self._tracker = FaceTracker(TrackingSettings(gap_s=max(1.0, 3 * every_s), hold_s=0.0))
+        tracking = TrackingSettings(gap_s=max(1.0, 3 * every_s), hold_s=0.0)
+        self._stream = StreamAnalyzer(analyzer, WholeSearch, tracking)
         self._seen_s: float | None = None
         self._has_gap = False
         self._log_problem: str | None = None
@@ -112,7 +114,7 @@ class Watch:
         elif self._seen_s is None:
             self._say("watching")
         self._seen_s = frame.timestamp_s
-        self.faces = self._tracker.update(self._analyzer.analyze(frame.image), frame.timestamp_s)
+        self.faces = self._stream.read(frame.image, frame.timestamp_s)
         self._log.add_faces(self.faces, wall_s)
         if self._log.problem != self._log_problem:
             self._log_problem = self._log.problem
