@@ -147,7 +147,7 @@ def test_hint_for_a_small_face(astronaut):
     room[400:912, 700:1212] = astronaut
     session = LiveSession(FakeAnalyzers())
     session.configure(LiveSettings())
-    session._stream.analyzer = FakeAnalyzers().get()  # settings for photos find small faces
+    session._stream.change_analyzer(FakeAnalyzers().get())  # settings for photos find small faces
     for time_s in (0.0, 0.05):
         answer = session.read(message(room, time_s))
     assert answer["faces"]

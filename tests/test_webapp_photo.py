@@ -2,9 +2,12 @@ import asyncio
 import base64
 import csv
 import io
+import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import anyio
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -15,6 +18,7 @@ from fer.analysis import FaceAnalyzer
 from fer.detection import load_detector
 from fer.images import read_image
 from webapp import limits
+from webapp.limits import run_live, run_photo
 from webapp.page import ASSETS, build_routes
 from webapp.photo import TAB, ReadPhoto, read_photo
 
@@ -210,3 +214,30 @@ def test_an_upload_that_stops_halfway_is_ended(monkeypatch, end, status, words):
     assert sent[0]["status"] == status
     assert words in sent[1]["body"]
     assert limits.uploads.held_bytes == 0
+
+
+def test_a_heap_of_photos_leaves_a_core_to_live_pages() -> None:
+    opened, running, most = threading.Event(), 0, 0
+    lock = threading.Lock()
+
+    def read() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        opened.wait(20)
+        with lock:
+            running -= 1
+
+    async def visit() -> str:
+        async with anyio.create_task_group() as group:
+            for _ in range(40):
+                group.start_soon(run_photo, read)
+            await anyio.sleep(0.3)
+            with anyio.fail_after(10):
+                answer = await run_live(lambda: "a frame")
+            opened.set()
+        return answer
+
+    assert anyio.run(visit) == "a frame"
+    assert most == max((os.cpu_count() or 1) - 1, 1)

@@ -1,13 +1,15 @@
 """Limits of what all visitors together may cost: memory, bytes on their way, patience with uploads."""
 
 import asyncio
+import os
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import HTTPException
 from starlette.concurrency import run_in_threadpool
 from starlette.formparsers import MultiPartException
@@ -34,6 +36,23 @@ RETRY_AFTER_S: Final = 5
 _PATIENCE_S: Final = 20.0
 _ASK_EVERY_S: Final = 0.05
 _READING: Final = ("GET", "HEAD", "OPTIONS")
+
+
+_CORES: Final = os.cpu_count() or 1
+_live_frames: Final = CapacityLimiter(max(_CORES, 2))
+_photos: Final = CapacityLimiter(max(_CORES - 1, 1))
+
+Answer = TypeVar("Answer")
+
+
+async def run_live(read: Callable[[], Answer]) -> Answer:
+    """Read a frame of a live page in a thread; frames never wait behind photos, and visitors take turns."""
+    return await to_thread.run_sync(read, limiter=_live_frames)
+
+
+async def run_photo(read: Callable[[], Answer]) -> Answer:
+    """Read a photo in a thread; the others wait, so that a heap of uploads leaves a core to live pages."""
+    return await to_thread.run_sync(read, limiter=_photos)
 
 
 class BusyError(UnreadableImageError):

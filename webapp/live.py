@@ -7,9 +7,9 @@ import time
 from collections.abc import MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
-import anyio.to_thread
 import cv2
 import numpy as np
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -25,6 +25,7 @@ from fer.streams.resting import RestingFaceError, RestStatus
 from fer.streams.smoothing import Steadiness
 from fer.streams.stream import StreamAnalyzer
 from webapp.analyzers import Analyzers
+from webapp.limits import run_live
 from webapp.page import Tab, add_part
 
 MAX_VISITORS: Final = 32
@@ -191,7 +192,7 @@ def routes(analyzers: Analyzers) -> APIRouter:
                 message = await asyncio.wait_for(socket.receive(), MAX_SILENCE_S)
                 if message["type"] == "websocket.disconnect":
                     break
-                answer = await anyio.to_thread.run_sync(_answer, session, message)
+                answer = await run_live(partial(_answer, session, message))
                 await socket.send_text(json.dumps(answer))
                 if session in heard:
                     heard[session] = time.monotonic()

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Final
 import cv2
 import numpy as np
 from fastapi import APIRouter, Query, Request
-from fastapi.concurrency import run_in_threadpool
 from PIL import Image
 from pydantic import BaseModel, Field, FiniteFloat
 
@@ -24,6 +23,7 @@ from fer.palette import label_styles
 from fer.printable import plain_cells
 from fer.reports import face_columns, faces_to_dict, record_rows
 from webapp.analyzers import Analyzers
+from webapp.limits import run_photo
 from webapp.page import Tab, add_part
 from webapp.uploads import received_photo
 
@@ -146,7 +146,7 @@ def routes(analyzers: Analyzers) -> APIRouter:
             def answer() -> dict[str, Any]:
                 return read_photo(data, analyzers.get(weights, detector, head=head)).as_answer(name)
 
-            return await run_in_threadpool(answer)
+            return await run_photo(answer)
 
     @router.post("/explain")
     async def explain_face(
@@ -159,7 +159,7 @@ def routes(analyzers: Analyzers) -> APIRouter:
                 analyzer = analyzers.get(place.weights, place.detector, head=place.head)
                 return explain_photo(data, place.detection(), analyzer)
 
-            return await run_in_threadpool(answer)
+            return await run_photo(answer)
 
     return router
 
