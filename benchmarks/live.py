@@ -73,7 +73,7 @@ WATCH_PLAIN = (
 
 @dataclass(frozen=True)
 class LiveBenchmark:
-    """Measure labelled frames a second, latency, cost and memory of the live page.
+    """Measure labelled frames per second, latency, cost and memory of the live page.
 
     Attributes:
         detector: Name of a face detector.

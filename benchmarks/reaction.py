@@ -49,7 +49,7 @@ class Options:
         detector: Name of a detector; None for the default.
         changes: Changes of expression with holds of 1, 2 and 4 seconds.
         stills: Clear still faces, and as many borderline ones.
-        frame_rate: Of the clips, in frames a second.
+        frame_rate: Of the clips, in frames per second.
         candidates: Compare the other filters, too.
         answers: Keep the answers of single frames in this file, or take them from it where it exists.
         paths: The ways that the clips go.

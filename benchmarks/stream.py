@@ -39,7 +39,7 @@ class StreamBenchmark:
         reference: YuNet's file; None for the one that was fetched.
         weights: Name or folder of weights; None for the default.
         detector: Name of a detector; None for the default.
-        frame_rate: Read so many frames a second of each video; 0 reads all.
+        frame_rate: Read so many frames per second of each video; 0 reads all.
         steadiness_s: Time constant of the smoothing; None for the default.
     """
 

@@ -95,7 +95,7 @@ def measure_speed(options: VideoBenchmark) -> None:
         middle = len(rates) // 2
         print(
             f"{name}: {rates[middle]:.1f} frames/s ({rates[0]:.1f} to {rates[-1]:.1f}), "
-            f"{cpu[middle]:.1f} ms CPU a frame, face in {seen:.0%} of {results[0]['frames']:.0f} frames"
+            f"{cpu[middle]:.1f} ms CPU per frame, face in {seen:.0%} of {results[0]['frames']:.0f} frames"
         )
 
 

@@ -20,7 +20,7 @@ class Standardise(nn.Module):
     """Turns pixels in [0, 255] into numbers around 0; part of the network so that no caller can differ.
 
     Args:
-        mean: Of pixels in [0, 1]; one number, or one a channel.
+        mean: Of pixels in [0, 1]; one number, or one per channel.
         std: Their spread.
     """
 
@@ -115,7 +115,7 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = MappingProxyType(
 
 
 class ExpressionNetwork(nn.Module):
-    """Standardisation, trunk, one linear layer a head, and the temperature of each head.
+    """Standardisation, trunk, one linear layer per head, and the temperature of each head.
 
     Args:
         architecture: A key of ``ARCHITECTURES``.
@@ -221,7 +221,7 @@ def load_network(path: Path, card: ModelCard) -> ExpressionNetwork:
 
     network, state = network_for(card), load_file(path)
     for name in ("mean", "std"):
-        if f"standardise.{name}" in state:  # one number or one a channel
+        if f"standardise.{name}" in state:  # one number or one per channel
             setattr(network.standardise, name, torch.empty_like(state[f"standardise.{name}"]))
     try:
         network.load_state_dict(state)

@@ -27,7 +27,7 @@ class AdoptOptions:
     Attributes:
         file: A ``.pth`` file: a state dictionary, alone or under ``state_dict`` or ``model_state_dict``.
         labels: The expressions in the order of the network's outputs.
-        mean: What its training subtracted from pixels in [0, 1]: one number, or one a channel.
+        mean: What its training subtracted from pixels in [0, 1]: one number, or one per channel.
         std: What its training divided by.
         tag: What stands behind ``kv_cnn.`` in the name.
         weights: The folder that gets ``kv_cnn.<tag>``.

@@ -13,7 +13,7 @@ KNOWN_DATA: Final[Mapping[str, str]] = {
         "picture, labels under the MIT licence."
     ),
     "expw": (
-        "ExpW, Expression in-the-Wild (Zhang et al. 2018): web photos, one label a face; for research use, "
+        "ExpW, Expression in-the-Wild (Zhang et al. 2018): web photos, one label per face; for research use, "
         "not for commercial use."
     ),
     "rafdb": (

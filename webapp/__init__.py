@@ -1,1 +1,1 @@
-"""The parts of the web page, one module a tab."""
+"""The parts of the web page, one module per tab."""

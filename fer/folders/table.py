@@ -42,7 +42,7 @@ class PictureJournal:
     """Keeps every record on disk from the moment it is known; a context manager.
 
     The journal lies beside the table as ``<table>.partial.jsonl``: a first line that says where the numbers
-    come from, then one ``--json`` line a picture. A cut-off last line is dropped on the next start, so a
+    come from, then one ``--json`` line per picture. A cut-off last line is dropped on the next start, so a
     killed run is continued where it stopped.
 
     Args:

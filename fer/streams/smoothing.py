@@ -93,7 +93,7 @@ class ProbabilitySmoother:
     calibrated as a single frame's; at a change it starts anew from the last tenth of a second. The label
     shown is the most probable one of that answer, or was until a moment ago.
 
-    The same at 10 and at 30 frames a second. Belongs to one face of one stream; one thread at a time.
+    The same at 10 and at 30 frames per second. Belongs to one face of one stream; one thread at a time.
     """
 
     def __init__(self, steadiness: Steadiness | None = None) -> None:

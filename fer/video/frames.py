@@ -45,7 +45,7 @@ class VideoInfo:
         width: Of the upright frame with square pixels.
         height: Of the upright frame.
         duration_s: None where the file does not say.
-        frame_rate: Mean frames a second; None where the file does not say.
+        frame_rate: Mean frames per second; None where the file does not say.
         codec: Of the picture track.
         has_sound: Whether there is a sound track.
     """

@@ -1,4 +1,4 @@
-"""Watches a live stream for as long as it is let: looks, records, raises alerts."""
+"""Watches a live stream until stopped: looks, records, raises alerts."""
 
 import threading
 import time

@@ -187,7 +187,7 @@ def read_classes(folder: Path) -> tuple[Label, ...] | None:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise DatasetError(
-            f"{path} cannot be read ({error}); write one class name a line as UTF-8"
+            f"{path} cannot be read ({error}); write one class name per line as UTF-8"
         ) from error
     return classes_from_words(lines, str(path))
 

@@ -54,7 +54,7 @@ UNCLEAR_SPLITS: Final = frozenset(
 
 
 CLASSES_FILE: Final = "classes.txt"
-"""Names the classes of a folder, one a line; expressions and others may stand side by side."""
+"""Names the classes of a folder, one per line; expressions and others may stand side by side."""
 
 
 class DatasetError(ValueError):
@@ -178,7 +178,7 @@ def emotion_of(word: str, place: str) -> Emotion:
     except UnknownEmotionError as error:
         raise DatasetError(
             f"{place}: {error}. Classes of your own are read where none of them is an expression, or with "
-            f"{CLASSES_FILE} in the data's folder, one name a line, or with --heads own"
+            f"{CLASSES_FILE} in the data's folder, one name per line, or with --heads own"
         ) from error
 
 
