@@ -1,37 +1,61 @@
-"""Measures the training throughput in images per second, with and without augmentation."""
+"""Measures the training throughput in images per second, and what limits it.
+
+``of peak`` is the share of the rate at which the same threads multiply two matrices of 1024×1024 in single precision, counting
+three times the network's multiplications per image: forward, gradient of the input, gradient of the weights. ``memory
+returned`` is the throughput, relative to the first column, when freed memory goes back to the system after each step.
+"""
 
 import argparse
 import json
 import platform
+import time
 from pathlib import Path
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from training.config import TrainConfig
-from training.hardware import Workers, choose_device, set_up_processor
+from training.hardware import Workers, choose_device, keep_freed_memory, set_up_processor
 from training.pace import measure_pace
+from training.setup import initial_network
 
 ARCHITECTURES = ("kv_fast", "kv_accurate", "kv_cnn")
 
 
-def measure(
-    architecture: str, device: str, batch_size: int, augment: bool, seconds: float, threads: int
-) -> float:
-    """Pictures a second."""
-    config = TrainConfig(
-        data=(Path(),), architecture=architecture, device=device, batch_size=batch_size, augment=augment,
-        thread_count=threads,
-    )  # fmt: skip
+def measure(config: TrainConfig, seconds: float, *, is_memory_kept: bool = True) -> float:
+    """Images per second."""
     chosen = choose_device(config, Workers())
-    set_up_processor(threads)
+    set_up_processor(config.thread_count)
+    keep_freed_memory(is_kept=is_memory_kept)
     steps = 16 if chosen.type == "cuda" else 2
     return measure_pace(config, chosen, seconds=seconds, steps=steps).images_per_second
+
+
+def products_per_image(config: TrainConfig) -> float:
+    """Multiplications of one forward pass."""
+    network = initial_network(config)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, network.channels, config.size, config.size))
+    return counter.get_total_flops() / 2
+
+
+def products_per_second(seconds: float) -> float:
+    """Multiplications per second of a large matrix product on the CPU, the best of many."""
+    side = 1024
+    left, right = torch.randn(side, side), torch.randn(side, side)
+    best, until = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        start = time.perf_counter()
+        left @ right
+        best = min(best, time.perf_counter() - start)
+    return side**3 / best
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--batch-size", type=int, default=0, help="0: 128 on the CPU, 2048 on CUDA")
+    parser.add_argument("--size", type=int, default=48, help="side of the crops in pixels")
     parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
     parser.add_argument(
         "--threads", type=int, default=0, help="of PyTorch on the CPU; 0 leaves it to PyTorch"
@@ -39,35 +63,39 @@ def main() -> None:
     parser.add_argument("--architectures", nargs="+", default=list(ARCHITECTURES))
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    batch_size = options.batch_size or (2048 if options.device == "cuda" else 128)
-    name = (
-        torch.cuda.get_device_name()
-        if options.device == "cuda"
-        else platform.processor() or platform.machine()
-    )
+    is_cpu = options.device == "cpu"
+    batch_size = options.batch_size or (128 if is_cpu else 2048)
     rows = []
     for architecture in options.architectures:
-        rates = {
-            augment: measure(
-                architecture, options.device, batch_size, augment, options.seconds, options.threads
+        plain, augmented = (
+            TrainConfig(
+                data=(Path(),), architecture=architecture, device=options.device, batch_size=batch_size,
+                size=options.size, augment=augment, thread_count=options.threads,
             )
             for augment in (False, True)
-        }
-        rows.append({"architecture": architecture, "plain": rates[False], "augmented": rates[True]})
+        )  # fmt: skip
+        row = {"architecture": architecture, "plain": measure(plain, options.seconds)}
+        row["augmented"] = measure(augmented, options.seconds)
+        if is_cpu:
+            row["memory_returned"] = measure(plain, options.seconds, is_memory_kept=False) / row["plain"]
+            needed = 3 * products_per_image(plain) * row["plain"]
+            row["of_peak"] = needed / products_per_second(options.seconds / 4)
+        rows.append(row)
     result = {
-        "device": name,
+        "device": (platform.processor() or platform.machine()) if is_cpu else torch.cuda.get_device_name(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "batch": batch_size,
+        "size": options.size,
     }
     if options.json:
         print(json.dumps(result | {"rows": rows}))
         return
     print(", ".join(f"{key} {value}" for key, value in result.items()))
-    print(f"{'architecture':<14}{'images/s':>10}{'augmented':>11}{'share':>8}")
+    print(f"{'architecture':<14}{'images/s':>10}{'augmented':>11}{'memory returned':>17}{'of peak':>9}")
     for row in rows:
-        share = row["augmented"] / row["plain"]
-        print(f"{row['architecture']:<14}{row['plain']:>10.0f}{row['augmented']:>11.0f}{share:>8.2f}")
+        last = f"{row['memory_returned']:>17.2f}{row['of_peak']:>9.2f}" if is_cpu else ""
+        print(f"{row['architecture']:<14}{row['plain']:>10.0f}{row['augmented']:>11.0f}{last}")
 
 
 if __name__ == "__main__":
