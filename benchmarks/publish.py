@@ -1,6 +1,6 @@
 """Writes the figures of the stored suite reports into docs/results.md, README and model cards.
 
-It also writes the tree of modules into docs/architecture.md.
+It also writes the tree of modules into docs/architecture.md, and docs/options.md.
 
 ``python -m benchmarks.accuracy --suite DIR --store`` stores a report beside each set of weights; this command copies
 its figures into every page, so that no two pages can differ.
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import tyro
 
-from benchmarks import module_tree
+from benchmarks import module_tree, option_pages
 from benchmarks.suite import SUITE_FILE
 from fer.model_card import load_card
 from fer.model_shelf import DEFAULT_WEIGHTS, find_weights, list_weights
@@ -48,7 +48,10 @@ def pages() -> dict[Path, str]:
     reports = {}
     top = Path(__file__).parents[1]
     architecture = top / "docs" / "architecture.md"
-    wanted = {architecture: module_tree.with_tree(architecture.read_text(encoding="utf-8"), top)}
+    wanted = {
+        architecture: module_tree.with_tree(architecture.read_text(encoding="utf-8"), top),
+        top / "docs" / "options.md": option_pages.options_page(),
+    }
     for name in list_weights():
         folder = find_weights(name)
         suite = read_object(folder / "run" / SUITE_FILE) if (folder / "run" / SUITE_FILE).is_file() else None
@@ -102,7 +105,11 @@ def results_table(reports: dict[str, dict[str, Any]]) -> str:
 
 def main(options: Options) -> int:
     """Write the pages that differ, or name them."""
-    differing = [path for path, text in pages().items() if path.read_text(encoding="utf-8") != text]
+    differing = [
+        path
+        for path, text in pages().items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
     if options.check:
         for path in differing:
             print(
