@@ -13,7 +13,7 @@ from fer.emotions import Emotion
 from fer.model_card import ModelCard, load_card
 from fer.model_shelf import find_weights, list_weights
 from training.model_text import describe_views
-from training.run_files import BEFORE_FOLDER, read_epochs, read_object
+from training.run_files import earlier_runs, read_epochs, read_object
 
 INTRODUCTION = """# The models
 
@@ -64,13 +64,11 @@ def summary(card: ModelCard) -> str:
 
 
 def history(run: Path, images: Path, name: str) -> str:
-    """Curves of the training, and of the one it went on from."""
+    """Curves of the training and of those before it."""
     rows: list[dict[str, Any]] = []
-    parts = [run]
-    while (parts[-1] / BEFORE_FOLDER).is_dir():
-        parts.append(parts[-1] / BEFORE_FOLDER)
+    parts = [*earlier_runs(run), run]
     start = 0
-    for part in reversed(parts):
+    for part in parts:
         epochs = read_epochs(part)
         for row in epochs:
             for split in ("train", "val"):

@@ -66,7 +66,7 @@ def test_best_epoch(run, epoch):
     assert figures(run).best_epoch == epoch
 
 
-@pytest.mark.parametrize("folder", ["run", "run/before"])
+@pytest.mark.parametrize("folder", ["run", "history/01"])
 def test_the_detectors_history_names_the_epoch_that_its_training_chose(repository, folder):
     """Older trainings did not write it down; false boxes were left out of the choice before."""
     run = read_run(repository / "weights" / "kv_face.web" / folder)

@@ -81,7 +81,9 @@ def test_a_training_can_start_from_another_one(config: DetectorConfig) -> None:
     weights = [name for name in before if "running" not in name and "batches" not in name]
     for name in weights:
         torch.testing.assert_close(after[name], before[name], atol=1e-5, rtol=1e-4)
-    kept = [json.loads(line) for line in (folder / "before" / "epochs.jsonl").read_text().splitlines()]
+    kept = [
+        json.loads(line) for line in (folder / "history" / "01" / "epochs.jsonl").read_text().splitlines()
+    ]
     assert [row["epoch"] for row in kept] == [1, 2]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from training.run_files import copy_history, earlier_runs
 from training.runs import (
     CONFIG_FILE,
     EPOCHS_FILE,
@@ -318,3 +319,30 @@ def test_a_stop_is_seen_between_epochs_shorter_than_a_heartbeat(tmp_path: Path) 
             time.sleep(0.05)
         pytest.fail("the stop file was never looked at")
     assert read_run(tmp_path / "run").state is RunState.STOPPED
+
+
+def test_histories_of_every_layout_are_read_in_order(tmp_path: Path) -> None:
+    def write(folder: Path, name: str) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps({"name": name}))
+        (folder / "status.json").write_text("{}")
+        return folder
+
+    def names(folders: list[Path]) -> list[str]:
+        return [json.loads((folder / "config.json").read_text())["name"] for folder in folders]
+
+    assert earlier_runs(write(tmp_path / "alone", "c")) == []
+    nested = write(tmp_path / "nested", "c")
+    write(nested / "before" / "before", "a")
+    write(nested / "before", "b")
+    assert names(earlier_runs(nested)) == ["a", "b"]
+
+    copy_history([*earlier_runs(nested), nested], tmp_path / "next" / "history")
+    run = write(tmp_path / "next", "d")
+    assert names(earlier_runs(run)) == ["a", "b", "c"]
+    assert not list((run / "history").rglob("status.json"))
+
+    weights = tmp_path / "weights"
+    copy_history(earlier_runs(run), weights / "history")
+    assert names(earlier_runs(write(weights / "run", "d"))) == ["a", "b", "c"]
+    assert earlier_runs(write(weights / "elsewhere", "e")) == []

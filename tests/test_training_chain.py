@@ -132,7 +132,7 @@ def test_fine_tuning_starts_from_exported_weights(config: TrainConfig, weights: 
     folder = export.export_run(
         export.ExportOptions(run=tmp_path / "run", tag="on", weights=tmp_path / "weights")
     )
-    assert read_run(folder / "run" / "before").epochs == read_run(weights / "run").epochs
+    assert read_run(folder / "history" / "01").epochs == read_run(weights / "run").epochs
 
 
 @pytest.mark.parametrize(

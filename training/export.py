@@ -15,7 +15,7 @@ from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
 from training.metrics import key_figures
 from training.quantisation import SAMPLE_FILE
-from training.run_files import BEFORE_FOLDER, portable
+from training.run_files import earlier_runs, portable
 from training.runs import BEST_FILE, SHOWN_FILE, read_run
 from training.shown_answer import SHOWN_HEADS
 from training.weights_folder import Export, write_weights
@@ -82,7 +82,7 @@ def export_run(options: ExportOptions) -> Path:
         inner_view=config.inner_view,
     )
     folder = options.weights / card.name
-    before, sample = options.run / BEFORE_FOLDER, options.run / SAMPLE_FILE
+    sample = options.run / SAMPLE_FILE
     write_weights(
         folder,
         network,
@@ -92,7 +92,7 @@ def export_run(options: ExportOptions) -> Path:
             portable(run.environment),
             run.epochs,
             report,
-            before if before.is_dir() else None,
+            earlier_runs(options.run),
             sample if sample.is_file() else None,
         ),
     )

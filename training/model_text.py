@@ -114,7 +114,7 @@ def model_card_text(
         f"```\npython -m training.train --data DATA --architecture {card.architecture}{heads_option}\n"
         "python -m training.export --run runs/RUN --tag TAG\n```\n"
         "All settings, the history of every epoch and the full report lie in `run/`; where the network went on from "
-        "earlier weights, theirs lie in `run/before/`.",
+        "earlier weights, theirs lie in `history/`.",
     ]
     return "\n\n".join(sections) + "\n"
 

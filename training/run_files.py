@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -25,8 +26,11 @@ JOB_LOCK_FILE: Final = ".job.lock"
 """Held by the process that waits for its turn or looks after the training process."""
 LOG_FILE: Final = "train.log"
 MISTAKES_FILE: Final = "mistakes.npz"
-BEFORE_FOLDER: Final = "before"
-"""The history of the weights that a training started from."""
+HISTORY_FOLDER: Final = "history"
+"""Records of the trainings before this one, in folders ``01``, ``02``, … in order."""
+
+_BEFORE_FOLDER: Final = "before"
+"""Earlier versions kept the record of the training before inside that of the next one."""
 
 
 class RunState(StrEnum):
@@ -261,3 +265,35 @@ def kept_epoch(
         if figure is not None and (found is None or figure > found[0]):
             found = figure, row
     return None if found is None else found[1]
+
+
+def earlier_runs(run: Path) -> list[Path]:
+    """Return the folders of the trainings that led to a run, in order; an empty list when it was the first.
+
+    Args:
+        run: A run directory, or the folder ``run`` of weights, whose history lies beside it.
+    """
+    for history in (run / HISTORY_FOLDER, run.parent / HISTORY_FOLDER):
+        if history.is_dir() and (history.parent == run or run.name == "run"):
+            return sorted(part for part in history.iterdir() if part.is_dir())
+    nested = []
+    while (run := run / _BEFORE_FOLDER).is_dir():
+        nested.append(run)
+    return nested[::-1]
+
+
+def copy_history(runs: Sequence[Path], folder: Path) -> None:
+    """Copy the records of trainings, without weights, into ``01``, ``02``, … of a new folder.
+
+    Args:
+        runs: In order.
+        folder: The history folder; nothing happens when it exists or there are no runs.
+    """
+    if folder.exists():
+        return
+    for number, run in enumerate(runs, 1):
+        part = folder / f"{number:02}"
+        part.mkdir(parents=True)
+        for file in (*run.glob("*.json"), *run.glob("*.jsonl")):
+            if file.name != STATUS_FILE:
+                shutil.copy(file, part / file.name)

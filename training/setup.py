@@ -1,6 +1,5 @@
 """Network and optimizer as a training's settings ask for them; a narrow network made wider."""
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -16,7 +15,7 @@ from training.config import TrainConfig
 from training.data.datasets import DecodedFaces
 from training.data.targets import head_targets
 from training.loop import SplitTensors
-from training.run_files import BEFORE_FOLDER
+from training.run_files import HISTORY_FOLDER, copy_history, earlier_runs
 
 _LARGEST_BALANCE: Final = 3.0
 
@@ -67,9 +66,9 @@ def _lacking_heads(config: TrainConfig, card: ModelCard) -> tuple[str, ...]:
 def keep_history(config: TrainConfig, folder: Path) -> None:
     """Copy the history of the weights that a training starts from into its run directory."""
     if config.initial_weights:
-        history = find_weights(config.initial_weights) / "run"
-        if history.is_dir() and not (folder / BEFORE_FOLDER).exists():
-            shutil.copytree(history, folder / BEFORE_FOLDER)
+        run = find_weights(config.initial_weights) / "run"
+        if run.is_dir() and not earlier_runs(folder):
+            copy_history([*earlier_runs(run), run], folder / HISTORY_FOLDER)
 
 
 def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

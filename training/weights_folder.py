@@ -28,6 +28,7 @@ from fer.model_card import (
 from fer.networks import ExpressionNetwork
 from training.model_text import model_card_text
 from training.quantisation import LARGEST_LOSS, accuracies, forget_origin, quantise
+from training.run_files import HISTORY_FOLDER, copy_history
 from training.runs import CONFIG_FILE, ENVIRONMENT_FILE, EPOCHS_FILE, REPORT_FILE, write_json
 
 _TRACE: Final = 1e-20
@@ -61,7 +62,7 @@ class Export:
         environment: What the training ran on.
         epochs: The history's lines.
         report: The stored metrics.
-        before: The ``run`` folder of the weights that the training started from.
+        before: Records of the trainings that led to this one, in order.
         sample: Crops to quantise with; None leaves the network in single precision.
     """
 
@@ -70,7 +71,7 @@ class Export:
     environment: Mapping[str, Any] = field(default_factory=dict)
     epochs: Sequence[Mapping[str, Any]] = ()
     report: Mapping[str, Any] = field(default_factory=dict)
-    before: Path | None = None
+    before: Sequence[Path] = ()
     sample: Path | None = None
 
 
@@ -115,8 +116,7 @@ def write_weights(folder: Path, network: ExpressionNetwork, export: Export) -> M
         write_json(draft / "run" / REPORT_FILE, report)
         lines = "".join(json.dumps(row) + "\n" for row in export.epochs)
         (draft / "run" / EPOCHS_FILE).write_text(lines, encoding="utf-8")
-        if export.before is not None:
-            shutil.copytree(export.before, draft / "run" / "before")
+        copy_history(export.before, draft / HISTORY_FOLDER)
         if folder.exists():
             shutil.rmtree(folder)
         shutil.move(draft, folder)

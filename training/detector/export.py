@@ -43,7 +43,7 @@ from training.detector.verifier import (
     write_verifier,
 )
 from training.quantisation import forget_origin, quantise_network
-from training.run_files import BEFORE_FOLDER, portable
+from training.run_files import HISTORY_FOLDER, copy_history, earlier_runs, portable
 from training.runs import (
     BEST_FILE,
     CONFIG_FILE,
@@ -153,8 +153,7 @@ def export_run(options: DetectorExport) -> Path:
             card = _add_integers(draft, card, Path(options.photos))
             card.save(draft)
         _write_history(run, draft / "run")
-        if (options.run / BEFORE_FOLDER).is_dir():
-            _write_history(read_run(options.run / BEFORE_FOLDER), draft / "run" / BEFORE_FOLDER)
+        copy_history(earlier_runs(options.run), draft / HISTORY_FOLDER)
         if options.verifier:
             _write_history(read_run(Path(options.verifier)), draft / "run" / VERIFIER_FOLDER)
         text = detector_card_text(card, run.config, len(run.epochs))

@@ -41,7 +41,7 @@ Boxes and landmarks were written by a teacher, YuNet (OpenCV Zoo, MIT licence), 
 under 0.7 were left aside. Views were turned by up to 110°, mirrored, scaled, darkened, blurred, compressed and joined;
 single faces, and as many parts without a face, were pasted into photos. Photos that stand among those for choosing, and frames of the same clips, were
 left out. {epoch_count} epochs, seed {config.get("seed", "?")}, settings in `run/config.json`, history in `run/epochs.jsonl`;
-where the training went on from an earlier one, that one's lie in `run/before/`.{_verifier_data(card)}
+where the training went on from an earlier one, that one's lie in `history/`.{_verifier_data(card)}
 
 ## Figures
 

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +25,7 @@ from training.detector.network import ExportedDetector, KvFaceNetwork
 from training.detector.scenes import Scene, read_face_crops
 from training.frame import Schedule, Trainer
 from training.hardware import Workers, describe_environment, file_hashes, set_up_processor
-from training.run_files import BEFORE_FOLDER, CONFIG_FILE, ENVIRONMENT_FILE, EPOCHS_FILE, detector_figure
+from training.run_files import HISTORY_FOLDER, copy_history, detector_figure, earlier_runs
 from training.runs import BEST_FILE, LAST_FILE, RunWriter, new_run_folder
 
 LEAST_SCORE: Final = 0.5
@@ -137,7 +136,8 @@ class DetectorTrainer(Trainer):
         network = KvFaceNetwork()
         if config.initial_run:
             network.load_state_dict(load_file(Path(config.initial_run) / BEST_FILE))
-            _keep_history(Path(config.initial_run), folder / BEFORE_FOLDER)
+            initial_run = Path(config.initial_run)
+            copy_history([*earlier_runs(initial_run), initial_run], folder / HISTORY_FOLDER)
         network.to(memory_format=torch.channels_last)
         schedule = Schedule(
             epochs=config.epochs, learning_rate=config.learning_rate, warmup_epochs=config.warmup_epochs
@@ -251,13 +251,6 @@ def _read_faces(config: DetectorConfig) -> list[Scene]:
     table = pd.read_parquet(config.web_photos, columns=["image"])
     held_out = frozenset(str(image["path"]) for image in table["image"])
     return list(read_face_crops(Path(config.faces), open_teacher(config.teacher), left_out=held_out))
-
-
-def _keep_history(run: Path, before: Path) -> None:
-    """Copy settings and history of the training that this one goes on from."""
-    before.mkdir(exist_ok=True)
-    for name in (CONFIG_FILE, ENVIRONMENT_FILE, EPOCHS_FILE):
-        shutil.copy(run / name, before / name)
 
 
 def _environment(config: DetectorConfig) -> dict[str, Any]:
