@@ -4,12 +4,12 @@ import sys
 from collections.abc import Callable
 
 import numpy as np
-import streamlit as st
 from PIL import Image
 from starlette.middleware import Middleware
 
 from dashboard import data, models, run, runs, train
 from dashboard.places import parse_places
+from dashboard.spoken import page_catalogue, show_switch, st
 from fer.door import Door
 from fer.passwords import PasswordFileError, read_users
 
@@ -28,6 +28,7 @@ def main() -> None:
     # A picture of our own: an icon by name would be fetched from the internet.
     st.set_page_config("KV FaceRecognition · Training", curve_icon(), layout="wide")
     places = parse_places(sys.argv[1:])
+    say = page_catalogue().word
 
     def open_run(name: str) -> None:
         st.switch_page(pages["run"], query_params={"run": name})
@@ -52,14 +53,19 @@ def main() -> None:
 
     pages = {
         "runs": st.Page(
-            runs_page, title="Runs", icon=":material/stacked_line_chart:", url_path="runs", default=True
+            runs_page, title=say("Runs"), icon=":material/stacked_line_chart:", url_path="runs", default=True
         ),
-        "run": st.Page(run_page, title="Run", icon=":material/query_stats:", url_path="run"),
-        "data": st.Page(data_page, title="Pictures", icon=":material/photo_library:", url_path="pictures"),
-        "train": st.Page(train_page, title="Train", icon=":material/model_training:", url_path="train"),
-        "models": st.Page(models_page, title="Models", icon=":material/face:", url_path="models"),
+        "run": st.Page(run_page, title=say("Run"), icon=":material/query_stats:", url_path="run"),
+        "data": st.Page(
+            data_page, title=say("Pictures"), icon=":material/photo_library:", url_path="pictures"
+        ),
+        "train": st.Page(train_page, title=say("Train"), icon=":material/model_training:", url_path="train"),
+        "models": st.Page(models_page, title=say("Models"), icon=":material/face:", url_path="models"),
     }
-    st.navigation(list(pages.values())).run()
+    page = st.navigation(list(pages.values()))
+    with st.sidebar:
+        show_switch()
+    page.run()
 
 
 def door() -> Middleware:

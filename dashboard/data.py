@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-import streamlit as st
-
 from dashboard.archives import ArchiveError, keep_upload
 from dashboard.data_view import LOOK, look_at, show_check
 from dashboard.picture_sets import (
@@ -19,6 +17,7 @@ from dashboard.picture_sets import (
     set_folder,
 )
 from dashboard.places import Places, detector
+from dashboard.spoken import st
 from fer.emotions import Emotion, Label
 from fer.images import UnreadableImageError, read_image
 from fer.model_card import UnknownModelError, load_card

@@ -7,12 +7,12 @@ from typing import Final
 import altair as alt
 import numpy as np
 import pandas as pd
-import streamlit as st
 
 from dashboard.data_check import DataCheck, check_data, count_table, open_picture, spread
 from dashboard.figure_row import show_figures
 from dashboard.picture_sets import PictureSetError, crop_set, set_folder
 from dashboard.places import Places, detector, read_data
+from dashboard.spoken import st
 from fer.emotions import label_of
 from fer.images import UnreadableImageError
 from fer.palette import label_colours

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-import streamlit as st
+
+from dashboard.spoken import st
 
 
 def show_figures(figures: Iterable[tuple[str, str, str | None]]) -> None:

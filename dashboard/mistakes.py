@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import streamlit as st
 from numpy.typing import NDArray
 
+from dashboard.spoken import st
 from fer.classification import EmotionClassifier
 from fer.explanation import annotate_heat, explain
 from training.runs import MISTAKES_FILE

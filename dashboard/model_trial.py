@@ -4,9 +4,9 @@ from pathlib import Path
 
 import altair as alt
 import pandas as pd
-import streamlit as st
 
 from dashboard.places import detector
+from dashboard.spoken import st
 from fer.analysis import FaceAnalyzer
 from fer.annotation import FaceAnnotator
 from fer.classification import EmotionClassifier

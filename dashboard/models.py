@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
-import streamlit as st
 
 from dashboard.figure_row import show_table
 from dashboard.model_trial import show_photo_trial
@@ -13,6 +12,7 @@ from dashboard.places import Places, read_data
 from dashboard.programs import ProgramError, evaluate
 from dashboard.report_charts import confusion_chart
 from dashboard.shown_runs import shipped_detectors
+from dashboard.spoken import st
 from dashboard.wording import percent_text
 from fer.detection.card import DetectorCard, load_detector_card
 from fer.model_card import CARD_FILE, ModelCard, UnknownModelError, load_card

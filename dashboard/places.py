@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import streamlit as st
-
+from dashboard.spoken import st
 from fer.detection import FaceDetector, load_detector
 from fer.model_shelf import user_folder
 from training.data.datasets import FaceTable, read_table

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Final, Literal
 
-import streamlit as st
-
 from dashboard.figure_row import show_figures
 from dashboard.places import Places, run_store
 from dashboard.run_files import show_downloads, show_environment, show_log, show_settings
@@ -12,6 +10,7 @@ from dashboard.run_progress import show_controls, show_progress
 from dashboard.run_report import detector_figures, show_detector_report, show_errors, show_mistakes
 from dashboard.runs import draw_curves
 from dashboard.shown_runs import ShownRun, all_runs, best_row, figures, find_run
+from dashboard.spoken import st
 from dashboard.wording import duration_text, percent_text
 from training.runs import RunState
 

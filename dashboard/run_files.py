@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
-import streamlit as st
 
 from dashboard.programs import ProgramError, export_run
 from dashboard.report_charts import class_table, confusion_table
 from dashboard.run_report import export_tag, exported_name
 from dashboard.shown_runs import ShownRun, setting_differences
+from dashboard.spoken import st
 from dashboard.wording import size_text
 from fer.model_card import CARD_FILE
 from fer.model_shelf import user_shelf

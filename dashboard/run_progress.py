@@ -1,8 +1,7 @@
 """Progress of a run, with the buttons that stop and resume it."""
 
-import streamlit as st
-
 from dashboard.shown_runs import DETECTOR_MODULES, ShownRun, epoch_count, seconds_left, step_share
+from dashboard.spoken import st
 from dashboard.wording import duration_text
 from training import jobs
 from training.runs import Run, RunState

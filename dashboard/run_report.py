@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
-import streamlit as st
 from numpy.typing import NDArray
 
 from dashboard.figure_row import show_figures, show_table
@@ -17,6 +16,7 @@ from dashboard.report_charts import (
     reliability_chart,
 )
 from dashboard.shown_runs import ShownRun
+from dashboard.spoken import st
 from dashboard.wording import percent_text
 from fer.model_card import CARD_FILE
 from fer.model_shelf import user_shelf

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import pandas as pd
-import streamlit as st
 
 from dashboard.charts import CURVES, curve_chart, legend_html
 from dashboard.figure_row import in_percent, percent_columns
 from dashboard.places import Places, run_store
 from dashboard.shown_runs import ShownRun, all_runs, data_text, epoch_count, figures, setting_differences
+from dashboard.spoken import st
 from dashboard.wording import duration_text
 
 COMPARED_COUNT: Final = 6

@@ -3,10 +3,10 @@
 from dataclasses import MISSING, fields
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
-import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.presets import ARCHITECTURE_NOTES, Preset
+from dashboard.spoken import st
 from fer.model_shelf import DEFAULT_WEIGHTS, list_weights
 from training.config import TrainConfig
 from training.setting_help import SETTING_HELP

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.checks import Problem, check_training, make_config, train_count
@@ -16,6 +15,7 @@ from dashboard.presets import PRESETS
 from dashboard.programs import ProgramError, estimate
 from dashboard.setting_form import setting_controls
 from dashboard.shown_runs import epoch_count
+from dashboard.spoken import st
 from dashboard.wording import duration_text, size_text
 from training import jobs
 from training.config import TrainConfig

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import Final
 
 import cv2
 import numpy as np
@@ -13,8 +14,18 @@ from PIL import Image, ImageDraw, ImageFont
 from fer.faces import Box, Detection, Face, Prediction
 from fer.images import RgbImage, as_rgb
 from fer.palette import Rgb, label_colours, person_colour, rgb_from_hex, text_colour
+from fer.translation import ENGLISH, Catalogue, catalogues
 
 _OUTLINE: Rgb = (16, 20, 26)
+
+_FONTS: Final = (
+    "DejaVuSans.ttf",
+    "LiberationSans-Regular.ttf",
+    "NotoSans-Regular.ttf",
+    "Arial.ttf",
+    "arial.ttf",
+)
+"""Fonts of operating systems with letters beyond the Latin ones, which Pillow's own font lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +38,14 @@ class FaceAnnotator:
             of it boxes stand upright, between the two they turn gradually, so that none flips to and fro.
         with_confidence: Whether the percentage is written after the expression.
         numbered: Whether a number goes before it: the person's in a stream, else the place in the list.
+        language: Code of the labels' language; English where this machine has no font for another one.
     """
 
     scale: float = 1.0
     turned_above: float = 12.0
     with_confidence: bool = True
     numbered: bool = False
+    language: str = ENGLISH
 
     def annotate(self, image: RgbImage, faces: Sequence[Face]) -> RgbImage:
         """A copy of the image with every face drawn on it; the image itself stays as it is.
@@ -62,11 +75,12 @@ class FaceAnnotator:
     def text(self, face: Face, number: int = 1) -> str:
         """Return the label of a face, such as ``Happy 93 %``, ``2 · Unsure: sad 34 %`` or ``Turned away``."""
         prediction = face.prediction
-        word = prediction.emotion.display_name
+        catalogue = _catalogue(self.language)
+        word = catalogue.label(prediction.emotion)
         if prediction.turned_away:
-            word = "Turned away"
+            word = catalogue.say("Turned away")
         elif prediction.is_unsure:
-            word = f"Unsure: {word.lower()}"
+            word = catalogue.say("Unsure: {expression}", expression=word.lower())
         if self.numbered:
             word = f"{number if face.track_id is None else face.track_id} · {word}"
         with_share = self.with_confidence and not prediction.turned_away
@@ -75,7 +89,25 @@ class FaceAnnotator:
     def _label(self, face: Face, number: int, side: float) -> NDArray[np.uint8]:
         size = round(self.scale * float(np.clip(side / 30, 11, 160)))
         colour = _label_colour(face.prediction)
-        return _label(self.text(face, number), size, colour, face.prediction.is_unsure)
+        is_unsure = face.prediction.is_unsure
+        return _label(self.text(face, number), size, colour, is_unsure, _catalogue(self.language).code)
+
+
+def _catalogue(language: str) -> Catalogue:
+    """Words that can be drawn here."""
+    return catalogues()[language if language == ENGLISH or _font_file() is not None else ENGLISH]
+
+
+@cache
+def _font_file() -> str | None:
+    """Return the first of ``_FONTS`` that this machine has."""
+    for name in _FONTS:
+        try:
+            ImageFont.truetype(name)
+        except OSError:
+            continue
+        return name
+    return None
 
 
 def _label_colour(prediction: Prediction) -> Rgb:
@@ -153,9 +185,10 @@ def _shown_turn(roll: float, turned_above: float) -> float:
 
 
 @lru_cache(maxsize=256)
-def _label(text: str, size: int, colour: Rgb, is_unsure: bool) -> NDArray[np.uint8]:
+def _label(text: str, size: int, colour: Rgb, is_unsure: bool, language: str) -> NDArray[np.uint8]:
     """A pill with text, RGBA; outlined instead of filled where the answer is unsure."""
-    font = ImageFont.load_default(size)
+    name = None if language == ENGLISH else _font_file()
+    font = ImageFont.load_default(size) if name is None else ImageFont.truetype(name, size)
     left, _, right, _ = font.getbbox(text)
     capital_top, capital_bottom = font.getbbox("H")[1::2]
     pad_x, pad_y = size * 0.5, size * 0.36

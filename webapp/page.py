@@ -16,6 +16,8 @@ from fer.palette import PERSON_HEX
 from webapp.analyzers import Analyzers
 from webapp.api import build_api
 from webapp.endpoints import add_endpoints
+from webapp.languages import Languages, PageBlocks, language_choices
+from webapp.languages import routes as language_routes
 from webapp.limits import Patience
 from webapp.problems import say_problems
 
@@ -51,9 +53,11 @@ def build_routes(tabs: Sequence[Tab], analyzers: Analyzers, *, is_demo: bool = F
     """Build the routes that the page's scripts call, without the page itself."""
     server = FastAPI(title=TITLE, docs_url=None, redoc_url=None, openapi_url=None)
     server.add_middleware(Patience, upload_folder=Path(get_upload_folder()))
+    server.add_middleware(Languages)
     server.mount("/kv/assets", StaticFiles(directory=ASSETS))
     server.add_api_route("/kv/choices", lambda: _choices(analyzers))
     server.add_api_route("/kv/demo", lambda: {"is_on": is_demo})
+    server.include_router(language_routes(), prefix="/kv")
     say_problems(server)
     for tab in tabs:
         if tab.routes is not None:
@@ -93,10 +97,15 @@ def build_server(
 
 def build_blocks(tabs: Sequence[Tab], analyzers: Analyzers) -> gr.Blocks:
     """The layout: a heading with the tabs below it."""
-    with gr.Blocks(
+    with PageBlocks(
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=_FORGET_UPLOADS_S
     ) as blocks:
-        gr.HTML((ASSETS / "heading.html").read_text("utf-8"), apply_default_css=False, elem_id="kv-heading")
+        gr.HTML(
+            (ASSETS / "heading.html").read_text("utf-8").replace("LANGUAGES", language_choices()),
+            js_on_load=_script("language"),
+            apply_default_css=False,
+            elem_id="kv-heading",
+        )
         with gr.Tabs(elem_id="kv-tabs"):
             for tab in tabs:
                 with gr.Tab(tab.title, id=tab.title.lower(), render_children=True):
@@ -109,10 +118,15 @@ def add_part(name: str) -> gr.HTML:
     """A part of the page that lives in ``assets/<name>.html`` with its script ``assets/<name>.js``."""
     return gr.HTML(
         html_template=(ASSETS / f"{name}.html").read_text("utf-8"),
-        js_on_load=f"import(new URL('kv/assets/{name}.js', document.baseURI)).then(m => m.mount(element));",
+        js_on_load=_script(name),
         apply_default_css=False,
         elem_id=f"kv-{name}",
     )
+
+
+def _script(name: str) -> str:
+    """Mount the script ``assets/<name>.js`` on its part of the page."""
+    return f"import(new URL('kv/assets/{name}.js', document.baseURI)).then(m => m.mount(element));"
 
 
 def _choices(analyzers: Analyzers) -> dict[str, Any]:

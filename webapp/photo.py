@@ -44,8 +44,13 @@ class ReadPhoto:
     image: RgbImage
     faces: list[Face]
 
-    def as_answer(self, name: str) -> dict[str, Any]:
-        """Return the answer to the page: record, styles of the labels, table, annotated picture."""
+    def as_answer(self, name: str, *, bare: bool = False) -> dict[str, Any]:
+        """Return the answer to the page: record, styles of the labels, table, picture.
+
+        Args:
+            name: Of the photo.
+            bare: Whether the picture goes back without boxes and names, which the page lays over it.
+        """
         height, width = self.image.shape[:2]
         record = faces_to_dict(self.faces, width, height, name)
         labels = self.faces[0].prediction.labels if self.faces else ()
@@ -53,17 +58,17 @@ class ReadPhoto:
             "record": record,
             "labels": label_styles(labels),
             "csv": _as_csv(record),
-            "picture": self.annotated_jpeg(),
+            "picture": self.annotated_jpeg(bare=bare),
         }
 
-    def annotated_jpeg(self) -> str:
+    def annotated_jpeg(self, *, bare: bool = False) -> str:
         """The picture with boxes and names as a ``data:`` address; bare from ``CROWD`` faces on."""
         longest_side = max(self.image.shape[:2])
         factor = min(max(longest_side, _SHOWN_SIDES[0]), _SHOWN_SIDES[1]) / longest_side
         height, width = (max(round(side * factor), 1) for side in self.image.shape[:2])
         method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
         image = np.asarray(cv2.resize(self.image, (width, height), interpolation=method), dtype=np.uint8)
-        if len(self.faces) >= CROWD:
+        if bare or len(self.faces) >= CROWD:
             return jpeg_address(image)
         faces = [_scale(face, factor) for face in self.faces]
         return jpeg_address(FaceAnnotator(numbered=len(faces) > 1).annotate(image, faces))
@@ -140,11 +145,13 @@ def routes(analyzers: Analyzers) -> APIRouter:
         weights: str | None = None,
         detector: str | None = None,
         head: str | None = None,
+        bare: bool = False,
     ) -> dict[str, Any]:
         async with received_photo(request) as data:
 
             def answer() -> dict[str, Any]:
-                return read_photo(data, analyzers.get(weights, detector, head=head)).as_answer(name)
+                photo = read_photo(data, analyzers.get(weights, detector, head=head))
+                return photo.as_answer(name, bare=bare)
 
             return await run_photo(answer)
 

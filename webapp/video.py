@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse
 from fer.streams.resting import REST_S
 from fer.timeline.export import WRITERS
 from webapp.analyzers import Analyzers
+from webapp.languages import current_catalogue
 from webapp.page import Tab, add_part
 from webapp.uploads import receive_video
 from webapp.video_jobs import (
@@ -44,7 +45,8 @@ def routes(analyzers: Analyzers) -> APIRouter:
     ) -> dict[str, str]:
         key, job = await receive_video(request, jobs, name)
         load = partial(analyzers.get, weights, detector, head=head, live=True)
-        jobs.start(job, load, rest_s=REST_S if rest else 0.0)
+        language = current_catalogue().code
+        jobs.start(job, load, rest_s=REST_S if rest else 0.0, language=language)
         return {"key": key}
 
     @router.get("/video/{key}")

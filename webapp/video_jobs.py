@@ -28,6 +28,7 @@ from fer.timeline.export import (
     write_timeline,
 )
 from fer.timeline.table import Timeline
+from fer.translation import ENGLISH
 from fer.video import Frame, UnreadableVideoError, VideoFile
 from webapp.server_folder import server_folder
 from webapp.worker import Cancelled, Tell, Worker, WorkFailedError, server_worker
@@ -141,7 +142,13 @@ class VideoJobs:
             return key, self._jobs[key]
 
     def start(
-        self, job: VideoJob, load: Callable[[], FaceAnalyzer], *, every_s: float = 0.0, rest_s: float = 0.0
+        self,
+        job: VideoJob,
+        load: Callable[[], FaceAnalyzer],
+        *,
+        every_s: float = 0.0,
+        rest_s: float = 0.0,
+        language: str = ENGLISH,
     ) -> None:
         """Read the video as soon as those before it are done.
 
@@ -150,8 +157,9 @@ class VideoJobs:
             load: Gives the analyzer; pickled, for another process calls it.
             every_s: Shortest time between two frames that are looked at.
             rest_s: The video begins with so many seconds of resting faces; 0 for a usual one.
+            language: Code of the language of the annotated copy.
         """
-        self._waiting.put(lambda: self._work(job, load, every_s, rest_s))
+        self._waiting.put(lambda: self._work(job, load, every_s, rest_s, language))
 
     def get(self, key: str) -> VideoJob | None:
         """The job of a key; None where it is gone."""
@@ -194,7 +202,9 @@ class VideoJobs:
             except Exception:  # noqa: BLE001 - the thread serves every later visitor
                 _LOG.exception("a video could not be read")
 
-    def _work(self, job: VideoJob, load: Callable[[], FaceAnalyzer], every_s: float, rest_s: float) -> None:
+    def _work(
+        self, job: VideoJob, load: Callable[[], FaceAnalyzer], every_s: float, rest_s: float, language: str
+    ) -> None:
         problem = "the video could not be read to its end"
         answer = None
         with self._lock:
@@ -202,7 +212,8 @@ class VideoJobs:
                 return
             job.state, job.started_s = "running", time.monotonic()
         try:
-            reading = PageReading(job.source, pickle.dumps(load), every_s, rest_s, job.folder, job.name)
+            source, pickled = job.source, pickle.dumps(load)
+            reading = PageReading(source, pickled, every_s, rest_s, job.folder, job.name, language=language)
 
             def watch(share: float | None) -> None:
                 job.share = share
@@ -244,12 +255,14 @@ class TimelineReading:
         load: Pickle of what gives the analyzer: unpickled once, so that its models stay loaded.
         every_s: Shortest time between two frames that are looked at.
         rest_s: The video begins with so many seconds of resting faces.
+        language: Code of the language of the annotated copy.
     """
 
     source: Path
     load: bytes
     every_s: float
     rest_s: float
+    language: str = field(default=ENGLISH, kw_only=True)
 
     def __call__(self, tell: Tell) -> bytes:
         """Read the video."""
@@ -271,6 +284,7 @@ class TimelineReading:
                 every_s=self.every_s,
                 rest_s=self.rest_s,
                 watcher=watch,
+                language=self.language,
             )
             return timeline, list(video.notes)
 

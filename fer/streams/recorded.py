@@ -16,6 +16,7 @@ from fer.streams.smoothing import Steadiness
 from fer.streams.stream import NoticedFrame, StreamAnalyzer
 from fer.streams.tracking import FaceTracker, TrackingSettings
 from fer.timeline.table import Timeline
+from fer.translation import ENGLISH
 from fer.video import Frame, VideoFile, VideoWriter
 
 _DRAWN_FOR_S: Final = 0.3
@@ -37,6 +38,7 @@ def analyze_video(
     rest_s: float = 0.0,
     thread_count: int = 2,
     watcher: Watcher | None = None,
+    language: str = ENGLISH,
 ) -> Timeline:
     """Look at a whole video.
 
@@ -51,6 +53,7 @@ def analyze_video(
         thread_count: Frames searched side by side, with detectors that do not follow faces from frame to
             frame; everything else runs beside them.
         watcher: Told of every frame that was looked at.
+        language: Code of the language of the labels in the annotated copy.
 
     Returns:
         One row for each face in each frame that was looked at.
@@ -63,7 +66,7 @@ def analyze_video(
     tracking = TrackingSettings(steadiness=steadiness, hold_s=0.0, rest_s=rest_s)
     search = FollowingSearch(analyzer.detector)
     stream = StreamAnalyzer(analyzer, lambda _: search, tracking)
-    painter = _Painter(steadiness, max(_DRAWN_FOR_S, every_s + 0.1), rest_s)
+    painter = _Painter(steadiness, max(_DRAWN_FOR_S, every_s + 0.1), rest_s, language)
     timeline = Timeline(analyzer.classifier.head.emotions)
     rest = _RestNotes()
     with ExitStack() as stack:
@@ -115,9 +118,9 @@ class _RestNotes:
 class _Painter:
     """Draws the faces, those missed for a moment too."""
 
-    def __init__(self, steadiness: Steadiness, hold_s: float, rest_s: float) -> None:
+    def __init__(self, steadiness: Steadiness, hold_s: float, rest_s: float, language: str) -> None:
         self._tracker = FaceTracker(TrackingSettings(steadiness=steadiness, hold_s=hold_s, rest_s=rest_s))
-        self._annotator = FaceAnnotator()
+        self._annotator = FaceAnnotator(language=language)
         self._faces: list[Face] = []
 
     def take(self, frame: NoticedFrame, found: list[Face]) -> None:

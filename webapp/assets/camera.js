@@ -1,6 +1,7 @@
 /** Opens the visitor's camera, and says in words why it cannot. */
 
 import { openDemoCamera } from "./demo_camera.js";
+import { say } from "./language.js";
 import { loadDemo } from "./service.js";
 
 /** A title with advice, ready to be shown. */
@@ -38,37 +39,37 @@ export async function listCameras() {
   const devices = (await navigator.mediaDevices?.enumerateDevices?.()) ?? [];
   return devices
     .filter(({ kind, deviceId }) => kind === "videoinput" && deviceId)
-    .map(({ deviceId, label }, index) => ({ deviceId, label: label || `Camera ${index + 1}` }));
+    .map(({ deviceId, label }, index) => ({ deviceId, label: label || say("Camera {number}", { number: index + 1 }) }));
 }
 
 function explain(error) {
   switch (error.name) {
     case "InsecureOrigin":
-      return new CameraError("The browser gives the camera to secure pages only.", [
-        "This page came over plain http from another machine.",
-        "Start it with “python app.py --host 0.0.0.0 --https” and open the https address.",
-        "The browser then warns once, because the certificate was made by that machine itself.",
+      return new CameraError(say("The browser gives the camera to secure pages only."), [
+        say("This page came over plain http from another machine."),
+        say("Start it with “python app.py --host 0.0.0.0 --https” and open the https address."),
+        say("The browser then warns once, because the certificate was made by that machine itself."),
       ]);
     case "NotAllowedError":
     case "SecurityError":
-      return new CameraError("The camera was not allowed.", [
-        "Click the camera sign in the address bar, allow it, then start again.",
-        "Look into the privacy settings of the system, too: they may keep browsers from the camera.",
+      return new CameraError(say("The camera was not allowed."), [
+        say("Click the camera sign in the address bar, allow it, then start again."),
+        say("Look into the privacy settings of the system, too: they may keep browsers from the camera."),
       ]);
     case "NotFoundError":
     case "OverconstrainedError":
-      return new CameraError("No camera was found.", [
-        "Plug one in, or choose another one, then start again.",
-        "Without a camera, the Photo tab reads pictures; “python app.py --demo” plays one in place of a camera.",
+      return new CameraError(say("No camera was found."), [
+        say("Plug one in, or choose another one, then start again."),
+        say("Without a camera, the Photo tab reads pictures; “python app.py --demo” plays one in place of a camera."),
       ]);
     case "NotReadableError":
     case "AbortError":
-      return new CameraError("The camera is in use.", [
-        "Close the other program or tab that uses it, then start again.",
+      return new CameraError(say("The camera is in use."), [
+        say("Close the other program or tab that uses it, then start again."),
       ]);
     default:
-      return new CameraError(`The camera cannot be opened (${error.message || error.name}).`, [
-        "Try another camera or another browser.",
+      return new CameraError(say("The camera cannot be opened ({reason}).", { reason: error.message || error.name }), [
+        say("Try another camera or another browser."),
       ]);
   }
 }

@@ -2,9 +2,12 @@
 
 import { make, percent } from "./elements.js";
 import { FaceCard, wordOf } from "./faces.js";
+import { say } from "./language.js";
 import { inkOn } from "./overlay.js";
 
-const PALE = { Unsure: "#8b93a3", "Turned away": "#c3c8d2" };
+const UNSURE = say("Unsure");
+const AWAY = say("Turned away");
+const PALE = { [UNSURE]: "#8b93a3", [AWAY]: "#c3c8d2" };
 
 /**
  * How many faces show what, in the order of the expressions; unsure answers and turned heads come last.
@@ -14,8 +17,8 @@ const PALE = { Unsure: "#8b93a3", "Turned away": "#c3c8d2" };
  */
 export function summarise(faces, labels) {
   const groupOf = (face) => {
-    if (face.turned_away) return "Turned away";
-    return face.unsure ? "Unsure" : wordOf(face, labels);
+    if (face.turned_away) return AWAY;
+    return face.unsure ? UNSURE : wordOf(face, labels);
   };
   const groups = [...labels, ...Object.entries(PALE).map(([name, colour]) => ({ name, colour }))];
   const countOf = (name) => faces.filter((face) => groupOf(face) === name).length;
@@ -24,7 +27,8 @@ export function summarise(faces, labels) {
 }
 
 /** The summary in words: "3 happy, 2 unsure". */
-export const summaryWords = (groups) => groups.map(({ name, count }) => `${count} ${name.toLowerCase()}`).join(", ");
+export const summaryWords = (groups) =>
+  groups.map(({ name, count }) => say("{count} {expression}", { count, expression: name.toLowerCase() })).join(", ");
 
 export class CrowdPanel {
   /** @param {(number: number | null) => void} onPick hears of a face that was picked, by its place from 1 */
@@ -33,7 +37,8 @@ export class CrowdPanel {
     this.bar = make("div", { class: "kv-crowd-bar", "aria-hidden": "true" });
     this.groups = make("ul", { class: "kv-crowd-groups" });
     this.picked = make("div", { class: "kv-crowd-picked" });
-    this.list = make("div", { class: "kv-crowd-list", role: "listbox", tabIndex: 0, "aria-label": "Faces, largest first" });
+    const label = say("Faces, largest first");
+    this.list = make("div", { class: "kv-crowd-list", role: "listbox", tabIndex: 0, "aria-label": label });
     this.root = make("div", { class: "kv-crowd" }, this.bar, this.groups, this.picked, this.list);
     this.list.addEventListener("keydown", (key) => this.press(key));
     this.list.addEventListener("click", ({ target }) => {
@@ -75,7 +80,7 @@ export class CrowdPanel {
     if (isClear) Object.assign(badge.style, { background: colour, color: inkOn(colour) });
     const said = make("span", { class: "kv-crowd-word", textContent: word });
     const sure = make("span", { class: "kv-share", textContent: share });
-    const name = `Face ${number}: ${word}${share && `, ${share}`}`;
+    const name = say("Face {number}: {word}", { number, word: `${word}${share && `, ${share}`}` });
     const properties = { class: "kv-crowd-row", role: "option", id: `kv-crowd-${number}`, "aria-label": name };
     return make("div", properties, badge, said, sure);
   }
@@ -89,7 +94,7 @@ export class CrowdPanel {
     if (row) this.list.setAttribute("aria-activedescendant", row.id);
     else this.list.removeAttribute("aria-activedescendant");
     this.picked.replaceChildren(row ? this.cardOf(number) : make("p", { class: "kv-muted", textContent:
-      "Pick a face in the picture or below; arrow keys go from one to the next." }));
+      say("Pick a face in the picture or below; arrow keys go from one to the next.") }));
     if (row) this.reveal(row);
     this.onPick(number);
   }

@@ -1,5 +1,7 @@
 /** Builds elements of the page. */
 
+import { translated } from "./language.js";
+
 /**
  * @param {string} tag
  * @param {Record<string, unknown>} [properties] set on the element; `class` and `data-…`, `aria-…` as attributes
@@ -29,7 +31,7 @@ export function partsOf(root) {
  */
 export function fillChoices(select, choices) {
   const options = choices.map(({ id, name, is_ready: isReady = true }) =>
-    make("option", { value: id, textContent: name, disabled: !isReady }));
+    make("option", { value: id, textContent: translated(name), disabled: !isReady }));
   select.replaceChildren(...options);
 }
 

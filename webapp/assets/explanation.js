@@ -1,6 +1,7 @@
 /** The button that shows where the network looked. */
 
 import { make, showNotice } from "./elements.js";
+import { say, translated } from "./language.js";
 import { ServiceError, explainFace } from "./service.js";
 
 /**
@@ -8,7 +9,7 @@ import { ServiceError, explainFace } from "./service.js";
  * @returns {() => Promise<void>} does what a press on the button does, unless it was done before
  */
 export function addExplanation(card, picture, options) {
-  const button = make("button", { type: "button", class: "kv-button", textContent: "Where did it look?" });
+  const button = make("button", { type: "button", class: "kv-button", textContent: say("Where did it look?") });
   const notice = make("div", { class: "kv-notice", role: "alert", hidden: true });
   card.extra.hidden = false;
   card.extra.replaceChildren(button, notice);
@@ -16,11 +17,12 @@ export function addExplanation(card, picture, options) {
   const look = async () => {
     if (isDone) return;
     isDone = true; // not disabled: that would take the keyboard's focus away
-    button.textContent = "Looking …";
+    button.textContent = say("Looking …");
     try {
       const answer = await explainFace(picture, options);
-      const heat = make("img", { src: answer.picture, alt: answer.text });
-      const shown = make("div", { class: "kv-heat", tabIndex: -1 }, heat, make("p", { textContent: answer.text }));
+      const text = translated(answer.text);
+      const heat = make("img", { src: answer.picture, alt: text });
+      const shown = make("div", { class: "kv-heat", tabIndex: -1 }, heat, make("p", { textContent: text }));
       const hadFocus = document.activeElement === button;
       card.extra.replaceChildren(shown);
       if (hadFocus) shown.focus({ preventScroll: true });
@@ -28,7 +30,7 @@ export function addExplanation(card, picture, options) {
       if (!(error instanceof ServiceError)) throw error;
       showNotice(notice, error.message);
       isDone = false;
-      button.textContent = "Where did it look?";
+      button.textContent = say("Where did it look?");
     }
   };
   button.addEventListener("click", look);

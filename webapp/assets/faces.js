@@ -1,13 +1,14 @@
 /** Shows what a face says: a heading and a bar for each expression. */
 
 import { make, percent } from "./elements.js";
+import { say } from "./language.js";
 import { inkOn } from "./overlay.js";
 
 /** What is said about a face in a word or two. */
 export function wordOf({ emotion, unsure, turned_away: isAway }, labels) {
   const word = labels.find(({ id }) => id === emotion)?.name ?? emotion;
-  if (isAway) return "Turned away";
-  return unsure ? `Unsure: ${word.toLowerCase()}` : word;
+  if (isAway) return say("Turned away");
+  return unsure ? say("Unsure: {expression}", { expression: word.toLowerCase() }) : word;
 }
 
 /** One face's card; `update` changes it in place, so that nothing flickers. */
@@ -52,7 +53,8 @@ export class FaceCard {
       this.number.style.background = colour;
       this.number.style.color = inkOn(colour);
     }
-    this.root.setAttribute("aria-label", `Face ${number}: ${this.word.textContent}, ${this.share.textContent}`);
+    const words = `${this.word.textContent}, ${this.share.textContent}`;
+    this.root.setAttribute("aria-label", say("Face {number}: {word}", { number, word: words }));
     this.labels.forEach((label, index) => {
       const probability = face.probabilities[label.id] ?? 0;
       const { bar, fill, output } = this.bars[index];

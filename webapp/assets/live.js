@@ -4,6 +4,7 @@ import { CameraError, closeCamera, isDemo, listCameras, openCamera } from "./cam
 import { chosenModels, download, fillChoices, fillHeads, make, partsOf, percent, sentence, showNotice } from "./elements.js";
 import { summarise, summaryWords } from "./crowd.js";
 import { addExplanation } from "./explanation.js";
+import { named, say, sayCount, translated } from "./language.js";
 import { Overlay, isCrowd } from "./overlay.js";
 import { PeoplePanel } from "./people.js";
 import { RateMeter } from "./rate.js";
@@ -12,9 +13,9 @@ import { SessionRecord } from "./record.js";
 import { loadChoices } from "./service.js";
 
 const HINTS = {
-  none: "No face in the picture. Come closer, face the camera.",
-  dark: "It is too dark to see a face. Turn on a light in front of you.",
-  small: "The face is small. Come closer for a better answer.",
+  none: say("No face in the picture. Come closer, face the camera."),
+  dark: say("It is too dark to see a face. Turn on a light in front of you."),
+  small: say("The face is small. Come closer for a better answer."),
 };
 const HINT_AFTER_MS = 1200;
 const SPEAK_EVERY_MS = 3000;
@@ -26,10 +27,10 @@ export async function mount(element) {
   fillChoices(parts.detector, choices.detectors);
   fillChoices(parts.weights, choices.weights);
   if (await isDemo()) {
-    parts.start.textContent = "Start the demonstration";
-    parts.source.textContent = "This page was started with --demo: a photograph that moves is its camera.";
+    parts.start.textContent = say("Start the demonstration");
+    parts.source.textContent = say("This page was started with --demo: a photograph that moves is its camera.");
   } else if (!/^(localhost|127\.|\[::1\])/.test(location.hostname)) {
-    parts.place.textContent = `by the server ${location.hostname}`;
+    parts.place.textContent = say("by the server {name}", { name: location.hostname });
   }
   new LiveTab(element, parts, choices);
 }
@@ -129,7 +130,7 @@ class LiveTab {
     this.reader = new FrameReader(parts.video, this.settings(), {
       onFaces: (answer, takenAt) => this.take(answer, takenAt),
       onReady: (model) => this.adoptModel(model),
-      onProblem: (text) => showNotice(parts.notice, sentence(text)),
+      onProblem: (text) => showNotice(parts.notice, sentence(translated(text))),
       onState: (state, reason) => this.tellState(state, reason),
     });
     this.show();
@@ -153,7 +154,8 @@ class LiveTab {
 
   lose() {
     this.stop();
-    showNotice(this.parts.notice, "The camera went away.", ["Plug it in again or choose another one, then start."]);
+    const advice = [say("Plug it in again or choose another one, then start.")];
+    showNotice(this.parts.notice, say("The camera went away."), advice);
   }
 
   /** Draws what the server said about a frame. */
@@ -168,7 +170,8 @@ class LiveTab {
     this.tellRest(answer.rest);
     this.speak(answer.faces);
     const { parts } = this;
-    setText(parts.badge, `${Math.round(this.meter.rate)} frames/s · ${Math.round(this.meter.latency)} ms`);
+    const [rate, latency] = [Math.round(this.meter.rate), Math.round(this.meter.latency)];
+    setText(parts.badge, say("{rate} frames/s · {latency} ms", { rate, latency }));
     setText(parts.count, this.countWords(answer.faces));
     if (this.isFrozen) this.offerExplanations();
     // For those who measure or build on the page: which frame was labelled, and when it was taken.
@@ -200,15 +203,17 @@ class LiveTab {
   tellRest({ state, track_ids: ids, problem }) {
     const { parts } = this;
     if (problem && problem !== this.restProblem) {
-      showNotice(parts.notice, "Your resting face was not taken.", [sentence(problem)]);
+      showNotice(parts.notice, say("Your resting face was not taken."), [sentence(translated(problem))]);
     }
     this.rest = state;
     this.restProblem = problem;
-    const adjusted = ids.length > 1 ? `Adjusted to ${ids.length} people` : "Adjusted to you";
-    const words = { learning: "Hold still …", adjusted };
+    const adjusted = ids.length > 1
+      ? sayCount(ids.length, "Adjusted to {count} person", "Adjusted to {count} people") : say("Adjusted to you");
+    const words = { learning: say("Hold still …"), adjusted };
     parts.adjusted.hidden = !words[state];
     setText(parts.adjusted, words[state] ?? "");
-    setText(parts.rest, { learning: "Cancel", adjusted: "Undo adjustment" }[state] ?? "My resting face");
+    const pressed = { learning: say("Cancel"), adjusted: say("Undo adjustment") };
+    setText(parts.rest, pressed[state] ?? say("My resting face"));
     setPressed(parts.rest, state === "adjusted");
   }
 
@@ -216,12 +221,14 @@ class LiveTab {
     const { notice } = this.parts;
     if (state === "open") return showNotice(notice, "");
     this.overlay.clear();
-    if (reason) return showNotice(notice, sentence(reason));
-    showNotice(notice, "The server does not answer.", ["Is it still running? The page connects again by itself."]);
+    if (reason) return showNotice(notice, sentence(translated(reason)));
+    const advice = [say("Is it still running? The page connects again by itself.")];
+    showNotice(notice, say("The server does not answer."), advice);
   }
 
   speak(faces) {
-    const each = faces.map((face) => `Face ${face.track_id}: ${saidOf(face)}`).join(", ");
+    const face = (each) => say("Face {number}: {word}", { number: each.track_id, word: this.saidOf(each) });
+    const each = faces.map(face).join(", ");
     const words = isCrowd(faces.length) ? this.countWords(faces) : each;
     const now = performance.now();
     if (words === this.parts.spoken.textContent || now - this.spokenAt < SPEAK_EVERY_MS) return;
@@ -229,8 +236,15 @@ class LiveTab {
     this.parts.spoken.textContent = words;
   }
 
+  saidOf(face) {
+    if (face.turned_away) return say("Turned away").toLowerCase();
+    if (face.unsure) return say("Unsure").toLowerCase();
+    return (this.labels.find(({ id }) => id === face.emotion)?.name ?? face.emotion).toLowerCase();
+  }
+
   /** Takes over what the server says about the model that reads from now on. */
-  adoptModel({ threshold, labels }) {
+  adoptModel({ threshold, labels: plain }) {
+    const labels = named(plain);
     this.labels = labels;
     this.overlay.setLabels(labels);
     this.people.setLabels(labels);
@@ -300,7 +314,7 @@ class LiveTab {
     this.record.add(answer);
     if (!this.record.isFull) return;
     this.setRecording(false);
-    showNotice(this.parts.notice, "The record is full.", ["Save it, then start a new one."]);
+    showNotice(this.parts.notice, say("The record is full."), [say("Save it, then start a new one.")]);
   }
 
   saveRecord() {
@@ -324,7 +338,7 @@ class LiveTab {
     const { cameras: select, turn } = this.parts;
     const cameras = await listCameras();
     const chosen = select.value;
-    const first = make("option", { value: "", textContent: "Default camera" });
+    const first = make("option", { value: "", textContent: say("Default camera") });
     const rest = cameras.map(({ deviceId, label }) => make("option", { value: deviceId, textContent: label }));
     select.replaceChildren(first, ...rest);
     select.value = cameras.some(({ deviceId }) => deviceId === chosen) ? chosen : "";
@@ -365,8 +379,8 @@ class LiveTab {
     setPressed(parts.mirror, this.isMirrored);
     setPressed(parts.freeze, this.isFrozen);
     setPressed(parts.record, this.isRecording);
-    setText(parts.freeze, this.isFrozen ? "Go on" : "Freeze");
-    setText(parts.record, this.isRecording ? "Stop record" : "Record");
+    setText(parts.freeze, this.isFrozen ? say("Go on") : say("Freeze"));
+    setText(parts.record, this.isRecording ? say("Stop record") : say("Record"));
     parts.recording.hidden = !this.isRecording;
     const hasRecord = Boolean(this.record && !this.record.isEmpty) && !this.isRecording;
     parts.saveRecord.hidden = parts.saveRecord.disabled = !hasRecord;
@@ -374,7 +388,7 @@ class LiveTab {
       parts.hint.hidden = true;
       this.tellRest({ state: "off", track_ids: [], problem: "" });
       setText(parts.badge, "");
-      setText(parts.count, "Start the camera: each face gets its bars and its last minute here.");
+      setText(parts.count, say("Start the camera: each face gets its bars and its last minute here."));
     }
     this.showSliders();
   }
@@ -392,9 +406,7 @@ function enlarged(face, scale) {
   return { ...face, box: face.box.map((value) => value * scale), landmarks };
 }
 
-const saidOf = (face) => (face.turned_away ? "turned away" : face.unsure ? "unsure" : face.emotion);
-
-const countWords = (count) => (count === 0 ? "No face at the moment" : count === 1 ? "One face" : `${count} faces`);
+const countWords = (count) => (count ? sayCount(count, "One face", "{count} faces") : say("No face at the moment"));
 
 function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;

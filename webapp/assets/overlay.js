@@ -1,6 +1,7 @@
 /** Draws boxes and names on a canvas that lies over the video. */
 
 import { percent } from "./elements.js";
+import { say } from "./language.js";
 import { placeLabels } from "./label_places.js";
 
 const UPRIGHT_BELOW = 4; // degrees: boxes of nearly upright heads stand straight
@@ -16,6 +17,7 @@ export class Overlay {
     this.setLabels([]);
     this.sides = new Map(); // of the names, by person
     this.isCrowd = false;
+    this.isByPerson = true; // frames in each person's colour, else in that of the expression
     this.picked = null; // the number of a face that is marked
   }
 
@@ -79,8 +81,8 @@ export class Overlay {
 
   label(context, face, scale, size, isNumbered) {
     const { name, colour } = this.labels.get(face.emotion) ?? { name: face.emotion, colour: DARK };
-    const word = face.unsure ? `Unsure: ${name.toLowerCase()}` : name;
-    const said = face.turned_away ? "Turned away" : `${word} ${percent(face.confidence)}`;
+    const word = face.unsure ? say("Unsure: {expression}", { expression: name.toLowerCase() }) : name;
+    const said = face.turned_away ? say("Turned away") : `${word} ${percent(face.confidence)}`;
     const text = this.isCrowd ? `${face.track_id}` : `${isNumbered ? `${face.track_id} · ` : ""}${said}`;
     const [left, top, right, bottom] = face.box.map((value) => value * scale);
     const height = size * (this.isCrowd ? 1.35 : 1.6);
@@ -90,7 +92,7 @@ export class Overlay {
 
   frame(context, { face, colour, box: { left, top, right, bottom } }, roll, size) {
     const [width, height] = [right - left, bottom - top];
-    const line = this.isCrowd ? colour : this.personColour(face.track_id);
+    const line = this.isCrowd || !this.isByPerson ? colour : this.personColour(face.track_id);
     const isPicked = face.track_id === this.picked;
     const usual = [[DARK, size / 3.2], [line, size / 5.5]];
     context.save();

@@ -2,6 +2,7 @@
 
 import { make } from "./elements.js";
 import { FaceCard } from "./faces.js";
+import { say } from "./language.js";
 import { isCrowd } from "./overlay.js";
 
 const MINUTE_S = 60;
@@ -72,7 +73,7 @@ class Person {
     this.samples = [];
     this.card = new FaceCard(labels);
     this.strip = make("canvas", { class: "kv-strip", width: 480, height: 88, role: "img" });
-    const ends = ["a minute ago", "now"].map((textContent) => make("span", { textContent }));
+    const ends = [say("a minute ago"), say("now")].map((textContent) => make("span", { textContent }));
     this.card.root.append(this.strip, make("div", { class: "kv-strip-words" }, ...ends));
     this.root = this.card.root;
     this.isCompact = this.isOpen = false;
@@ -138,6 +139,6 @@ class Person {
         y -= share * height;
       });
     }
-    this.strip.setAttribute("aria-label", "The expressions over the last minute");
+    this.strip.setAttribute("aria-label", say("The expressions over the last minute"));
   }
 }

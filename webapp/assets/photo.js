@@ -6,18 +6,19 @@ import { chosenModels, download, fillChoices, fillHeads, make, partsOf, percent,
 import { CrowdPanel, summarise, summaryWords } from "./crowd.js";
 import { addExplanation } from "./explanation.js";
 import { FaceCard, wordOf } from "./faces.js";
+import { language, say, sayCount } from "./language.js";
 import { Overlay, isCrowd } from "./overlay.js";
 import { ServiceError, loadChoices, readPhoto } from "./service.js";
 
 const NO_FACE_ADVICE = [
-  "Use a picture in which the face is turned to the camera and well lit.",
-  "Let the face fill at least a tenth of the picture; crop it if needed.",
-  "Try another face detector under “Options”.",
+  say("Use a picture in which the face is turned to the camera and well lit."),
+  say("Let the face fill at least a tenth of the picture; crop it if needed."),
+  say("Try another face detector under “Options”."),
 ];
 
 const ADDRESS_ADVICE = [
-  "Save the picture there first (right click, “Save image as …”), then drop the file here.",
-  "Or copy the picture itself (right click, “Copy image”) and paste it here with Ctrl+V.",
+  say("Save the picture there first (right click, “Save image as …”), then drop the file here."),
+  say("Or copy the picture itself (right click, “Copy image”) and paste it here with Ctrl+V."),
 ];
 const MOST_PHOTOS = 60;
 const NEAR_PX = 24; // a click so near a face means it
@@ -42,6 +43,7 @@ class PhotoTab {
     this.stream = null;
     this.requests = 0;
     this.marks = new Overlay(parts.marks, choices);
+    this.marks.isByPerson = false;
     this.crowd = new CrowdPanel((number) => this.mark(number));
     const on = (part, event, act) => parts[part].addEventListener(event, act);
     for (const part of ["choose", "chooseAgain"]) on(part, "click", () => parts.file.click());
@@ -94,13 +96,14 @@ class PhotoTab {
   takeDrop(data) {
     const isFolder = [...data.items].some((item) => item.webkitGetAsEntry?.()?.isDirectory);
     if (isFolder) {
-      showNotice(this.parts.notice, "A folder cannot be read here.", ["Open it, select its pictures and drop those."]);
+      const advice = [say("Open it, select its pictures and drop those.")];
+      showNotice(this.parts.notice, say("A folder cannot be read here."), advice);
     } else if (data.files.length) this.take(data.files);
     else if (data.types.length) this.refuseAddress();
   }
 
   refuseAddress() {
-    const title = "Only the picture's address arrived, and this page loads nothing from other sites.";
+    const title = say("Only the picture's address arrived, and this page loads nothing from other sites.");
     showNotice(this.parts.notice, title, ADDRESS_ADVICE);
   }
 
@@ -118,8 +121,9 @@ class PhotoTab {
     this.activate(photos[0]);
     this.readWaiting();
     if (!isCut) return;
-    const advice = ["“python -m fer FOLDER” reads any number."];
-    showNotice(this.parts.notice, `Only the first ${MOST_PHOTOS} photos were taken.`, advice);
+    const advice = [say("“python -m fer FOLDER” reads any number.")];
+    const title = sayCount(MOST_PHOTOS, "Only the first photo was taken.", "Only the first {count} photos were taken.");
+    showNotice(this.parts.notice, title, advice);
   }
 
   entry(file) {
@@ -135,9 +139,9 @@ class PhotoTab {
 
   showThumb({ thumb, name, state, answer, problem }) {
     const count = answer?.record.faces.length;
-    const found = count === 1 ? "one face" : `${count} faces`;
-    const read = problem ? ["!", "cannot be read"] : [String(count), found];
-    const [short, said] = state === "read" ? read : ["…", "not read yet"];
+    const found = sayCount(count ?? 0, "one face", "{count} faces");
+    const read = problem ? ["!", say("cannot be read")] : [String(count), found];
+    const [short, said] = state === "read" ? read : ["…", say("not read yet")];
     const badge = make("span", { class: "kv-thumb-count", textContent: short });
     badge.classList.toggle("kv-thumb-problem", Boolean(problem));
     const inside = [badge];
@@ -194,7 +198,9 @@ class PhotoTab {
 
   async takeSample() {
     const answer = await fetch(samplePhoto()).catch(() => null);
-    if (!answer?.ok) return this.showProblem("The server does not answer. Is it still running? Start it again, then retry.");
+    if (!answer?.ok) {
+      return this.showProblem(say("The server does not answer. Is it still running? Start it again, then retry."));
+    }
     this.take([new File([await answer.blob()], "sample.jpg", { type: "image/jpeg" })]);
   }
 
@@ -211,7 +217,8 @@ class PhotoTab {
     if (photo === this.active) this.showActive();
     const outcome = { state: "read", answer: null, problem: "" };
     try {
-      outcome.answer = await readPhoto(photo.file, { name: photo.name, ...chosenModels(this.parts) });
+      const options = { name: photo.name, bare: language !== "en", ...chosenModels(this.parts) };
+      outcome.answer = await readPhoto(photo.file, options);
     } catch (error) {
       if (!(error instanceof ServiceError)) throw error;
       outcome.problem = error.message;
@@ -234,20 +241,25 @@ class PhotoTab {
     const isMany = isCrowd(faces.length);
     const all = summaryWords(summarise(faces, answer.labels));
     const words = faces.map((face) => `${wordOf(face, answer.labels).toLowerCase()} ${percent(face.confidence)}`).join(", ");
-    const seen = isMany ? `${faces.length} numbered faces: ${all}` : `its faces marked: ${words}`;
-    parts.picture.alt = faces.length ? `The photo with ${seen}` : "The photo, without any face found";
-    const count = faces.length === 1 ? "One face" : `${faces.length} faces, largest first`;
-    parts.subtitle.textContent = faces.length ? count : "No face was found in this photo.";
-    parts.marks.hidden = !isMany;
+    const seen = isMany
+      ? sayCount(faces.length, "The photo with one numbered face: {words}", "The photo with {count} numbered faces: {words}",
+        { words: all })
+      : say("The photo with its faces marked: {words}", { words });
+    parts.picture.alt = faces.length ? seen : say("The photo, without any face found");
+    const count = sayCount(faces.length, "One face", "{count} faces, largest first");
+    parts.subtitle.textContent = faces.length ? count : say("No face was found in this photo.");
+    parts.marks.hidden = !isMarkedHere(faces.length);
+    this.marks.setLabels(answer.labels);
+    this.mark(null);
     if (isMany) this.showCrowd(answer);
     else parts.faces.replaceChildren(...faces.map((face, index) => this.card(face, index).root));
     parts.rows.replaceChildren(...faces.map((face, index) => this.row(face, index)));
     parts.tableCard.hidden = !faces.length;
-    showNotice(parts.notice, faces.length ? "" : "No face was found. Perhaps one of these helps:", NO_FACE_ADVICE);
+    const problem = faces.length ? "" : say("No face was found. Perhaps one of these helps:");
+    showNotice(parts.notice, problem, NO_FACE_ADVICE);
   }
 
   showCrowd({ record, labels }) {
-    this.marks.setLabels(labels);
     this.crowd.show(record.faces, labels, (card, face) => this.explain(card, face));
     this.parts.faces.replaceChildren(this.crowd.root);
   }
@@ -265,6 +277,7 @@ class PhotoTab {
   pickAt({ clientX, clientY }) {
     const shown = this.parts.marks.getBoundingClientRect();
     const { width, height, faces } = this.answer.record;
+    if (!isCrowd(faces.length)) return;
     const scale = Math.min(shown.width / width, shown.height / height);
     const x = (clientX - shown.left - (shown.width - width * scale) / 2) / scale;
     const y = (clientY - shown.top - (shown.height - height * scale) / 2) / scale;
@@ -285,7 +298,7 @@ class PhotoTab {
       parts.drop.hidden = false;
     });
     parts.faces.replaceChildren();
-    parts.subtitle.textContent = "Each face gets its bars here.";
+    parts.subtitle.textContent = say("Each face gets its bars here.");
     showNotice(parts.notice, text);
   }
 
@@ -318,13 +331,14 @@ class PhotoTab {
   savePicture() {
     const { picture, record, labels } = this.answer;
     const name = `${this.stem()}_faces.jpg`;
-    if (!isCrowd(record.faces.length)) return download(name, picture);
+    if (!isMarkedHere(record.faces.length)) return download(name, picture);
     const { naturalWidth: width, naturalHeight: height } = this.parts.picture;
     const canvas = make("canvas", { width, height });
     canvas.getContext("2d").drawImage(this.parts.picture, 0, 0);
     const overlay = new Overlay(canvas, this.choices);
     overlay.setLabels(labels);
-    overlay.isCrowd = true;
+    overlay.isCrowd = isCrowd(record.faces.length);
+    overlay.isByPerson = false;
     overlay.paint(canvas.getContext("2d"), numbered(record), width);
     canvas.toBlob((blob) => download(name, blob), "image/jpeg", 0.92);
   }
@@ -362,7 +376,7 @@ class PhotoTab {
     this.keepFocus(() => {
       parts.shutter.hidden = true;
       parts.picture.hidden = !this.answer;
-      parts.marks.hidden = !this.answer || !isCrowd(this.answer.record.faces.length);
+      parts.marks.hidden = !this.answer || !isMarkedHere(this.answer.record.faces.length);
       parts.drop.hidden = Boolean(this.answer);
     });
     this.drawMarks();
@@ -377,6 +391,9 @@ class PhotoTab {
 }
 
 const isSeen = (element) => element.offsetParent !== null;
+
+/** Whether this script names the faces: many by numbers, and all in a language that the server does not draw. */
+const isMarkedHere = (count) => count > 0 && (isCrowd(count) || language !== "en");
 
 /** The record of a photo as the overlay draws it: faces by their place from 1. */
 function numbered({ width, height, faces }) {

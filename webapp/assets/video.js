@@ -2,15 +2,16 @@
 
 import { chosenModels, fillChoices, fillHeads, make, partsOf, percent, sentence, showNotice } from "./elements.js";
 import { FaceCard } from "./faces.js";
+import { number, say, sayCount, translateTree, translated } from "./language.js";
 import { ServiceError, dropVideo, loadChoices, loadVideoLimits, sendVideo, videoAddress, watchVideo } from "./service.js";
 
 const ASK_EVERY_MS = 400;
 const STEP_S = 1;
 const BRIEF_S = 1;
-const FILES = { ".csv": "CSV", ".json": "JSON", ".parquet": "Parquet", ".srt": "Subtitles", ".svg": "Chart" };
+const FILES = { ".csv": "CSV", ".json": "JSON", ".parquet": "Parquet", ".srt": say("Subtitles"), ".svg": say("Chart") };
 const NO_FACE_ADVICE = [
-  "Use a video in which faces are turned to the camera and well lit.",
-  "Try another face detector under “Options”.",
+  say("Use a video in which faces are turned to the camera and well lit."),
+  say("Try another face detector under “Options”."),
 ];
 
 /** @param {HTMLElement} element where video.html was laid */
@@ -19,8 +20,8 @@ export async function mount(element) {
   const [choices, limits] = await Promise.all([loadChoices(), loadVideoLimits()]);
   fillChoices(parts.detector, choices.detectors);
   fillChoices(parts.weights, choices.weights);
-  parts.limits.textContent =
-    `MP4, MOV, MKV, WebM or AVI, up to ${limits.length_s / 60} minutes and ${limits.bytes / 2 ** 20} MB`;
+  const most = { minutes: limits.length_s / 60, megabytes: limits.bytes / 2 ** 20 };
+  parts.limits.textContent = say("MP4, MOV, MKV, WebM or AVI, up to {minutes} minutes and {megabytes} MB", most);
   new VideoTab(parts, choices, limits);
 }
 
@@ -68,7 +69,7 @@ class VideoTab {
     const request = ++this.requests; // an older video that comes late is left out
     try {
       await this.checkBeforehand(file);
-      this.showBusy("Sending the video …", null, "");
+      this.showBusy(say("Sending the video …"), null, "");
       const options = { name: file.name, rest: this.parts.rest.checked, ...chosenModels(this.parts) };
       this.abort = new AbortController();
       const { key } = await sendVideo(file, options, this.abort.signal);
@@ -88,12 +89,16 @@ class VideoTab {
   async checkBeforehand(file) {
     const { bytes, length_s } = this.limits;
     if (file.size > bytes) {
-      throw new ServiceError(`This video has ${megabytes(file.size)}; at most ${megabytes(bytes)} are read here.`);
+      const sizes = { size: megabytes(file.size), most: megabytes(bytes) };
+      throw new ServiceError(say("This video has {size}; at most {most} are read here.", sizes));
     }
     const length = await lengthOf(file);
     if (length > length_s) {
-      const minutes = Math.round(length / 60);
-      throw new ServiceError(`This video is ${minutes} minutes long; at most ${length_s / 60} are read here.`);
+      const [minutes, most] = [Math.round(length / 60), length_s / 60];
+      throw new ServiceError(sayCount(
+        minutes, "This video is one minute long; at most {most} are read here.",
+        "This video is {count} minutes long; at most {most} are read here.", { most },
+      ));
     }
   }
 
@@ -102,9 +107,11 @@ class VideoTab {
       const answer = await watchVideo(this.key);
       if (request !== this.requests) return null;
       if (answer.state === "finished") return answer;
-      if (answer.state === "failed") throw new ServiceError(sentence(answer.problem));
-      if (answer.state === "waiting") this.showBusy("Waiting for another video …", null, "One video is read at a time.");
-      else this.showBusy("Reading the video …", answer.share, timeLeft(answer));
+      if (answer.state === "failed") throw new ServiceError(sentence(translated(answer.problem)));
+      if (answer.state === "waiting") {
+        this.showBusy(say("Waiting for another video …"), null, say("One video is read at a time."));
+      }
+      else this.showBusy(say("Reading the video …"), answer.share, timeLeft(answer));
       await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS));
     }
   }
@@ -127,13 +134,17 @@ class VideoTab {
     parts.player.src = videoAddress(this.key, "annotated.mp4");
     parts.saveVideo.href = videoAddress(this.key, "annotated.mp4", true);
     const [long, brief] = partBrief(people);
-    const count = long.length === 1 ? "One person" : `${long.length} people`;
+    const count = sayCount(long.length, "One person", "{count} people");
+    const frames = sayCount(answer.frame_count, "{count} frame", "{count} frames");
     parts.subtitle.textContent = people.length
-      ? `${count} in ${answer.frame_count} frames; the bars are shares of the time seen`
-      : "No face was found in this video.";
+      ? say("{people} in {frames}; the bars are shares of the time seen", { people: count, frames })
+      : say("No face was found in this video.");
     parts.people.replaceChildren(...long.map((person) => this.card(person, answer.labels)));
     if (brief.length) {
-      const textContent = `${brief.length} more, seen for less than ${BRIEF_S} s ${brief.length > 1 ? "each" : ""}`;
+      const textContent = sayCount(
+        brief.length, "One more, seen for less than {seconds} s", "{count} more, seen for less than {seconds} s each",
+        { seconds: BRIEF_S },
+      );
       const cards = brief.map((person) => this.card(person, answer.labels));
       parts.people.append(make("details", {}, make("summary", { textContent }), ...cards));
     }
@@ -142,8 +153,8 @@ class VideoTab {
       ...Object.entries(FILES).map(([suffix, textContent]) =>
         make("a", { class: "kv-button", href: videoAddress(this.key, `timeline${suffix}`, true), textContent })),
     );
-    const notes = answer.notes.map((note) => `This video ${note}.`);
-    if (!people.length) showNotice(parts.notice, "No face was found. Perhaps one of these helps:", NO_FACE_ADVICE);
+    const notes = answer.notes.map((note) => translated(`This video ${note}.`));
+    if (!people.length) showNotice(parts.notice, say("No face was found. Perhaps one of these helps:"), NO_FACE_ADVICE);
     else showNotice(parts.notice, notes[0] ?? "", notes.slice(1));
   }
 
@@ -151,9 +162,10 @@ class VideoTab {
     const [emotion, share] = Object.entries(person.shares).reduce((best, next) => (next[1] > best[1] ? next : best));
     const colours = this.choices.people;
     const card = new FaceCard(labels);
+    const seen = { share: percent(share), seconds: number(person.seen_s, 1) };
     card.update(
       person.track_id, { emotion, confidence: share, probabilities: person.shares }, false,
-      colours[person.track_id % colours.length], `${percent(share)} of ${person.seen_s.toFixed(1)} s`,
+      colours[person.track_id % colours.length], say("{share} of {seconds} s", seen),
     );
     return card.root;
   }
@@ -163,6 +175,7 @@ class VideoTab {
     chart.innerHTML = svg; // made by the server from numbers and its own words alone
     this.playhead = make("div", { class: "kv-playhead" });
     const drawing = chart.querySelector("svg");
+    translateTree(drawing);
     this.plane = make("div", { class: "kv-plane" }, drawing, this.playhead);
     chart.replaceChildren(this.plane);
     this.end = Number(drawing.dataset.end);
@@ -213,7 +226,7 @@ class VideoTab {
     parts.chartCard.hidden = parts.filesCard.hidden = true;
     parts.drop.hidden = false;
     parts.people.replaceChildren();
-    parts.subtitle.textContent = "Each person gets bars here: the share of time with each expression.";
+    parts.subtitle.textContent = say("Each person gets bars here: the share of time with each expression.");
     showNotice(parts.notice, "");
   }
 
@@ -250,10 +263,11 @@ function lengthOf(file) {
 
 function timeLeft({ share, left_s }) {
   if (left_s === null) return "";
-  const left = left_s < 60 ? `${Math.ceil(left_s)} s` : `${Math.ceil(left_s / 60)} min`;
-  return `${Math.round(share * 100)} %, about ${left} left`;
+  const left = left_s < 60
+    ? say("{count} s", { count: Math.ceil(left_s) }) : say("{count} min", { count: Math.ceil(left_s / 60) });
+  return say("{share}, about {time} left", { share: percent(share), time: left });
 }
 
 function megabytes(count) {
-  return `${Math.ceil(count / 2 ** 20)} MB`;
+  return say("{count} MB", { count: Math.ceil(count / 2 ** 20) });
 }

@@ -1,0 +1,145 @@
+"""The page in the visitor's language: chosen for each request, remembered in a cookie."""
+
+import re
+from collections.abc import Callable
+from contextvars import ContextVar
+from copy import deepcopy
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+import gradio as gr
+from fastapi import APIRouter
+
+from fer.door import App, Receive, Scope, Send
+from fer.translation import COOKIE, ENGLISH, Catalogue, catalogues, choose_language
+
+_current: ContextVar[str] = ContextVar("language", default=ENGLISH)
+_TAG: Final = re.compile(r"(<[^>]*>)")
+_SHOWN_ATTRIBUTE: Final = re.compile(r'\b(title|aria-label|placeholder|alt)="([^"]+)"')
+_SPACE: Final = re.compile(r"\s+")
+
+
+class Languages:
+    """Middleware that finds the language of each request: of its address, its cookie or its browser.
+
+    Args:
+        app: The page.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http":
+            _current.set(_language_of(scope))
+        await self._app(scope, receive, send)
+
+
+def current_catalogue() -> Catalogue:
+    """Return the words in the language of the request that is being answered."""
+    return catalogues()[_current.get()]
+
+
+class PageBlocks(gr.Blocks):
+    """Blocks whose layout comes in the language of each request; Gradio itself lays out once for all."""
+
+    _own_config: Any = None
+    _translated: dict[str, Any]
+
+    @property
+    def config(self) -> Any:
+        """The layout as Gradio's page reads it."""
+        if (catalogue := current_catalogue()).code == ENGLISH or self._own_config is None:
+            return self._own_config
+        if catalogue.code not in self._translated:
+            self._translated[catalogue.code] = translate_layout(self._own_config, catalogue)
+        return self._translated[catalogue.code]
+
+    @config.setter
+    def config(self, config: Any) -> None:
+        self._own_config, self._translated = config, {}
+
+
+def routes() -> APIRouter:
+    """``GET language``: what the page's scripts need to speak the visitor's language."""
+    router = APIRouter()
+
+    @router.get("/language")
+    def language() -> dict[str, Any]:
+        catalogue = current_catalogue()
+        return {
+            "code": catalogue.code,
+            "expressions": catalogue.expressions,
+            "page": catalogue.page,
+            "sentences": catalogue.sentences,
+        }
+
+    return router
+
+
+def language_choices() -> str:
+    """Return the options of the switch as HTML, each language under its own name."""
+    return "".join(
+        f'<option value="{code}" lang="{code}">{catalogue.name}</option>'
+        for code, catalogue in catalogues().items()
+    )
+
+
+def translate_layout(config: Any, catalogue: Catalogue) -> Any:
+    """Return Gradio's layout with the words of a language in its parts."""
+    config = deepcopy(config)
+    for component in config["components"]:
+        translate = _TRANSLATORS.get(component["type"])
+        props = component["props"]
+        for name in ("label", "value", "html_template"):
+            if translate is not None and isinstance(props.get(name), str):
+                props[name] = translate(props[name], catalogue)
+    return config
+
+
+def translate_html(html: str, catalogue: Catalogue) -> str:
+    """Return HTML of our own with its texts, labels and tooltips in a language."""
+    parts = _TAG.split(html)
+    for place, part in enumerate(parts):
+        if place % 2:
+            parts[place] = _SHOWN_ATTRIBUTE.sub(
+                lambda shown: f'{shown[1]}="{catalogue.translate(shown[2])}"', part
+            )
+        elif words := part.strip():
+            parts[place] = part.replace(words, catalogue.translate(_SPACE.sub(" ", words)))
+    return "".join(parts)
+
+
+def translate_markdown(text: str, catalogue: Catalogue) -> str:
+    """Return Markdown with each known paragraph, heading and item of a list in a language."""
+    return "".join(
+        part if place % 2 else _translate_block(part, catalogue)
+        for place, part in enumerate(re.split(r"(\n\s*\n|\n(?=- ))", text))
+    )
+
+
+def _translate_block(block: str, catalogue: Catalogue) -> str:
+    mark, words = re.fullmatch(r"((?:#+ |- )?)(.*)", block, re.DOTALL).groups()  # type: ignore[union-attr]
+    end = words[len(words.rstrip()) :]
+    plain = _SPACE.sub(" ", words.strip())
+    translated = catalogue.translate(plain)
+    return block if translated == plain else f"{mark}{translated}{end}"
+
+
+_TRANSLATORS: Final[dict[str, Callable[[str, Catalogue], str]]] = {
+    "tabitem": lambda text, catalogue: catalogue.translate(text),
+    "html": translate_html,
+    "markdown": translate_markdown,
+}
+
+
+def _language_of(scope: Scope) -> str:
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    wish = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("language", [None])[0]
+    try:
+        morsel = SimpleCookie(headers.get(b"cookie", "")).get(COOKIE)
+    except CookieError:
+        morsel = None
+    return choose_language(wish, morsel.value if morsel else None, headers.get(b"accept-language"))
