@@ -200,7 +200,7 @@ def load_card(folder: Path) -> ModelCard:
             f"no {CARD_FILE} in {folder}; name a folder under weights/ or run 'python -m training.export'"
         ) from error
     except ValueError as error:
-        raise UnknownModelError(f"{path} cannot be understood ({error}); export the run again") from error
+        raise UnknownModelError(f"{path} is not a valid card ({error}); export the run again") from error
 
 
 def file_hash(path: Path) -> str:

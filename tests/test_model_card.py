@@ -107,7 +107,7 @@ def broken_cards() -> dict[str, str]:
 @pytest.mark.parametrize("kind", broken_cards())
 def test_cards_that_cannot_be_understood_are_named(kind, tmp_path):
     (tmp_path / CARD_FILE).write_text(broken_cards()[kind])
-    with pytest.raises(UnknownModelError, match=r"card\.json cannot be understood.*export the run again"):
+    with pytest.raises(UnknownModelError, match=r"card\.json is not a valid card.*export the run again"):
         load_card(tmp_path)
 
 

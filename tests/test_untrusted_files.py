@@ -103,7 +103,7 @@ def test_a_card_of_wrong_types_names_the_field(card, change, words):
 @pytest.mark.parametrize("text", [b"[" * 100_000, b"3", b"[]", b"null", b"\xff\xfe", b""])
 def test_a_card_that_is_none_is_said(tmp_path, text):
     (tmp_path / "card.json").write_bytes(text)
-    with pytest.raises(UnknownModelError, match="cannot be understood"):
+    with pytest.raises(UnknownModelError, match="is not a valid card"):
         load_card(tmp_path)
 
 

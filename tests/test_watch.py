@@ -259,7 +259,7 @@ def test_a_program_that_cannot_run_does_not_stop_the_watch(command):
         (["clip.mp4", "--log", "a.sqlite"], "expected a camera's number"),
         (["ftp://user:secret@x/y", "--log", "a.sqlite"], "expected a camera's number"),
         (["0", "--log", "a.sqlite", "--alert", "bored:1:1"], "expected an alert"),
-        (["0", "--log", "a.sqlite", "--exec", "true"], "name one such as"),
+        (["0", "--log", "a.sqlite", "--exec", "true"], "add one such as"),
         (["0", "--log", "a.sqlite", "--every", "-1"], "of at least 0"),
         (["http://127.0.0.1:9/none", "--log", "a.sqlite", "--give-up", "0.5"], "nothing came within 0.5 s"),
         (["http://127.0.0.1:9/none", "--log", "no/a.sqlite"], "cannot be used as a log"),
