@@ -115,11 +115,11 @@ def test_a_video_that_cannot_be_read_says_so(client):
 @pytest.mark.parametrize(
     ("path", "sent", "status", "sentence"),
     [
-        ("photo", {"content": b"Dear reader"}, 422, "not a picture"),
+        ("photo", {"content": b"Dear reader"}, 422, "not an image"),
         ("photo", {"content": b""}, 422, "expected a photo, got an empty file"),
         ("photo", {"files": {"photo": ("p.png", b"")}}, 422, "expected a photo, got an empty file"),
         ("photo", {"files": [("a", ("a", b"1")), ("b", ("b", b"1"))]}, 422, "expected a form with one file"),
-        ("photo", {"data": {"a": "b"}, "files": {}}, 422, "not a picture"),
+        ("photo", {"data": {"a": "b"}, "files": {}}, 422, "not an image"),
         (
             "photo",
             {"content": b"--x\r\n\r\n", "headers": {"Content-Type": "multipart/form-data"}},

@@ -142,7 +142,7 @@ class TestFiles:
     def test_another_network_is_refused(self, copied):
         used = network_file(copied, load_detector_card(copied))
         used.write_bytes(used.read_bytes() + b" ")
-        with pytest.raises(WeightsMismatchError, match="does not belong to the card"):
+        with pytest.raises(WeightsMismatchError, match="does not match its card"):
             KvFaceDetector(copied)
 
     def test_a_classifier_is_no_detector(self, copied):

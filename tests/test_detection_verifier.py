@@ -307,7 +307,7 @@ class TestExport:
         content = path.read_bytes()
         try:
             path.write_bytes(content + b" ")
-            with pytest.raises(WeightsMismatchError, match="does not belong to the card"):
+            with pytest.raises(WeightsMismatchError, match="does not match its card"):
                 KvFaceDetector(exported)
         finally:
             path.write_bytes(content)

@@ -92,7 +92,7 @@ def test_a_video_is_answered_with_rows_and_summaries(client, tmp_path, uploads):
 @pytest.mark.parametrize(
     ("endpoint", "settings", "sentence"),
     [
-        ("/analyze_photo", {"photo": b"Dear reader"}, "not a picture"),
+        ("/analyze_photo", {"photo": b"Dear reader"}, "not an image"),
         ("/analyze_video", {"video": b"Dear reader"}, "no video that can be read"),
     ],
 )

@@ -104,7 +104,7 @@ def test_raw_answers_jump_where_steady_ones_wait(tmp_path):
         pytest.param(["clip.mp4", "--every", "-1"], "--every of at least 0", id="negative step"),
         pytest.param(["clip.mp4", "--workers", "2"], "for folders of photos", id="workers"),
         pytest.param(
-            ["picture.png", "--output", "out.mp4"], "--output is for a video", id="output of a picture"
+            ["picture.png", "--output", "out.mp4"], "--output is for videos", id="output of a picture"
         ),
     ],
 )

@@ -122,7 +122,7 @@ def test_files_are_tied_by_their_hash(tmp_path):
     card = replace(CARD, files={"model.onnx": file_hash(path)})
     assert verified_file(tmp_path, card, "model.onnx") == path
     path.write_bytes(b"another network")
-    with pytest.raises(WeightsMismatchError, match="does not belong to the card beside it"):
+    with pytest.raises(WeightsMismatchError, match="does not match its card"):
         verified_file(tmp_path, card, "model.onnx")
     path.unlink()
     with pytest.raises(UnknownModelError, match=r"no model\.onnx in"):

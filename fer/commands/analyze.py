@@ -26,13 +26,13 @@ def run_analyze(words: list[str]) -> int:
     for word in words:
         if _ADDRESS.match(word):
             raise CommandError(
-                f"{hide_password(word)} is the address of a stream; 'python -m fer watch' watches streams"
+                f"{hide_password(word)} is the address of a stream; use 'python -m fer watch' for streams"
             )
     for path in options.paths:
         if _LOGIN.match(str(path)) and not path.exists():
             raise CommandError(f"{hide_password(str(path))} does not exist")
     if not options.paths:
-        raise CommandError("expected a picture, a folder or a video, got nothing; see 'python -m fer --help'")
+        raise CommandError("expected a photo, a folder or a video, got nothing; see 'python -m fer --help'")
     if options.workers < 1:
         raise CommandError(f"expected at least one worker, got {options.workers}")
     check_outputs(options)
@@ -60,5 +60,5 @@ def _refuse_video_options(options: AnalyzeOptions) -> None:
     for name, value in asked.items():
         if value:
             raise CommandError(
-                f"{name} is for a video, and {options.paths[0]} does not end like one (.mp4, .mov, .mkv, …)"
+                f"{name} is for videos, but {options.paths[0]} has no video suffix (.mp4, .mov, .mkv, …)"
             )

@@ -31,5 +31,5 @@ def run_fetch(words: Sequence[str]) -> int:
         path = downloads[name].fetch(cache_folder())
     except (OSError, ValueError) as error:
         raise CommandError(f"{name} was not fetched: {error}") from error
-    print(f"{name} lies in {path}; the next call uses it")
+    print(f"{name} is now in {path}; use it with --detector {name}")
     return 0

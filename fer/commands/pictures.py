@@ -46,7 +46,7 @@ def run_pictures(options: AnalyzeOptions) -> int:
                 stack.enter_context(journal)
                 paths = _not_done(paths, journal)
             bar = stack.enter_context(
-                tqdm(total=len(paths), unit=" pictures", disable=not sys.stderr.isatty(), leave=False)
+                tqdm(total=len(paths), unit=" photos", disable=not sys.stderr.isatty(), leave=False)
             )
             for record in listing.errors:
                 _say(record, options)
@@ -103,8 +103,8 @@ def list_pictures(paths: Sequence[Path], *, recursive: bool) -> Listing:
         listing.folders[path] = folder
         found.update(dict.fromkeys(map(str, folder.pictures)))
         if not folder.pictures:
-            hint = "" if recursive else "; --recursive looks in the folders below, too"
-            sentence = f"{path} holds no pictures such as .jpg or .png{hint}"
+            hint = "" if recursive else "; --recursive includes subfolders"
+            sentence = f"{path} contains no photos such as .jpg or .png{hint}"
             listing.errors.append({"path": plain_path(path), "error": plain_path(sentence)})
     listing.paths = list(found)
     return listing
@@ -153,7 +153,7 @@ def _say_left_out(folder: Path, found: FolderListing, unread: set[str]) -> None:
 def _not_done(paths: list[str], journal: PictureJournal) -> list[str]:
     left = [path for path in paths if plain_path(path) not in journal.done]
     if len(left) < len(paths):
-        print(f"{len(paths) - len(left)} of {len(paths)} pictures are in the table already", file=sys.stderr)
+        print(f"{len(paths) - len(left)} of {len(paths)} photos are already in the table", file=sys.stderr)
     return left
 
 
