@@ -109,7 +109,7 @@ def test_a_video_that_cannot_be_read_says_so(client):
     key = client.post("/api/video", content=b"Dear reader").json()["id"]
     state = finished(client, key)
     assert (state["state"], state["timeline"]) == ("failed", None)
-    assert "no video that can be read" in state["problem"]
+    assert "not a readable video" in state["problem"]
 
 
 @pytest.mark.parametrize(

@@ -106,8 +106,8 @@ def test_a_folder_counts_what_it_left_out(here, capsys):
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 2
     assert err == (
-        "folder: 2 photos read, 8 skipped (1 .cr2, 2 .txt, 1 dangling link, 1 linked folder, "
-        "1 image named .jpg_large, 2 system folder)\n"
+        "folder: 2 photos read, 8 skipped (1 .cr2, 2 .txt, 1 dangling link, "
+        "1 image named .jpg_large, 1 linked folder, 2 system folder)\n"
     )
 
 
