@@ -1,4 +1,4 @@
-"""Measures the training throughput in images per second, with and without augmentation."""
+"""Measure the training throughput in images per second, with and without augmentation."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ ARCHITECTURES = ("kv_fast", "kv_accurate", "kv_cnn")
 def measure(
     architecture: str, device: str, batch_size: int, augment: bool, seconds: float, threads: int
 ) -> float:
-    """Pictures a second."""
+    """Return images per second."""
     config = TrainConfig(
         data=(Path(),), architecture=architecture, device=device, batch_size=batch_size, augment=augment,
         thread_count=threads,
@@ -32,10 +32,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--batch-size", type=int, default=0, help="0: 128 on the CPU, 2048 on CUDA")
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
-    parser.add_argument(
-        "--threads", type=int, default=0, help="of PyTorch on the CPU; 0 leaves it to PyTorch"
-    )
+    parser.add_argument("--seconds", type=float, default=8.0, help="length of each measurement")
+    parser.add_argument("--threads", type=int, default=0, help="PyTorch's CPU threads; 0: PyTorch's default")
     parser.add_argument("--architectures", nargs="+", default=list(ARCHITECTURES))
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
