@@ -1,4 +1,4 @@
-"""Opens the web page: ``python app.py``."""
+"""Start the web page: ``python app.py``."""
 
 import os
 import socket
@@ -27,21 +27,21 @@ Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
 @dataclass(frozen=True)
 class AppOptions:
-    """Read facial expressions in the browser, from photos and the webcam; pictures stay on this machine.
+    """Read facial expressions in the browser, from photos and the webcam; images stay on this machine.
 
     Attributes:
-        host: Address to listen on. The default lets only this machine in; 0.0.0.0 lets the whole network in.
-        port: Port to listen on; 0 takes a free one.
+        host: Address to listen on. The default admits this machine only, 0.0.0.0 the whole network.
+        port: Port to listen on; 0 picks a free one.
         weights: Name of shipped weights, or path of a weights folder.
         detector: Name of a face detector.
-        head: Which answer of the weights to give unless a visitor chooses another, such as seven.
-        auth: File with the users who are let in, made by 'python -m fer password FILE'; all are by default.
-        trusted_host: Further names under which the page may be reached, such as a reverse proxy's.
-        framed_by: Other sites that may show the page in a frame, such as https://example.org.
-        https: Serve over https with a certificate made here; phones give their camera to https only.
+        head: Head of the weights to use, such as seven; visitors can choose another.
+        auth: Password file, made by 'python -m fer password FILE'; by default no login is needed.
+        trusted_host: Further host names of the page, such as a reverse proxy's.
+        framed_by: Other sites that may embed the page in a frame, such as https://example.org.
+        https: Serve over HTTPS with a self-signed certificate; phones require HTTPS for the camera.
         open: Open the page in the browser.
-        demo: Play a photograph that moves in place of the camera, to look around without one.
-        no_api: Do not answer other programs under /api; the page itself stays as it is.
+        demo: Play a moving photo instead of the camera, to try the page without one.
+        no_api: Disable the HTTP API under /api; the page itself is not affected.
     """
 
     host: str = field(default_factory=lambda: os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1")
@@ -59,12 +59,12 @@ class AppOptions:
 
 
 def main() -> None:
-    """Read the command line, start the server, wait until it is stopped."""
+    """Parse the command line, start the server and run it until it is stopped."""
     options = tyro.cli(AppOptions, description=AppOptions.__doc__)
     if not 0 <= options.port <= _LAST_PORT:
         sys.exit(f"expected a --port from 0 to {_LAST_PORT}, got {options.port}")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    from webapp.serving import import_gradio  # noqa: PLC0415 - the words are checked before the slow imports
+    from webapp.serving import import_gradio  # noqa: PLC0415 - options are checked before the slow imports
 
     users = None
     if options.auth is not None:
@@ -81,7 +81,7 @@ def main() -> None:
     try:
         os.environ.setdefault("GRADIO_TEMP_DIR", str(server_folder() / "uploads"))
     except OSError as error:
-        sys.exit(f"the temporary folder cannot be written ({error}); set TMPDIR to one that can")
+        sys.exit(f"the temporary folder cannot be written ({error}); set TMPDIR to a writable folder")
     import_gradio()
     from fer.door import Door  # noqa: PLC0415
     from webapp.analyzers import AnalyzerShelf  # noqa: PLC0415
@@ -90,7 +90,7 @@ def main() -> None:
 
     analyzers = AnalyzerShelf(options.weights, options.detector, options.head)
     try:
-        analyzers.get(head=options.head)  # what is missing is said now, not to the first visitor
+        analyzers.get(head=options.head)  # report missing weights now, not to the first visitor
     except (LookupError, ValueError) as error:
         sys.exit(str(error.args[0] if error.args else error))
     tabs = [import_module(name).TAB for name in TABS]
@@ -103,7 +103,7 @@ def main() -> None:
 
 
 def _port_setting(text: str | None) -> int:
-    """The port of the environment; 7860 where it names none."""
+    """Return the port set in the environment, 7860 by default."""
     if not text:
         return 7860
     if not (text.isdecimal() and int(text) <= _LAST_PORT):

@@ -1,1 +1,1 @@
-"""Measurements: every figure in the documents comes from one of these."""
+"""Benchmarks: every figure in the documentation comes from one of these."""

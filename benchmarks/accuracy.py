@@ -1,7 +1,7 @@
-"""Accuracy of all weights, and of a peer where one is installed: same pictures, same protocol.
+"""Measure the accuracy of all weights, and of a peer if one is installed, on the same images with the same protocol.
 
 The peer is the package ``fer`` from the package registry. It has the same import name as this project's package, so
-it runs in an interpreter of its own: ``--peer PATH/TO/python``.
+it runs in its own interpreter: ``--peer PATH/TO/python``.
 """
 
 import json
@@ -48,12 +48,12 @@ class Options:
     """Weights to compare and the data to compare them on.
 
     Attributes:
-        data: Data sets of cropped faces; those with votes are judged by majority and by label.
-        suite: A folder with all data sets of ``benchmarks.suite``; they are judged one by one.
-        weights: Names under ``weights/`` or folders; empty for all that are shipped.
-        photos: Whole photos that the suite judges end to end; by default ``../photos/expw_photos_dev.parquet``
-            beside the suite, where it exists.
-        peer: A Python interpreter that has the package ``fer`` of the registry.
+        data: Data sets of cropped faces; those with votes are evaluated by majority and by label.
+        suite: Folder with all data sets of ``benchmarks.suite``, which are evaluated one by one.
+        weights: Names under ``weights/`` or folders; empty for all shipped weights.
+        photos: Whole photos for the end-to-end evaluation of the suite; by default
+            ``../photos/expw_photos_dev.parquet`` beside the suite, if it exists.
+        peer: Python interpreter with the registry's package ``fer``.
         json: Print one JSON object per line instead of a table; with ``suite`` only.
         store: Write the suite's report beside the weights, for ``benchmarks.publish``.
     """
@@ -78,7 +78,7 @@ def line(name: str, head: str, data: str, report: dict) -> str:
 
 
 def truths(faces: DecodedFaces) -> dict[str, list[Emotion | None]]:
-    """The ways to judge a data set: by the crowd's majority where it voted, by the labels."""
+    """Return the ground truths of a data set: its labels and, if it has votes, the majority."""
     found = {"label": list(faces.table.labels)}
     if faces.table.has_votes:
         found["majority"] = true_labels(faces.table, votes=True)

@@ -1,4 +1,4 @@
-"""Milliseconds a batch of crops takes, by weights, engine, threads and batch size, in one run."""
+"""Measure milliseconds per batch of crops by weights, engine, threads and batch size, in one run."""
 
 import platform
 import time
@@ -15,13 +15,13 @@ from fer.model_card import INT8_FILE, load_card
 
 @dataclass(frozen=True)
 class Options:
-    """Weights to time, and how often.
+    """Weights to time, and number of repeats.
 
     Attributes:
-        weights: Names under ``weights/`` or folders; empty for all shipped ones.
-        repeats: How often each batch is read.
-        torch: Time PyTorch too, on CUDA where there is a card.
-        origin: Time the origin's network beside them, with random weights.
+        weights: Names under ``weights/`` or folders; empty for all shipped weights.
+        repeats: Number of runs of each batch.
+        torch: Time PyTorch, too, on the GPU if CUDA is available.
+        origin: Time the original student project's network, too, with random weights.
     """
 
     weights: tuple[str, ...] = ()

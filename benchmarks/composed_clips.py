@@ -1,4 +1,4 @@
-"""Composes clips whose changes of expression are known: faces that crossfade on a fixed backdrop, filmed as a camera would."""
+"""Compose clips with known changes of expression: faces that crossfade on a fixed backdrop, with camera effects."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ FADE_S = 0.13
 
 @dataclass(frozen=True)
 class StillFace:
-    """A picture of a face, with its expression as the network reads it when it holds still."""
+    """An image of a face, with the expression that the network predicts when it holds still."""
 
     picture: RgbImage
     emotion: Emotion
@@ -33,7 +33,7 @@ class StillFace:
 
 @dataclass(frozen=True)
 class Clip:
-    """Faces that follow each other after fixed times."""
+    """Successive faces, each shown for a fixed time."""
 
     name: str
     faces: tuple[StillFace, ...]
@@ -42,12 +42,12 @@ class Clip:
 
     @property
     def changes(self) -> list[tuple[float, Emotion]]:
-        """The middle of each crossfade, and the expression that follows it."""
+        """The middle of each crossfade in seconds, with the expression that follows it."""
         return [(number * self.hold_s, face.emotion) for number, face in enumerate(self.faces)][1:]
 
 
 def in_turn(faces: Sequence[StillFace], count: int, rng: np.random.Generator) -> tuple[StillFace, ...]:
-    """Random faces, each with another expression than the one before."""
+    """Choose random faces, each with a different expression than the previous one."""
     chosen = [faces[rng.integers(len(faces))]]
     while len(chosen) < count:
         face = faces[rng.integers(len(faces))]
@@ -65,7 +65,7 @@ def fit(picture: RgbImage) -> RgbImage:
 
 
 def compose(clip: Clip, frame_rate: float) -> Iterator[tuple[float, RgbImage]]:
-    """The frames of a clip, each through JPEG of quality 75."""
+    """Yield the frames of a clip with their times, each compressed as JPEG of quality 75."""
     rng = np.random.default_rng(clip.seed)
     backdrop = make_backdrop()
     noise = make_noise()
@@ -88,19 +88,19 @@ def compose(clip: Clip, frame_rate: float) -> Iterator[tuple[float, RgbImage]]:
 
 @cache
 def make_noise() -> NDArray[np.float32]:
-    """A few frames of a camera's noise, laid over each other frame at another place."""
+    """Return a few frames of camera noise, which are added to the frames with varying shifts."""
     return np.random.default_rng(7).normal(0, 4, (16, SIZE_WH[1], SIZE_WH[0], 3)).astype(np.float32)
 
 
 @cache
 def make_backdrop() -> NDArray[np.float32]:
-    """The same plain room in every clip."""
+    """Return the backdrop of all clips, a plain room."""
     rough = np.random.default_rng(9).uniform(60, 190, (5, 7, 3)).astype(np.float32)
     return np.asarray(cv2.resize(rough, SIZE_WH, interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def blend(clip: Clip, time_s: float) -> NDArray[np.float32]:
-    """The face shown at a time: halfway between two of them at the moment of a change."""
+    """Return the face shown at a time: halfway between two faces at the moment of a change."""
     now = min(int((time_s + FADE_S / 2) / clip.hold_s), len(clip.faces) - 1)
     share = 1.0 if now == 0 else float(np.clip((time_s - now * clip.hold_s + FADE_S / 2) / FADE_S, 0, 1))
     face = clip.faces[now].picture.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Times opening and redrawing the page of runs over a folder of many long runs."""
+"""Time opening and redrawing the dashboard's page of runs for a folder of many long runs."""
 
 import argparse
 import statistics
@@ -16,7 +16,7 @@ from toy_runs import write_toy_run  # noqa: E402
 
 
 def page(runs: str, data: str) -> None:
-    from pathlib import Path  # noqa: PLC0415 - this function becomes a script of its own
+    from pathlib import Path  # noqa: PLC0415 - this function is run as a separate script
 
     from dashboard import runs as page  # noqa: PLC0415
     from dashboard.places import Places  # noqa: PLC0415
@@ -38,7 +38,7 @@ def main() -> None:
         empty = AppTest.from_function(
             page, default_timeout=60, kwargs={"runs": folder + "/none", "data": folder}
         )
-        empty.run()  # what Streamlit and the modules need to be imported is no part of the page
+        empty.run()  # imports of Streamlit and the modules are not measured
         started, worked = time.perf_counter(), time.process_time()
         app.run()
         opened, opened_cpu = time.perf_counter() - started, time.process_time() - worked

@@ -1,7 +1,7 @@
-"""Shows what each least score costs and saves, to choose the numbers on the detector's card.
+"""Measure recall and false positives for each minimum score, to choose the values of the detector's card.
 
-Where a verifier is given, the same for each trust in the detector's own score. Boxes count as unmarked where
-neither a person nor YuNet marked a face; most of them are false. Crops are parts of the photos without a face.
+With a verifier, the same for each weight of the detector's own score. Boxes count as unmarked if neither a person
+nor YuNet marked a face there; most of them are false positives. Crops are parts of the photos without a face.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,16 +27,16 @@ class Options:
     """Photos and settings to measure.
 
     Attributes:
-        weights: The detector's folder.
-        verifier: A run of training.detector.train_verifier, to try it before it is exported; None for the verifier in
-            the folder, if there is one.
+        weights: The detector's weights folder.
+        verifier: A run of training.detector.train_verifier, to try a verifier before its export; None for the
+            verifier in the weights folder, if there is one.
         photos: Folder with boxed_photos_dev.parquet and expw_photos_dev.parquet.
         yunet: YuNet's file.
-        sides: Longest sides to search at.
-        scores: Least scores to try.
-        candidate_score: From which places are looked at.
-        trusts: What the detector's score may count for beside the verifier's.
-        crop_count: Crops without a face.
+        sides: Search sizes (longest side) to try.
+        scores: Minimum scores to try.
+        candidate_score: Minimum detector score of the verifier's candidates.
+        trusts: Weights of the detector's score relative to the verifier's to try.
+        crop_count: Number of crops without a face.
     """
 
     weights: Path = Path("weights/kv_face.web")
@@ -51,7 +51,7 @@ class Options:
 
 
 def main() -> None:
-    """Print a line for each side, trust and score."""
+    """Print one line per side, trust and score."""
     options = tyro.cli(Options, description=__doc__)
     cv2.setNumThreads(1)
     run = onnx_runner(network_file(options.weights, load_detector_card(options.weights)))
@@ -84,7 +84,7 @@ def main() -> None:
 def joint_scores(
     options: Options, images: Sequence[RgbImage], places: list[list[Detection]]
 ) -> Iterator[tuple[str, list[list[Detection]]]]:
-    """The places with the detector's score alone, then with the verifier's joined to it."""
+    """Yield the candidates with the detector's score alone, then with the joint scores for each trust."""
     yield "detector alone", places
     card = load_detector_card(options.weights)
     path = options.weights / VERIFIER_FILE

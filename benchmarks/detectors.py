@@ -1,6 +1,6 @@
-"""Measures every detector on the same photos in one run: recall, turned faces, false boxes, landmarks, time.
+"""Measure every detector on the same photos in one run: recall, turned faces, false positives, landmarks, time.
 
-Each detector runs with its settings for photos; a second line gives those for live use. One CPU thread.
+Each detector is measured with its settings for photos and with those for live use, on one CPU thread.
 """
 
 import json
@@ -46,13 +46,13 @@ class Options:
 
     Attributes:
         photos: Folder with boxed_photos_dev.parquet and expw_photos_dev.parquet.
-        yunet: YuNet's file; it takes part where it is there.
-        turned_count: Single faces that are turned.
-        crop_count: Face-free crops.
-        repeats: How often each frame is searched for the times.
-        weights: The classifier that names expressions; None for the default, "none" to leave it out.
-        detectors: Only these; empty for all.
-        json: Write the figures here, too.
+        yunet: YuNet's file; YuNet is skipped if it does not exist.
+        turned_count: Number of single faces to turn.
+        crop_count: Number of face-free crops.
+        repeats: Number of timed runs per frame.
+        weights: Weights of the classifier; None for the default, "none" to skip classification.
+        detectors: Detectors to measure; empty for all.
+        json: File to which the figures are also written.
     """
 
     photos: Path = Path("../shared/photos")
@@ -66,7 +66,7 @@ class Options:
 
 
 def main() -> None:
-    """Measure, print a table."""
+    """Measure and print a table."""
     options = tyro.cli(Options, description=__doc__)
     cv2.setNumThreads(1)
     boxed = read_boxed_photos(options.photos / "boxed_photos_dev.parquet")
@@ -115,14 +115,14 @@ def load_all(options: Options) -> Sequence[tuple[str, FaceDetector]]:
 
 
 def turned(image: RgbImage, centre: tuple[float, float], degrees: float) -> RgbImage:
-    """Turned clockwise around a point, which stays; edge pixels repeat."""
+    """Turn an image clockwise around a point; edge pixels repeat."""
     matrix = cv2.getRotationMatrix2D((centre[0] - 0.5, centre[1] - 0.5), -degrees, 1.0)
     size_wh = image.shape[1], image.shape[0]
     return np.asarray(cv2.warpAffine(image, matrix, size_wh, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8)
 
 
 def turned_faces(detector: FaceDetector, photos: Sequence[BoxedPhoto]) -> dict[str, float]:
-    """Share of single faces found, by how far they are turned, half of them each way; error of the roll."""
+    """Measure recall on single faces by turn angle, half of them in each direction, and the error of the roll."""
     found = dict.fromkeys(DEGREES, 0)
     errors: list[float] = []
     for number, photo in enumerate(photos):
@@ -144,7 +144,7 @@ def turned_faces(detector: FaceDetector, photos: Sequence[BoxedPhoto]) -> dict[s
 
 
 def face_free_crops(photos: Sequence[BoxedPhoto], teacher: FaceDetector | None, count: int) -> list[RgbImage]:
-    """Squares cut where nobody marked a face, nor the teacher sees one, twice as large around each."""
+    """Cut squares that stay clear of all marked and detected faces, each enlarged twofold."""
     rng = np.random.default_rng(0)
     crops: list[RgbImage] = []
     for index in rng.permutation(len(photos) * 4):
@@ -170,7 +170,7 @@ def enlarged(box: Box) -> Box:
 def false_boxes(
     detector: FaceDetector, exhaustive: Sequence[BoxedPhoto], crops: Sequence[RgbImage]
 ) -> dict[str, float]:
-    """Boxes that are on no face, in a hundred pictures."""
+    """Count false positives per hundred images."""
     false = 0
     for photo in exhaustive:
         detections = detector.detect(photo.image)
@@ -183,7 +183,7 @@ def false_boxes(
 
 
 def landmark_distance(detector: FaceDetector, teacher: FaceDetector, photos: Sequence[BoxedPhoto]) -> float:
-    """Median distance to the teacher's landmarks on upright faces, as a share of the eye distance."""
+    """Return the median distance to the teacher's landmarks on upright faces, as a share of the eye distance."""
     distances = []
     for photo in photos:
         [mine], [theirs] = (
@@ -204,7 +204,7 @@ def best(box: Box, detections: list[Detection]) -> Detection | None:
 
 
 def times(detector: FaceDetector, repeats: int) -> dict[str, float]:
-    """Median milliseconds for a frame with one face."""
+    """Return the median milliseconds for a frame with one face."""
     row = {}
     for width, height in TIMED_SIZES_WH:
         frame = np.full((height, width, 3), 110, np.uint8)
@@ -221,7 +221,7 @@ def times(detector: FaceDetector, repeats: int) -> dict[str, float]:
 
 
 def named_right(analyzer: FaceAnalyzer, photos: Sequence[BoxedPhoto]) -> float:
-    """Share of labelled faces (the six expressions) that are found and named as labelled."""
+    """Return the share of labelled faces (the six expressions) that are detected and correctly classified."""
     right, count, six = 0, 0, expressions_of("six")
     for photo in photos:
         faces = analyzer.analyze(photo.image)

@@ -1,4 +1,4 @@
-"""Counts the false positives of a detector that the classifier's ``other`` drops, and the faces that this costs."""
+"""Count the detector's false positives that the classifier's ``other`` rejects, and the true faces lost this way."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,8 @@ class Options:
     Attributes:
         photos: Parquet files with photos and the boxes of all faces.
         weights: A weights folder or a name under ``weights/``; None for the default.
-        detector: Whose boxes are judged.
-        lost: Share of the true faces that may be lost.
+        detector: Name of the detector.
+        lost: Tolerated share of lost true faces.
     """
 
     photos: tuple[Path, ...]
@@ -45,7 +45,7 @@ def main(options: Options) -> None:
                 elif overlap < 0.1:
                     false_shares.append(prediction.other)
     if not true_shares or not false_shares:
-        print(f"{len(true_shares)} true and {len(false_shares)} false boxes: nothing to judge")
+        print(f"{len(true_shares)} true and {len(false_shares)} false boxes: nothing to evaluate")
         return
     limit = float(np.quantile(true_shares, 1 - options.lost, method="higher"))
     dropped = float((np.array(false_shares) > limit).mean())
@@ -57,7 +57,7 @@ def main(options: Options) -> None:
         f"losing at most {options.lost:.1%} of the faces: other above {limit:.3f} drops {dropped:.1%} of the false boxes"
     )
     print(
-        f"as the card says (other above {in_card:.3f}): {(np.array(true_shares) > in_card).mean():.2%} of the faces, "
+        f"with the card's threshold (other above {in_card:.3f}): {(np.array(true_shares) > in_card).mean():.2%} of the faces, "
         f"{(np.array(false_shares) > in_card).mean():.1%} of the false boxes"
     )
 

@@ -1,4 +1,4 @@
-"""Filters that were tried for the answers of one face over time, beside the one that ships."""
+"""Temporal filters tried for the predictions of one face, including the shipped one."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,14 +12,14 @@ from fer.faces import Prediction
 from fer.streams.smoothing import ProbabilitySmoother, Steadiness
 
 Shown = tuple[Emotion, bool] | None
-"""The label shown, and whether it is called unsure; None where nothing is shown."""
+"""The label shown, and whether it is unsure; None if nothing is shown."""
 
 FORGET_S: Final = 1.0
 LEEWAY: Final = 0.05
 
 
 class Answer(Protocol):
-    """The answer of a filter: a label, and whether it is unsure."""
+    """The output of a filter: a label, and whether it is unsure."""
 
     @property
     def emotion(self) -> Emotion:
@@ -27,20 +27,20 @@ class Answer(Protocol):
 
     @property
     def is_unsure(self) -> bool:
-        """Whether to call it unsure."""
+        """Whether it is unsure."""
 
 
 class Filter(Protocol):
-    """One face's memory."""
+    """A filter of one face's predictions."""
 
     def update(self, prediction: Prediction, timestamp_s: float, /) -> Answer:
-        """Take in one frame's answer and give the one to show."""
+        """Add one frame's prediction and return the one to show."""
 
 
 def replay(
     times: Sequence[float], raw: Sequence[Prediction | None], build: Callable[[], Filter]
 ) -> list[Shown]:
-    """Give the answers of single frames to a filter; after a second without a face it starts anew."""
+    """Run a filter over the predictions of single frames; reset it after a second without a face."""
     shown: list[Shown] = []
     memory, seen_s = build(), -math.inf
     for time_s, prediction in zip(times, raw, strict=True):
@@ -56,11 +56,11 @@ def replay(
 
 
 class Held:
-    """A filter whose label gives way to one that is ``ratio`` times as probable in its mixed answer.
+    """A filter that changes its label when another one is ``ratio`` times as probable in the mixed prediction.
 
     Args:
         mixer: Mixes log-probabilities over time.
-        ratio: At least 1.
+        ratio: Ratio of probabilities, at least 1.
     """
 
     def __init__(self, mixer: "Mixer", ratio: float) -> None:
@@ -70,7 +70,7 @@ class Held:
         self._time_s = 0.0
 
     def update(self, prediction: Prediction, timestamp_s: float, /) -> Answer:
-        """Take in one frame's answer and give the one to show."""
+        """Add one frame's prediction and return the one to show."""
         now = normal(np.log(np.maximum(prediction.probabilities.astype(np.float64), 1e-3)))
         threshold = prediction.unsure_below
         if self._held is None:
@@ -89,13 +89,13 @@ class Held:
 
 
 class Mixer(Protocol):
-    """Mixes the log-probabilities of frames, each of shape (C,), into log-probabilities to show."""
+    """A rule that mixes the log-probabilities of frames, each of shape (C,), into those to show."""
 
     def start(self, now: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Take in the first frame."""
+        """Add the first frame."""
 
     def mix(self, now: NDArray[np.float64], elapsed_s: float, held: int) -> NDArray[np.float64]:
-        """Take in the next frame; ``held`` is the label shown."""
+        """Add the next frame; ``held`` is the label shown."""
 
 
 class Mean:
@@ -105,12 +105,12 @@ class Mean:
         self._time_constant_s, self._logarithms = time_constant_s, logarithms
 
     def start(self, now: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Take in the first frame."""
+        """Add the first frame."""
         self.mean = now
         return now
 
     def mix(self, now: NDArray[np.float64], elapsed_s: float, _held: int) -> NDArray[np.float64]:
-        """Take in the next frame."""
+        """Add the next frame."""
         share = 1 - math.exp(-elapsed_s / self._time_constant_s)
         if self._logarithms:
             self.mean = normal(self.mean + share * (now - self.mean))
@@ -120,18 +120,18 @@ class Mean:
 
 
 class HiddenState:
-    """The belief in a hidden expression that changes now and then; evidence counts for its time."""
+    """A hidden Markov model of an expression that changes occasionally; evidence is weighted by its duration."""
 
     def __init__(self, changes_per_s: float, evidence_per_s: float) -> None:
         self._changes_per_s, self._evidence_per_s = changes_per_s, evidence_per_s
 
     def start(self, now: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Take in the first frame."""
+        """Add the first frame."""
         self._belief = now
         return now
 
     def mix(self, now: NDArray[np.float64], elapsed_s: float, _held: int) -> NDArray[np.float64]:
-        """Take in the next frame."""
+        """Add the next frame."""
         change = 1 - math.exp(-self._changes_per_s * elapsed_s)
         expected = np.log((1 - change) * np.exp(self._belief) + change / len(now))
         self._belief = normal(expected + self._evidence_per_s * elapsed_s * now)
@@ -139,19 +139,19 @@ class HiddenState:
 
 
 class TwoSpeeds:
-    """A slow mean that starts anew from a quick one where they diverge too far for noise."""
+    """A slow mean that restarts from a quick one if they diverge by more than noise explains."""
 
     def __init__(self, slow_s: float, quick_s: float, limit: float) -> None:
         self._slow, self._quick = Mean(slow_s, logarithms=True), Mean(quick_s, logarithms=True)
         self._limit = limit
 
     def start(self, now: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Take in the first frame."""
+        """Add the first frame."""
         self._quick.start(now)
         return self._slow.start(now)
 
     def mix(self, now: NDArray[np.float64], elapsed_s: float, held: int) -> NDArray[np.float64]:
-        """Take in the next frame."""
+        """Add the next frame."""
         quick = self._quick.mix(now, elapsed_s, held)
         slow = self._slow.mix(now, elapsed_s, held)
         divergence = float(np.sum(np.exp(quick) * (quick - slow)))
@@ -159,20 +159,20 @@ class TwoSpeeds:
 
 
 class SummedEvidence:
-    """A slow mean that starts anew where the evidence against the label shown has added up (CUSUM)."""
+    """A slow mean that restarts when enough evidence against the label shown has accumulated (CUSUM)."""
 
     def __init__(self, slow_s: float, quick_s: float, drift: float, limit: float) -> None:
         self._slow, self._quick = Mean(slow_s, logarithms=True), Mean(quick_s, logarithms=True)
         self._drift, self._limit = drift, limit
 
     def start(self, now: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Take in the first frame."""
+        """Add the first frame."""
         self._sums = np.zeros(len(now))
         self._quick.start(now)
         return self._slow.start(now)
 
     def mix(self, now: NDArray[np.float64], elapsed_s: float, held: int) -> NDArray[np.float64]:
-        """Take in the next frame."""
+        """Add the next frame."""
         quick = self._quick.mix(now, elapsed_s, held)
         slow = self._slow.mix(now, elapsed_s, held)
         self._sums = np.maximum(self._sums + elapsed_s * (now - now[held] - self._drift), 0)
@@ -183,18 +183,18 @@ class SummedEvidence:
 
 
 def normal(logarithms: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same log-probabilities, so that the probabilities sum to 1."""
+    """Normalise log-probabilities, so that the probabilities sum to 1."""
     largest = logarithms.max()
     return np.asarray(logarithms - largest - np.log(np.exp(logarithms - largest).sum()))
 
 
 def shipped(**settings: Any) -> Callable[[], Filter]:
-    """The filter of ``fer`` with other settings than its own."""
+    """Return a builder of the shipped filter with other settings."""
     return lambda: ProbabilitySmoother(Steadiness(**settings))
 
 
 def held(build: Callable[[], Mixer], ratio: float) -> Callable[[], Filter]:
-    """A filter of its own for each face."""
+    """Return a builder of a filter, one per face."""
     return lambda: Held(build(), ratio)
 
 
@@ -222,4 +222,4 @@ CANDIDATES: Final[dict[str, Callable[[], Filter]]] = {
     },
     **{f"shipped, evidence {rate:g}/s": shipped(evidence_per_s=rate) for rate in (1.7, 3.4, 6.7, 13.0, 27.0)},
 }
-"""By name; each family with the setting that moves it along its curve of delay against flicker."""
+"""Filters by name; in each family one setting trades delay against flicker."""

@@ -1,4 +1,4 @@
-"""Photos a second for a folder job at several numbers of workers, with a kill in the middle."""
+"""Measure photos per second for a folder job with several numbers of workers, and its resumption after a kill."""
 
 import os
 import platform
@@ -24,11 +24,11 @@ class FolderBenchmark:
     """Folder size and worker counts to measure.
 
     Attributes:
-        source: A folder of photos, or Parquet files in Hugging Face's layout whose column image holds them.
-        count: Photos to read; those of the source are repeated under other names.
+        source: A folder of photos, or Parquet files in Hugging Face's layout with a column image.
+        count: Number of photos to read; those of the source are repeated under other names.
         workers: Numbers of workers.
-        detector: A detector's name.
-        kill: Also kill a run with SIGKILL half-way, start it again, compare the tables.
+        detector: Name of a detector.
+        kill: Also kill a run with SIGKILL halfway, restart it and compare the tables.
     """
 
     source: tuple[Path, ...]
@@ -56,7 +56,7 @@ def main() -> None:
             cpu_ms = 1000 * (children_cpu_s() - cpu_s) / options.count
             print(
                 f"{worker_count} workers: {rates[worker_count]:.1f} photos/s, {wall_s:.1f} s, "
-                f"{cpu_ms:.0f} ms CPU a photo, {describe(table)}"
+                f"{cpu_ms:.0f} ms CPU per photo, {describe(table)}"
             )
         first = rates[options.workers[0]]
         for worker_count in options.workers[1:]:
@@ -74,10 +74,10 @@ def compare_with_killed(options: FolderBenchmark, photos: Path, root: Path) -> N
             time.sleep(0.1)
         os.kill(job.pid, signal.SIGKILL)
     done_count = journal.read_bytes().count(b"\n") - 1
-    print(f"killed after {done_count} photos; table there: {table.exists()}")
+    print(f"killed after {done_count} photos; table exists: {table.exists()}")
     subprocess.run(words, stdout=subprocess.DEVNULL, check=False)
     whole = pyarrow.parquet.read_table(root / f"faces{worker_count}.parquet")
-    print(f"same table as an unbroken run: {pyarrow.parquet.read_table(table).equals(whole)}")
+    print(f"same table as an uninterrupted run: {pyarrow.parquet.read_table(table).equals(whole)}")
 
 
 def command(photos: Path, table: Path, worker_count: int, options: FolderBenchmark) -> list[str]:

@@ -1,9 +1,9 @@
-"""Measures how each detector's boxes map to the reference square, FER2013's frame of a face.
+"""Measure the map from each detector's boxes to the reference square, FER2013's frame of a face.
 
-Two ways that should agree. *Direct*: FER2013 pictures, enlarged and padded, where the frame is known, against
-the box of each detection. *By landmarks*: YuNet's points inside FER2013's frame, and the same points inside
-each detector's boxes on photos; scale and shift bring the two together.
-The middle of both belongs into the detectors' ``framing``.
+Two methods that should agree. *Direct*: FER2013 images, enlarged and padded so that the frame is known, against
+the box of each detection. *By landmarks*: YuNet's points inside FER2013's frame against the same points inside
+each detector's boxes on photos; scale and shift align the two.
+The mean of both is used as the detectors' ``framing``.
 """
 
 import argparse
@@ -24,7 +24,7 @@ SIDE = 160  # pixels of the enlarged frame; half as much is padded around it
 
 
 def main() -> None:
-    """Print one line a detector and way."""
+    """Print one line per detector and method."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data/fer2013_train.parquet"))
     parser.add_argument("--photos", type=Path, default=Path("../shared/photos/detector_photos.parquet"))
@@ -58,7 +58,7 @@ def sample(path: Path, count: int) -> Iterable[RgbImage]:
 
 
 def padded(crop: RgbImage) -> RgbImage:
-    """The frame of ``SIDE`` pixels with half its side of repeated edge pixels around it."""
+    """Enlarge a crop to ``SIDE`` pixels and pad it by half that side with repeated edge pixels."""
     crop = np.asarray(cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
     half = SIDE // 2
     border = cv2.copyMakeBorder(crop, half, half, half, half, cv2.BORDER_REPLICATE)
@@ -68,7 +68,7 @@ def padded(crop: RgbImage) -> RgbImage:
 def clear_faces(
     detector: FaceDetector, frames: Iterable[RgbImage]
 ) -> Iterable[tuple[Detection, NDArray[np.float64]]]:
-    """The surest detection of each frame with its landmarks, where it is sure and not turned."""
+    """Yield the best detection of each frame with its landmarks, if it is certain and upright."""
     for frame in frames:
         best = max(detector.detect(frame), key=lambda face: face.score, default=None)
         if best is not None and best.landmarks is not None and best.score >= 0.75 and abs(best.roll) < 15:
@@ -76,7 +76,7 @@ def clear_faces(
 
 
 def direct(detector: FaceDetector, frames: Iterable[RgbImage]) -> tuple[float, float, int]:
-    """Scale and downward shift from boxes whose frame is known."""
+    """Return scale and downward shift from boxes whose frame is known."""
     rows = []
     for frame in frames:
         best = max(detector.detect(frame), key=lambda face: face.score, default=None)
@@ -93,7 +93,7 @@ def by_landmarks(
     seen: list[list[Detection]],
     template: NDArray[np.float64],
 ) -> tuple[float, float, int]:
-    """Scale and downward shift that bring the frame's landmarks onto those inside the detector's boxes."""
+    """Return scale and downward shift that align the frame's landmarks with those in the detector's boxes."""
     rows = []
     for photo, faces in zip(photos, seen, strict=True):
         for found in detector.detect(photo):

@@ -1,9 +1,9 @@
-"""Measures yaw and pitch from five landmarks: on synthetic heads, and between two detectors on the same faces.
+"""Measure yaw and pitch from five landmarks: on synthetic heads, and between two detectors on the same faces.
 
     python -m benchmarks.head_turn --photos ../shared/photos/boxed_photos_dev.parquet --yunet YUNET.onnx
 
-Synthetic heads have other shapes than the mean one (8 % of each coordinate), are seen from 0.7 m, and their
-landmarks jitter by 1.5 mm, a fortieth of the distance between the eyes.
+Synthetic heads deviate from the mean shape by 8 % per coordinate, are seen from 0.7 m, and their landmarks jitter
+by 1.5 mm, a fortieth of the eye distance.
 """
 
 from dataclasses import dataclass
@@ -28,10 +28,10 @@ class Options:
     """Photos and heads to measure.
 
     Attributes:
-        photos: Photos with faces; None leaves the comparison of detectors out.
+        photos: Photos with faces; None skips the comparison of detectors.
         yunet: YuNet's file.
-        photo_count: Photos to look at.
-        heads: Synthetic heads in each range of yaw.
+        photo_count: Number of photos to analyse.
+        heads: Number of synthetic heads per range of yaw.
     """
 
     photos: Path | None = None
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def seen(yaw: float, pitch: float, roll: float, rng: np.random.Generator) -> Landmarks:
-    """The landmarks of some head."""
+    """Return the landmarks of a random head."""
     y, p, r = np.radians([yaw, pitch, roll])
     about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
     about_x = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
@@ -70,7 +70,7 @@ def seen(yaw: float, pitch: float, roll: float, rng: np.random.Generator) -> Lan
 
 
 def compare(options: Options, photos: Path) -> None:
-    """Print the differences between turns by the landmarks of ``kv_face`` and YuNet."""
+    """Print the differences between head turns from the landmarks of ``kv_face`` and YuNet."""
     ours, theirs = load_detector("kv_face"), YuNetDetector(options.yunet)
     pairs: list[tuple[HeadTurn, HeadTurn]] = []
     for photo in read_boxed_photos(photos)[: options.photo_count]:

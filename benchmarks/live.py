@@ -1,8 +1,8 @@
-"""Measures the live tab in Chromium with a fake camera, beside Gradio's own image stream.
+"""Measure the live tab in Chromium with a fake camera, compared with Gradio's own image stream.
 
     python benchmarks/live.py --detector haar --pages 1 2 4 --seconds 20
 
-A frame is labelled when its boxes are drawn; latency runs from the moment the page shows a frame to that one.
+A frame is labelled when its boxes are drawn; latency is the time from showing a frame to labelling it.
 """
 
 import os
@@ -73,15 +73,15 @@ WATCH_PLAIN = (
 
 @dataclass(frozen=True)
 class LiveBenchmark:
-    """Measure labelled frames per second, latency, cost and memory of the live page.
+    """Measure labelled frames per second, latency, CPU load and memory of the live page.
 
     Attributes:
         detector: Name of a face detector.
-        pages: How many pages are open at once, one measurement each.
+        pages: Numbers of concurrently open pages, one measurement each.
         seconds: Length of each measurement.
-        memory_seconds: Length of the measurement with one page in which memory is watched.
+        memory_seconds: Length of the memory measurement with one page.
         plain: Whether to measure Gradio's own image stream, too.
-        chromium: The browser.
+        chromium: Path of the browser.
     """
 
     detector: str = "auto"
@@ -93,7 +93,7 @@ class LiveBenchmark:
 
 
 def main() -> None:
-    """Print a table, one line a measurement."""
+    """Print a table with one line per measurement."""
     options = tyro.cli(LiveBenchmark, description=__doc__)
     load = f"load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     print(f"{platform.platform()}, {os.cpu_count()} CPUs ({load} before), Python {platform.python_version()}")
@@ -124,7 +124,7 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Server:
-    """A page's server in a process of its own, with a home of its own."""
+    """A page's server in a separate process with its own home folder."""
 
     process: subprocess.Popen[bytes]
     address: str
@@ -158,7 +158,7 @@ def serve(kind: str, detector: str, folder: Path) -> Iterator[Server]:
 
 
 def wait_for(address: str) -> None:
-    """Until the server answers, two minutes at most."""
+    """Wait until the server answers, at most two minutes."""
     for _ in range(600):
         try:
             urllib.request.urlopen(address, timeout=5).close()
@@ -169,7 +169,7 @@ def wait_for(address: str) -> None:
 
 
 def measure(kind: str, browser: Browser, server: Server, count: int, seconds: float) -> str:
-    """One line: several pages at once for some seconds."""
+    """Measure several concurrent pages for some seconds and return the line of the table."""
     pages = []
     for _ in range(count):
         context = browser.new_context(viewport={"width": 1280, "height": 900}, permissions=["camera"])
@@ -210,7 +210,7 @@ def start_live(page: Page) -> None:
 
 
 def start_plain(page: Page) -> None:
-    """Start the camera of the plain stream: the first button asks for the camera, the next one starts."""
+    """Start the camera of the plain stream: the first button requests the camera, the second one starts it."""
     page.get_by_text("Click to Access Webcam").click()
     page.wait_for_function("() => document.querySelector('video')?.videoWidth > 0")
     page.evaluate(WATCH_PLAIN)
@@ -219,26 +219,26 @@ def start_plain(page: Page) -> None:
 
 
 def cpu_seconds() -> dict[int, tuple[int, float]]:
-    """By process: its parent and the CPU time it has used."""
+    """Return parent and used CPU time of each process."""
     found = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rpartition(")")[2].split()
         except OSError:
-            continue  # ended in between
+            continue  # ended meanwhile
         found[int(path.parent.name)] = (int(fields[1]), (int(fields[11]) + int(fields[12])) / TICKS)
     return found
 
 
 def is_below(pid: int, root: int, processes: dict[int, tuple[int, float]]) -> bool:
-    """Whether a process was started by another, directly or not."""
+    """Return whether a process descends from another."""
     while pid in processes and pid != root:
         pid = processes[pid][0]
     return pid == root
 
 
 def memory_mb(pid: int) -> float:
-    """Return the memory that a process holds, in megabytes."""
+    """Return the resident memory of a process in megabytes."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024

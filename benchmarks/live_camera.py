@@ -1,4 +1,4 @@
-"""A camera made from a freely licensed photograph, with the number of each frame in the picture."""
+"""A fake camera made from a freely licensed photo, with the number of each frame encoded in the image."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from skimage.data import astronaut
 FRAME_RATE = 30
 FRAME_COUNT = 300
 BIT_COUNT = 9
-BIT_SIZE = 32  # pixels; the number stands in the upper left corner, lowest bit first
+BIT_SIZE = 32  # pixels; the number is in the upper left corner, lowest bit first
 
 READ_NUMBER = f"""
 (source, width) => {{
@@ -28,7 +28,7 @@ READ_NUMBER = f"""
 
 
 def write_camera(path: Path) -> Path:
-    """A clip of ten seconds, 640×480, as Chromium's fake camera wants it; it is played over and over."""
+    """Write a clip of ten seconds, 640×480, for Chromium's fake camera, which plays it in a loop."""
     face = cv2.resize(astronaut()[0:400, 30:430], (640, 640))[40:520]
     with av.open(str(path), "w", format="mjpeg") as container:
         stream = container.add_stream("mjpeg", rate=FRAME_RATE)

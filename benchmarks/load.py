@@ -1,4 +1,4 @@
-"""Load of many visitors at once, good and bad ones, on a page of its own: ``python -m benchmarks.load``."""
+"""Load test with many concurrent visitors, good and bad ones, on its own server: ``python -m benchmarks.load``."""
 
 import asyncio
 import io
@@ -28,11 +28,11 @@ class Options:
     """Load on the page, which runs on this machine and is reached over loopback only.
 
     Attributes:
-        seconds: How long.
-        photos: Visitors who send one photo after the other.
-        lives: Visitors with a live page, five frames per second each.
-        bad: Clients that send half requests, nothing, garbage and pictures that unpack to much.
-        photo: The photo that is sent; a made-up one by default.
+        seconds: Duration.
+        photos: Number of visitors who send one photo after another.
+        lives: Number of visitors with a live page, five frames per second each.
+        bad: Number of clients that send partial requests, nothing, garbage and decompression bombs.
+        photo: The photo to send; a synthetic one by default.
     """
 
     seconds: float = 300.0
@@ -98,7 +98,7 @@ def _wait(port: int) -> None:
 
 
 def _state(pid: int) -> dict[str, int]:
-    """Return memory, files and threads of the page, where /proc tells them."""
+    """Return memory, files and threads of the page; nothing without /proc."""
     folder = Path(f"/proc/{pid}")
     if not folder.exists():
         return {}

@@ -1,4 +1,4 @@
-"""The tree of modules in docs/architecture.md, each with the first sentence of its docstring."""
+"""Write the module tree of docs/architecture.md, with the first line of each docstring."""
 
 import ast
 from pathlib import Path
@@ -12,11 +12,11 @@ _COLUMN: Final = 26
 
 
 def with_tree(text: str, top: Path) -> str:
-    """Replace the tree between its marks.
+    """Replace the tree between its markers.
 
     Args:
-        text: The page.
-        top: The folder of the packages.
+        text: Text of the page.
+        top: Folder that contains the packages.
     """
     start, end = text.index(BEGIN) + len(BEGIN), text.index(END)
     tree = "\n\n".join("\n".join(_lines(top / name, 0)) for name in PACKAGES)

@@ -1,7 +1,7 @@
-"""Films the live page with its demonstration: ``python -m benchmarks.moving_picture`` writes docs/images/live.webp.
+"""Record the live page in demo mode: ``python -m benchmarks.moving_picture`` writes docs/images/live.webp.
 
-The demonstration shows a freely licensed photograph. Run it on a machine that does nothing else, because the page shows
-its own frame rate and latency.
+The demo shows a freely licensed photo. Run it on an idle machine, because the page shows its own frame rate and
+latency.
 """
 
 import io
@@ -26,15 +26,15 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Options:
-    """Choose what is filmed.
+    """Settings of the recording.
 
     Attributes:
-        output: The picture, an animated WebP.
+        output: The animated WebP to write.
         seconds: Length.
-        frame_rate: Most pictures in a second; a slow machine takes fewer, and shows each longer.
-        width: Of the page, in pixels.
-        height: Of the page, in pixels.
-        most_bytes: A larger file is refused.
+        frame_rate: Maximum frames per second; a slow machine records fewer and shows each longer.
+        width: Width of the page in pixels.
+        height: Height of the page in pixels.
+        most_bytes: Maximum size of the file.
         browser: Path of Chromium.
     """
 
@@ -67,7 +67,7 @@ def demo_page() -> Iterator[str]:
 
 
 def film(page: Any, options: Options) -> tuple[list[Image.Image], list[int]]:
-    """Pictures of the page and the time that each is shown, in milliseconds."""
+    """Return screenshots of the page and the duration of each in milliseconds."""
     pictures, moments = [], []
     start = time.monotonic()
     while (now := time.monotonic()) < start + options.seconds:
@@ -80,7 +80,7 @@ def film(page: Any, options: Options) -> tuple[list[Image.Image], list[int]]:
 
 
 def main(options: Options) -> int:
-    """Film the page, write the picture."""
+    """Record the page and write the animation."""
     with demo_page() as address, sync_playwright() as session:
         browser = session.chromium.launch(
             executable_path=options.browser, args=["--headless=new", "--no-sandbox"]
@@ -90,7 +90,7 @@ def main(options: Options) -> int:
         page.get_by_role("tab", name="Live").click()
         page.click(".kv-live [data-part=start]:enabled")
         page.wait_for_function("document.querySelectorAll('.kv-live [data-part=faces] > *').length === 1")
-        page.wait_for_timeout(3000)  # the rate on the badge settles
+        page.wait_for_timeout(3000)  # wait until the frame rate on the badge is stable
         pictures, durations = film(page, options)
         browser.close()
     content = io.BytesIO()
@@ -98,10 +98,10 @@ def main(options: Options) -> int:
         content, "WEBP", save_all=True, append_images=pictures[1:], duration=durations, loop=0, quality=55
     )
     if len(content.getvalue()) > options.most_bytes:
-        print(f"{len(content.getvalue())} bytes are more than {options.most_bytes}; film fewer --seconds")
+        print(f"{len(content.getvalue())} bytes are more than {options.most_bytes}; record fewer --seconds")
         return 1
     options.output.write_bytes(content.getvalue())
-    print(f"wrote {options.output}: {len(pictures)} pictures, {len(content.getvalue())} bytes")
+    print(f"wrote {options.output}: {len(pictures)} frames, {len(content.getvalue())} bytes")
     return 0
 
 

@@ -1,6 +1,6 @@
-"""Times each stage from a JPEG to an annotated picture, for one and five faces.
+"""Time each stage from a JPEG to an annotated image, for one and five faces.
 
-The faces are the freely licensed photograph that scikit-image brings along, laid on a plain ground.
+The faces are copies of the freely licensed photo shipped with scikit-image, on a plain background.
 """
 
 import io
@@ -30,7 +30,7 @@ class Options:
     Attributes:
         weights: A name under ``weights/``; None for the default.
         detector: A detector's name; None for the default.
-        repeats: How often each picture is read.
+        repeats: Number of timed runs per image.
     """
 
     weights: str | None = None
@@ -39,7 +39,7 @@ class Options:
 
 
 def scene(width: int, height: int, face_count: int) -> bytes:
-    """A JPEG with copies of one face side by side."""
+    """Return a JPEG with copies of one face side by side."""
     face = astronaut()[0:230, 110:340]
     canvas = np.full((height, width, 3), 110, dtype=np.uint8)
     side = min(width // face_count, height) * 9 // 10
@@ -67,7 +67,7 @@ def main(options: Options) -> None:
         f"OpenCV {cv2.__version__}, ONNX Runtime {onnxruntime.__version__}; milliseconds, median / p95\n"
     )
     stages = ("decode", "detect", "crop", "classify", "annotate")
-    print("| Picture | Faces found | " + " | ".join(stages) + " | all |")
+    print("| Image | Detected faces | " + " | ".join(stages) + " | all |")
     print("|---" * (len(stages) + 3) + "|")
     cv2.setNumThreads(1)
     for width, height in ((640, 480), (1280, 720)):

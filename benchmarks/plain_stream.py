@@ -1,4 +1,4 @@
-"""The page to compare with: Gradio's own image stream, run as ``python benchmarks/plain_stream.py PORT DETECTOR``."""
+"""The baseline page with Gradio's own image stream: ``python benchmarks/plain_stream.py PORT DETECTOR``."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from webapp.analyzers import AnalyzerShelf
 
 
 def main() -> None:
-    """Serve one page whose every frame is sent, annotated and sent back as a picture."""
+    """Serve a page that sends every frame to the server, which returns it as an annotated image."""
     analyzer = AnalyzerShelf(detector=sys.argv[2]).get(live=True)
     annotator = FaceAnnotator()
 
@@ -21,7 +21,7 @@ def main() -> None:
         return None if frame is None else annotator.annotate(frame, analyzer.analyze(frame))
 
     with gr.Blocks() as page:
-        mirror = gr.WebcamOptions(mirror=False)  # the number in the picture must stay readable
+        mirror = gr.WebcamOptions(mirror=False)  # the number in the image must stay readable
         camera = gr.Image(sources=["webcam"], streaming=True, type="numpy", webcam_options=mirror)
         shown = gr.Image(elem_id="shown")
         camera.stream(annotate, camera, shown, stream_every=1 / 30, time_limit=3600, concurrency_limit=8)

@@ -1,9 +1,9 @@
-"""Writes the figures of the stored suite reports into docs/results.md, README and model cards.
+"""Write the figures of the stored suite reports into docs/results.md, README and model cards.
 
-It also writes the tree of modules into docs/architecture.md, and docs/options.md.
+It also writes the module tree into docs/architecture.md, and docs/options.md.
 
 ``python -m benchmarks.accuracy --suite DIR --store`` stores a report beside each set of weights; this command copies
-its figures into every page, so that no two pages can differ.
+its figures into all pages, so that they always agree.
 """
 
 import sys
@@ -23,8 +23,8 @@ from training.run_files import read_object
 BEGIN: Final = "<!-- figures: written by python -m benchmarks.publish -->"
 END: Final = "<!-- end of figures -->"
 TITLES: Final = {
-    "publictest_votes": "FER2013 PublicTest, majority of ten people",
-    "publictest_labels": "FER2013 PublicTest, labels of the data set",
+    "publictest_votes": "FER2013 PublicTest, majority of ten annotators",
+    "publictest_labels": "FER2013 PublicTest, original labels",
     "rafdb": "RAF-DB, validation split",
     "affectnet": "AffectNet, validation split",
     "films": "films",
@@ -37,14 +37,14 @@ class Options:
     """Write the pages, or only check them.
 
     Attributes:
-        check: Change nothing; the exit status is 1 where a page differs from the reports.
+        check: Change nothing; the exit status is 1 if a page differs from the reports.
     """
 
     check: bool = False
 
 
 def pages() -> dict[Path, str]:
-    """Every page that is written from something else, with the text it should have."""
+    """Return the expected text of every generated page."""
     reports = {}
     top = Path(__file__).parents[1]
     architecture = top / "docs" / "architecture.md"
@@ -72,21 +72,21 @@ def pages() -> dict[Path, str]:
 
 
 def headline(report: dict[str, Any]) -> str:
-    """One item of a list: accuracy of the default weights on people of several sources."""
+    """Return a list item with the accuracy of the default weights on several data sets."""
     sets = report["sets"]
     return (
-        f"- **{sets['rafdb']['accuracy']:.3f}** of {sets['rafdb']['count']:,} faces of the web are named as most of about 40 "
-        f"people named them (RAF-DB);\n  {sets['publictest_votes']['accuracy']:.3f} of FER2013's as most of ten people, "
-        f"{sets['posed']['accuracy']:.3f} of posed faces, {sets['films']['accuracy']:.3f} of faces in films. Balanced, the "
-        f"mean\n  of {len(sets)} sets, {report['mean_balanced_accuracy']:.3f}; chance is 0.167."
+        f"- **{sets['rafdb']['accuracy']:.3f}** accuracy on {sets['rafdb']['count']:,} web faces labelled by about 40 "
+        f"annotators each (RAF-DB);\n  {sets['publictest_votes']['accuracy']:.3f} on FER2013 (majority of ten annotators), "
+        f"{sets['posed']['accuracy']:.3f} on posed faces, {sets['films']['accuracy']:.3f} on faces in films.\n  Mean balanced "
+        f"accuracy of {len(sets)} sets: {report['mean_balanced_accuracy']:.3f}; chance is 0.167."
     )
 
 
 def results_table(reports: dict[str, dict[str, Any]]) -> str:
-    """One row per set: accuracy, balanced accuracy, and calibration error of all weights."""
+    """Return a table with one row per set: accuracy, balanced accuracy and calibration error of all weights."""
     names = list(reports)
     lines = [
-        f"| Faces of | {' | '.join(f'`{name}`' for name in names)} |",
+        f"| Data set | {' | '.join(f'`{name}`' for name in names)} |",
         "|---" * (len(names) + 1) + "|",
     ]
     for key, title in TITLES.items():
@@ -99,12 +99,12 @@ def results_table(reports: dict[str, dict[str, Any]]) -> str:
     lines.append(f"| **mean of the sets** | {' | '.join(means)} |")
     if all("web_photos" in report for report in reports.values()):
         found = [f"{report['web_photos']['found_and_named']:.3f}" for report in reports.values()]
-        lines.append(f"| whole web photos: found and named as labelled | {' | '.join(found)} |")
+        lines.append(f"| whole web photos: detected and correctly classified | {' | '.join(found)} |")
     return "\n".join(lines)
 
 
 def main(options: Options) -> int:
-    """Write the pages that differ, or name them."""
+    """Write the pages that differ, or list them with ``--check``."""
     differing = [
         path
         for path, text in pages().items()
@@ -113,7 +113,7 @@ def main(options: Options) -> int:
     if options.check:
         for path in differing:
             print(
-                f"{path} differs from what it is written from; run python -m benchmarks.publish",
+                f"{path} is out of date; run python -m benchmarks.publish",
                 file=sys.stderr,
             )
         return 1 if differing else 0

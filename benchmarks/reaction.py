@@ -1,11 +1,11 @@
-"""Measures how soon a label follows a change of expression, and how still it holds on a still face.
+"""Measure the delay of a label after a change of expression, and its stability on a still face.
 
     python -m benchmarks.reaction ../shared/data/affectnet96.parquet --videos ../shared/videos/one_*.mp4
 
 Composes clips on a fixed backdrop: faces that crossfade at known times, and faces that stay for 20 seconds, clear
-ones and borderline ones apart, under camera noise, wandering light and places, and JPEG compression. Each clip goes
-through the live path and, as an H.264 file, through the recorded one. The answers of single frames are kept, so that
-filters are compared on the same answers in seconds.
+and borderline ones separately, with camera noise, varying light and position, and JPEG compression. Each clip is
+processed by the live path and, as an H.264 file, by the recorded path. The predictions of single frames are stored, so
+that filters can be compared on the same predictions in seconds.
 """
 
 import tempfile
@@ -43,16 +43,16 @@ class Options:
     """Faces and clips to measure.
 
     Attributes:
-        faces: Pictures of faces with some room around them, as a data set.
-        videos: Videos of single people, whose changes of label are counted.
+        faces: Data set of face images with some space around the faces.
+        videos: Videos of single people, in which label changes are counted.
         weights: Name or folder of weights; None for the default.
         detector: Name of a detector; None for the default.
-        changes: Changes of expression with holds of 1, 2 and 4 seconds.
-        stills: Clear still faces, and as many borderline ones.
-        frame_rate: Of the clips, in frames per second.
+        changes: Number of changes of expression with holds of 1, 2 and 4 seconds.
+        stills: Number of clear still faces, and of borderline ones.
+        frame_rate: Frame rate of the clips.
         candidates: Compare the other filters, too.
-        answers: Keep the answers of single frames in this file, or take them from it where it exists.
-        paths: The ways that the clips go.
+        answers: Store the predictions of single frames in this file, or load them from it if it exists.
+        paths: Processing paths to measure.
     """
 
     faces: tyro.conf.Positional[Path]
@@ -69,15 +69,15 @@ class Options:
 
 @dataclass(frozen=True)
 class Answers:
-    """One clip's answers of the largest face: each frame's own, and as the path shows them.
+    """One clip's predictions for the largest face: unsmoothed, and as shown.
 
     Attributes:
         clip: Name of the clip.
         path: ``live`` or ``recorded``.
         changes: Middle of each crossfade in seconds, with the expression that follows.
-        times: Of the frames, in seconds.
-        raw: Each frame's own answer; None where no face was found.
-        shown: The label shown, and whether it is called unsure; None where nothing is shown.
+        times: Times of the frames in seconds.
+        raw: Each frame's own prediction; None without a face.
+        shown: The label shown, and whether it is unsure; None if nothing is shown.
     """
 
     clip: str
@@ -89,7 +89,7 @@ class Answers:
 
 
 def main() -> None:
-    """Print the table of both paths, and that of the candidate filters where it is wanted."""
+    """Print the table of both paths and, if requested, that of the candidate filters."""
     options = tyro.cli(Options, description=__doc__)
     if options.answers is not None and options.answers.exists():
         measured = np.load(options.answers, allow_pickle=True)["answers"].tolist()
@@ -105,7 +105,7 @@ def main() -> None:
 
 
 def measure(options: Options) -> list[Answers]:
-    """Let every clip go through both paths."""
+    """Process every clip with both paths."""
     analyzer = load_analyzer(options.weights, options.detector)
     analyzer = FaceAnalyzer(
         load_detector(options.detector or analyzer.detector.name, live=True), analyzer.classifier
@@ -135,7 +135,7 @@ def through(
     frames: Sequence[Frame],
     file: Path,
 ) -> Iterator[Answers]:
-    """The same frames through each path."""
+    """Process the same frames with each path."""
     for path in paths:
         if path == "live":
             yield through_live(analyzer, name, changes, frames)
@@ -144,7 +144,7 @@ def through(
 
 
 class _Keeper(FaceAnalyzer):
-    """An analyzer that keeps the answer of each frame."""
+    """An analyzer that stores the prediction of each frame."""
 
     def __init__(self, analyzer: FaceAnalyzer) -> None:
         super().__init__(analyzer.detector, analyzer.classifier)
@@ -159,7 +159,7 @@ class _Keeper(FaceAnalyzer):
 def through_live(
     analyzer: FaceAnalyzer, name: str, changes: tuple[tuple[float, Emotion], ...], frames: Sequence[Frame]
 ) -> Answers:
-    """Frame by frame, as the live page sends them."""
+    """Process frame by frame, like the live page."""
     keeper = _Keeper(analyzer)
     stream = StreamAnalyzer(keeper)
     shown = [as_shown(largest(stream.read(frame.image, frame.timestamp_s))) for frame in frames]
@@ -170,7 +170,7 @@ def through_live(
 def through_file(
     analyzer: FaceAnalyzer, name: str, changes: tuple[tuple[float, Emotion], ...], path: Path
 ) -> Answers:
-    """As a file, like any recorded video."""
+    """Process a file, like any recorded video."""
     keeper = _Keeper(analyzer)
     times: list[float] = []
     shown: list[Shown] = []
@@ -185,7 +185,7 @@ def through_file(
 
 
 def largest(faces: Sequence[Face]) -> Prediction | None:
-    """The answer of the largest face."""
+    """Return the prediction for the largest face."""
     return max(faces, key=lambda face: face.detection.box.area).prediction if faces else None
 
 
@@ -194,11 +194,11 @@ def as_shown(prediction: Prediction | None) -> Shown:
 
 
 def clips(options: Options, analyzer: FaceAnalyzer) -> Iterator[Clip]:
-    """Changing faces with three holds, then still ones."""
+    """Yield clips of changing faces with three hold times, then of still ones."""
     rng = np.random.default_rng(0)
     clear, borderline = choose_faces(options, analyzer)
     for hold_s, count in zip((1.0, 2.0, 4.0), options.changes, strict=True):
-        for part in range(0, count, 30):  # short clips, so that memory holds their frames
+        for part in range(0, count, 30):  # short clips, whose frames fit into memory
             yield Clip(f"holds of {hold_s:g} s", in_turn(clear, min(30, count - part) + 1, rng), hold_s, part)
     for name, faces in (("clear", clear), ("borderline", borderline)):
         for number, face in enumerate(faces[: options.stills]):
@@ -206,7 +206,7 @@ def clips(options: Options, analyzer: FaceAnalyzer) -> Iterator[Clip]:
 
 
 def choose_faces(options: Options, analyzer: FaceAnalyzer) -> tuple[list[StillFace], list[StillFace]]:
-    """Faces that are plainly read when they hold still, as many of each expression; and borderline ones."""
+    """Choose faces with a clear prediction, equally many per expression, and borderline ones."""
     clear: dict[Emotion, list[StillFace]] = {}
     borderline: list[StillFace] = []
     table = read_table(options.faces)
@@ -234,7 +234,7 @@ def choose_faces(options: Options, analyzer: FaceAnalyzer) -> tuple[list[StillFa
 
 
 def look(analyzer: FaceAnalyzer, face: StillFace, count: int) -> Prediction | None:
-    """The mean answer to some frames of a still face; None where one of them shows no face."""
+    """Return the mean prediction over some frames of a still face; None if a frame has no detection."""
     frames = compose(Clip("look", (face,), 1.0, 0), float(count))
     found = [largest(analyzer.analyze(image)) for _, image in frames]
     if any(prediction is None for prediction in found):
@@ -247,7 +247,7 @@ def is_clear(answer: Prediction) -> bool:
 
 
 def is_between(answer: Prediction) -> bool:
-    """Whether an answer is neither clear nor borderline."""
+    """Return whether a prediction is neither clear nor borderline."""
     best, second = np.sort(answer.probabilities)[:-3:-1]
     return best < CLEAR_ABOVE and best - second > BORDERLINE_GAP
 
@@ -255,12 +255,12 @@ def is_between(answer: Prediction) -> bool:
 def heading() -> str:
     return (
         "| | never shown, 1 / 2 / 4 s | delay median / 90th percentile s, 1 s | 2 s | 4 s "
-        "| changes a minute: clear | borderline | videos: changes, most in 3 s |\n" + "|---" * 8 + "|"
+        "| changes per minute: clear | borderline | videos: changes, most in 3 s |\n" + "|---" * 8 + "|"
     )
 
 
 def row(name: str, measured: Sequence[tuple[Answers, Sequence[Shown]]]) -> str:
-    """One line of the table."""
+    """Return one line of the table."""
     never, late = [], []
     for hold_s in (1.0, 2.0, 4.0):
         delays = [
@@ -287,7 +287,7 @@ def row(name: str, measured: Sequence[tuple[Answers, Sequence[Shown]]]) -> str:
 
 
 def delays_of(answers: Answers, shown: Sequence[Shown], hold_s: float) -> Iterator[float | None]:
-    """From the middle of each crossfade to the first frame that names the new expression; None for never."""
+    """Yield the delay from each crossfade's middle to the first frame with the new label; None for never."""
     for start_s, emotion in answers.changes:
         named = [
             time_s - start_s
@@ -298,13 +298,13 @@ def delays_of(answers: Answers, shown: Sequence[Shown], hold_s: float) -> Iterat
 
 
 def rate_of(shown: Sequence[Sequence[Shown]]) -> float:
-    """Changes a minute of the name, and of being unsure, after the first second."""
+    """Return the changes per minute of the label or of being unsure, after the first second."""
     count = sum(sum(is_change(a, b) for a, b in pairwise(each[len(each) // 20 :])) for each in shown)
     return count / max(len(shown) * STILL_S * 19 / 20 / 60, 1e-9)
 
 
 def change_times(times: Sequence[float], shown: Sequence[Shown]) -> list[float]:
-    """When another name was shown than in the frame before."""
+    """Return the times at which the label differs from that of the previous frame."""
     return [
         time_s
         for time_s, (a, b) in zip(times[1:], pairwise(shown), strict=True)

@@ -1,8 +1,8 @@
-"""Measures what a person's resting face changes: each picture of it in turn adjusts the person's other pictures.
+"""Measure the effect of resting faces: each resting image of a person adjusts the person's other images.
 
     python -m benchmarks.resting ../shared/data/posed.parquet
 
-The first part of each file name says who it is; only people with two resting faces and other expressions count.
+The first part of each file name identifies the person; only people with two resting faces and other expressions count.
 """
 
 import re
@@ -31,7 +31,7 @@ class Options:
     """Faces to measure.
 
     Attributes:
-        faces: A Parquet data set whose pictures carry their file names.
+        faces: A Parquet data set whose images have file names.
         weights: Name or folder of weights; None for the default.
         detector: Name of a face detector.
     """
@@ -43,14 +43,14 @@ class Options:
 
 @dataclass(frozen=True)
 class Seen:
-    """A picture of a person: the label, and the network's answer."""
+    """An image of a person: the label and the network's prediction."""
 
     label: Emotion
     prediction: Prediction
 
 
 def main() -> None:
-    """Print the shares with and without resting faces."""
+    """Print the error rates with and without adjustment."""
     options = tyro.cli(Options, description=__doc__)
     classifier = EmotionClassifier(find_weights(options.weights))
     people = read_people(options, classifier)
@@ -71,8 +71,8 @@ def main() -> None:
                 kind = "resting" if each.label == Emotion.NEUTRAL else "others"
                 without[kind].append(each.prediction.emotion == each.label)
                 adjusted[kind].append(resting.apply(each.prediction).emotion == each.label)
-    print(f"{classifier.card.name}: {len(people)} people, {refused} resting faces refused")
-    print("| | resting faces named otherwise | other expressions named right |\n|---|---|---|")
+    print(f"{classifier.card.name}: {len(people)} people, {refused} resting faces rejected")
+    print("| | resting faces misclassified | other expressions correct |\n|---|---|---|")
     for name, shares in (("without", without), ("adjusted", adjusted)):
         wrong = 100 * (1 - np.mean(shares["resting"]))
         right = 100 * np.mean(shares["others"])
@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def read_people(options: Options, classifier: EmotionClassifier) -> dict[str, list[Seen]]:
-    """The pictures of each person with at least two resting faces and one other expression."""
+    """Return the images of each person with at least two resting faces and one other expression."""
     table = read_table(options.faces)
     names: list[dict[str, Any]] = parquet.read_table(options.faces, columns=["image"])["image"].to_pylist()
     detector = load_detector(options.detector)
@@ -103,7 +103,7 @@ def read_people(options: Options, classifier: EmotionClassifier) -> dict[str, li
 
 
 def found_face(image: RgbImage, detector: FaceDetector) -> RgbImage | None:
-    """The crop of the largest face; edge pixels repeat around the picture, so that faces may fill it."""
+    """Crop the largest face; the image is padded with edge pixels, since a face may fill it."""
     border = round(max(image.shape[:2]) / 4)
     padded = np.ascontiguousarray(np.pad(image, ((border, border), (border, border), (0, 0)), mode="edge"))
     found = detector.detect(padded)

@@ -1,4 +1,4 @@
-"""Accuracy of weights when faces are framed, lit and damaged as live cameras do it."""
+"""Measure accuracy under the framing, lighting and degradation of live cameras."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ class Options:
         data: Cropped faces, such as FER2013's PublicTest.
         weights: A weights folder or a name under ``weights/``; None for the default.
         head: A head of the card; None for its default.
-        votes: Take the crowd's majority as the label.
-        inset: Share to cut off on each side of data that frames faces wider than FER2013.
+        votes: Use the majority of the votes as the label.
+        inset: Share to cut off on each side of data with wider framing than FER2013.
     """
 
     data: Path
@@ -40,7 +40,7 @@ class Options:
 
 
 def reframe(shift_x: float = 0.0, shift_y: float = 0.0, scale: float = 1.0, roll: float = 0.0):
-    """Cut another square out of the crop; edge pixels repeat, as they do at the border of a photo."""
+    """Cut another square out of the crop; edge pixels repeat, as at the border of a photo."""
 
     def change(face: RgbImage) -> RgbImage:
         side = face.shape[0]

@@ -1,8 +1,8 @@
-"""Measures how recorded videos are followed: coverage, false boxes, steadiness, cost a frame.
+"""Measure tracking on recorded videos: coverage, false positives, stability, cost per frame.
 
     python benchmarks/stream.py ../shared/videos --detector haar --reference face_detection_yunet_2023mar.onnx
 
-The reference detector looks at every whole frame in full size; what it finds counts as the truth.
+The reference detector searches every whole frame in full size; its detections are the ground truth.
 """
 
 import platform
@@ -32,14 +32,14 @@ WINDOW_S = 3.0
 
 @dataclass(frozen=True)
 class StreamBenchmark:
-    """Follow the faces of recorded videos and measure.
+    """Videos and models to measure.
 
     Attributes:
         videos: Video files, or a folder of them.
-        reference: YuNet's file; None for the one that was fetched.
+        reference: YuNet's file; None for the downloaded one.
         weights: Name or folder of weights; None for the default.
         detector: Name of a detector; None for the default.
-        frame_rate: Read so many frames per second of each video; 0 reads all.
+        frame_rate: Maximum frames per second read of each video; 0 reads all.
         steadiness_s: Time constant of the smoothing; None for the default.
     """
 
@@ -52,7 +52,7 @@ class StreamBenchmark:
 
 
 def main() -> None:
-    """Print one line a video."""
+    """Print one line per video."""
     options = tyro.cli(StreamBenchmark, description=__doc__)
     reference = YuNetDetector(options.reference, longest_side=4096)
     analyzer = load_analyzer(options.weights, options.detector)
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def measure(path: Path, analyzer: FaceAnalyzer, reference: YuNetDetector, options: StreamBenchmark) -> str:
-    """One video's line."""
+    """Measure one video and return its line."""
     steadiness = Steadiness() if options.steadiness_s is None else Steadiness(options.steadiness_s)
     stream = StreamAnalyzer(analyzer, tracking=TrackingSettings(steadiness=steadiness, confirm_count=2))
     with VideoFile(path) as video:
@@ -104,7 +104,7 @@ def measure(path: Path, analyzer: FaceAnalyzer, reference: YuNetDetector, option
 
 
 def thinned(frames: list[Frame], frame_rate: float) -> list[Frame]:
-    """Frames at no more than this rate."""
+    """Drop frames above this rate."""
     kept: list[Frame] = []
     for frame in frames:
         if not frame_rate or not kept or frame.timestamp_s - kept[-1].timestamp_s >= 0.999 / frame_rate:
@@ -113,20 +113,20 @@ def thinned(frames: list[Frame], frame_rate: float) -> list[Frame]:
 
 
 def same(person: Face, detection: Detection) -> bool:
-    """Whether both mean the same face: by overlap, with the part of the box inside the frame."""
+    """Return whether both are the same face, by overlap or by containing each other's centre."""
     found, true = person.detection.box, detection.box
     return found.iou(true) >= SAME_FACE or holds(found, true) or holds(true, found)
 
 
 def holds(outer: Box, inner: Box) -> bool:
-    """Whether a box lies around the middle of another one of half its size or more."""
+    """Return whether a box contains the centre of another one of at least half its side length."""
     x, y = inner.centre
     inside = outer.left < x < outer.right and outer.top < y < outer.bottom
     return inside and inner.area > 0.25 * outer.area
 
 
 def changes(shown: dict[int, list[tuple[float, str]]]) -> str:
-    """Changes of the label shown in any three seconds: the mean, and the most there were."""
+    """Return mean and maximum number of label changes within three seconds."""
     counts = []
     for answers in shown.values():
         times = [after[0] for before, after in pairwise(answers) if before[1] != after[1]]

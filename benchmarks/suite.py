@@ -1,4 +1,4 @@
-"""Judges weights on named sets, each by itself: pictures of other cameras, countries and photographers."""
+"""Evaluate weights on a suite of data sets from different cameras, countries and photographers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,15 +32,15 @@ WANTED_ACCURACY: Final = 0.9
 
 @dataclass(frozen=True)
 class NamedSet:
-    """A set of the suite.
+    """A data set of the suite.
 
     Attributes:
-        name: In the report.
-        file: Under the suite's folder.
-        people: Who is in it, for the model card.
-        split: The split to judge; None for all rows.
-        votes: Judge by the majority of votes.
-        detect: Find the face first, because the pictures show more than the reference square.
+        name: Name in the report.
+        file: File in the suite's folder.
+        people: Description of the people in it, for the model card.
+        split: The split to evaluate; None for all rows.
+        votes: Use the majority of votes as the label.
+        detect: Detect the face first, because the images show more than the reference square.
     """
 
     name: str
@@ -74,13 +74,13 @@ SETS: Final = (
 def judge_suite(
     folder: Path, weights: Path, photos: Path | None, detector_name: str = "kv_face"
 ) -> dict[str, Any]:
-    """Judge weights on every set of the suite.
+    """Evaluate weights on every set of the suite.
 
     Args:
-        folder: With the files that ``SETS`` names.
+        folder: Folder with the files listed in ``SETS``.
         weights: A weights folder.
-        photos: ``expw_photos_dev.parquet``: whole photos, judged end to end; None leaves them out.
-        detector_name: Finds faces in whole photos and in pictures that show more than a face.
+        photos: ``expw_photos_dev.parquet``, whole photos for the end-to-end evaluation; None skips it.
+        detector_name: Detector for whole photos and for images that show more than a face.
 
     Returns:
         Figures by set, ``mean_balanced_accuracy`` and ``worst_ece`` over them.
@@ -135,7 +135,7 @@ def _has(classifier: EmotionClassifier, head: str) -> bool:
 def _prepare(
     table: FaceTable, classifier: EmotionClassifier, detector: FaceDetector | None
 ) -> tuple[NDArray[np.uint8], FaceTable, int]:
-    """Crops of every picture as the network sees them, and in how many no face was found."""
+    """Return the network's input crops and the number of images without a detected face."""
     preprocessing = classifier.card.preprocessing
     if detector is None:
         decoded = decode(table, preprocessing)
@@ -150,7 +150,7 @@ def _prepare(
 
 
 def _found_crop(image: RgbImage, detector: FaceDetector, margin: float) -> RgbImage | None:
-    """The largest face's crop; edge pixels repeat around the picture, so that faces may fill it."""
+    """Crop the largest face; the image is padded with edge pixels, since a face may fill it."""
     border = round(max(image.shape[:2]) / 4)
     padded = np.pad(image, ((border, border), (border, border), (0, 0)), mode="edge")
     found = detector.detect(np.ascontiguousarray(padded))
@@ -182,7 +182,7 @@ def _judge(
 
 
 def suite_table(report: Mapping[str, Any]) -> str:
-    """The report as a table in Markdown."""
+    """Return the report as a Markdown table."""
     lines = [
         f"{report['weights']}, head `{report['head']}`: mean balanced accuracy "
         f"{report['mean_balanced_accuracy']:.3f}, worst ECE {report['worst_ece']:.3f}",
@@ -204,6 +204,6 @@ def suite_table(report: Mapping[str, Any]) -> str:
     if "web_photos" in report:
         lines += [
             "",
-            f"Web photos, found and named as labelled: {report['web_photos']['found_and_named']:.3f}",
+            f"Web photos, detected and correctly classified: {report['web_photos']['found_and_named']:.3f}",
         ]
     return "\n".join(lines)

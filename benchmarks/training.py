@@ -1,4 +1,4 @@
-"""Measures the training throughput in images per second, and what limits it.
+"""Measure the training throughput in images per second, and what limits it.
 
 ``of peak`` is the share of the rate at which the same threads multiply two matrices of 1024×1024 in single precision, counting
 three times the network's multiplications per image: forward, gradient of the input, gradient of the weights. ``memory

@@ -1,4 +1,4 @@
-"""Measures how often faces that cannot be read are named wrongly all the same, with confidence."""
+"""Measure how often covered or damaged faces are misclassified with confidence."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -21,17 +21,17 @@ from training.evaluate import classify_all, true_labels
 from training.metrics import restrict
 
 WANTED: Final = 0.05
-"""Confident wrong answers at most, as a share of all faces."""
+"""Target: maximum share of confidently misclassified faces."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Faces to cover or damage, and the weights to judge.
+    """Faces to cover or damage, and the weights to evaluate.
 
     Attributes:
-        data: Cropped faces; those with votes are judged by their majority.
+        data: Cropped faces; those with votes are evaluated by their majority.
         weights: A weights folder or a name under ``weights/``; None for the default.
-        inset: Share to cut off on each side of data that frames faces wider than FER2013.
+        inset: Share to cut off on each side of data with wider framing than FER2013.
         json: Print one JSON object instead of a table.
     """
 
@@ -42,7 +42,7 @@ class Options:
 
 
 def _cover(top: float, bottom: float, left: float, right: float, grey: int) -> Callable[[RgbImage], RgbImage]:
-    """Paint a rectangle, given in shares of the side."""
+    """Return a function that paints a rectangle, given in shares of the side."""
 
     def change(face: RgbImage) -> RgbImage:
         side = face.shape[0]
@@ -72,7 +72,7 @@ def _small(face: RgbImage) -> RgbImage:
 
 
 def _half(face: RgbImage) -> RgbImage:
-    """Cut a face in half, as the border of an image does: edge pixels repeat over the other half."""
+    """Cut a face in half, as at the border of an image: edge pixels repeat over the other half."""
     side = face.shape[0]
     kept = face[:, side // 2 :]
     return np.asarray(np.pad(kept, ((0, 0), (side - kept.shape[1], 0), (0, 0)), mode="edge"), dtype=np.uint8)
@@ -92,7 +92,7 @@ CONDITIONS: Final[Mapping[str, Callable[[RgbImage], RgbImage]]] = MappingProxyTy
 
 
 def confident_wrong(classifier: EmotionClassifier, data: Path, inset: float) -> dict[str, dict[str, float]]:
-    """By condition, the share of faces named wrongly without being called unsure, and the share named at all.
+    """Return for each condition the shares of faces that are confidently wrong, and that are not unsure.
 
     Raises:
         DatasetError: The data cannot be read.
@@ -132,7 +132,7 @@ def main(options: Options) -> None:
     if options.json:
         print(json.dumps({"weights": classifier.card.name, "sets": report}))
         return
-    print(f"{classifier.card.name}: confident wrong answers / answers that are not unsure\n")
+    print(f"{classifier.card.name}: confidently wrong / not unsure\n")
     print(f"| | {' | '.join(report)} |")
     print("|---" * (len(report) + 1) + "|")
     for name in CONDITIONS:

@@ -1,4 +1,4 @@
-"""Frames a second and memory while a recorded video is read; beside the ``fer`` package if there is one."""
+"""Measure frames per second and memory of video analysis, compared with the ``fer`` package if there is one."""
 
 import json
 import os
@@ -47,13 +47,13 @@ class VideoBenchmark:
 
     Attributes:
         clip: A video.
-        detector: A detector's name.
-        threads: Frames looked at side by side.
-        repeats: How often the clip is read; the median counts.
-        peer: Python of an environment with the fer package, which reads the same clip in turn with us.
-        peer_frames: How many frames the peer is given.
-        minutes: Lengths of looped copies of the clip whose reading is measured for memory; none by default.
-        child: For the copies: one measurement in a process of its own.
+        detector: Name of a detector.
+        threads: Number of frames analysed in parallel.
+        repeats: Number of runs; the median is reported.
+        peer: Python of an environment with the fer package, which analyses the same clip alternately.
+        peer_frames: Number of frames for the peer.
+        minutes: Lengths of looped copies of the clip for the memory measurement; none by default.
+        child: Internal: run one memory measurement in this process.
     """
 
     clip: Path
@@ -113,13 +113,13 @@ def once(analyzer, options: VideoBenchmark, output: Path | None) -> dict[str, fl
 
 def once_peer(options: VideoBenchmark) -> dict[str, float]:
     words = [str(options.peer), "-c", PEER, str(options.clip.resolve()), str(options.peer_frames)]
-    with tempfile.TemporaryDirectory() as folder:  # its name is ours: it must not find this repository
+    with tempfile.TemporaryDirectory() as folder:  # same package name: it must not import this repository
         answer = subprocess.run(words, capture_output=True, text=True, cwd=folder, check=True)
     return json.loads(answer.stdout.splitlines()[-1])
 
 
 def measure_memory(options: VideoBenchmark, kind: str) -> None:
-    """Peak memory of a process that reads a copy of each length; analysis looks once a second."""
+    """Print the peak memory of a process that reads a copy of each length; one frame per second is analysed."""
     for minutes in options.minutes:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "looped.mp4"
@@ -143,11 +143,11 @@ def measure_child(options: VideoBenchmark) -> None:
             frame_count = timeline.frame_count
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     wall_s = time.perf_counter() - start
-    print(f"{peak_mb:.1f} MB at most, {frame_count} frames looked at in {wall_s:.0f} s")
+    print(f"peak {peak_mb:.1f} MB, {frame_count} frames in {wall_s:.0f} s")
 
 
 def loop(clip: Path, path: Path, length_s: float) -> None:
-    """Repeat a clip's pictures without decoding them."""
+    """Repeat a clip's video packets without decoding them."""
     with av.open(str(path), "w") as target:
         stream, offset, base = None, 0, 0
         while float(offset * base) < length_s:
@@ -159,9 +159,7 @@ def loop(clip: Path, path: Path, length_s: float) -> None:
                 for packet in source.demux(track):
                     if packet.dts is None:
                         continue
-                    first = (
-                        packet.dts if first is None else first
-                    )  # below 0 where pictures lean on later ones
+                    first = packet.dts if first is None else first  # below 0 if frames depend on later ones
                     end = packet.dts + (packet.duration or 1)
                     packet.pts += offset
                     packet.dts += offset

@@ -1,4 +1,4 @@
-"""Memory of a watch over time: a local stream whose sender is killed and started again."""
+"""Measure the memory of a watch over time, with a local stream whose sender is killed and restarted."""
 
 import socket
 import sqlite3
@@ -17,19 +17,19 @@ import tyro
 
 from benchmarks.video import loop
 
-LOOPED_S = 900.0  # times that step back only every quarter of an hour
+LOOPED_S = 900.0  # so that times step back only every quarter of an hour
 
 
 @dataclass(frozen=True)
 class WatchBenchmark:
-    """Watch a clip that a local HTTP sender repeats at its own speed.
+    """Watch a clip that a local HTTP sender repeats in real time.
 
     Attributes:
         clip: A video.
-        minutes: How long to watch.
-        kills: How often the sender is killed with SIGKILL and started again 10 s later.
-        every: Seconds between two looks.
-        send_on: Be the sender, on this port.
+        minutes: Duration in minutes.
+        kills: Number of times the sender is killed with SIGKILL and restarted 10 s later.
+        every: Seconds between two analysed frames.
+        send_on: Internal: act as the sender, on this port.
     """
 
     clip: Path
@@ -79,14 +79,16 @@ def main() -> None:
 def tell(memory: list[tuple[float, float]], log: Path, status: int) -> None:
     for minute in range(int(memory[-1][0] // 60) + 1):
         values = [value for at, value in memory if at // 60 == minute]
-        print(f"minute {minute + 1:2}: {max(values):6.1f} MB resident at most")
+        print(f"minute {minute + 1:2}: {max(values):6.1f} MB resident (maximum)")
     with sqlite3.connect(log) as connection:
         looks, rows = connection.execute(
             "SELECT SUM(look_count), (SELECT COUNT(*) FROM faces) FROM runs"
         ).fetchone()
         gaps = connection.execute("SELECT end_s - start_s, reason FROM gaps ORDER BY start_s").fetchall()
     connection.close()
-    print(f"exit status {status}, {looks} looks, {rows} rows, log of {log.stat().st_size / 1e3:.0f} kB")
+    print(
+        f"exit status {status}, {looks} analysed frames, {rows} rows, log of {log.stat().st_size / 1e3:.0f} kB"
+    )
     for length_s, reason in gaps:
         print(f"gap of {'unknown length' if length_s is None else f'{length_s:.1f} s'}: {reason}")
 
@@ -112,7 +114,7 @@ def start_sender(clip: Path, port: int) -> subprocess.Popen:
 
 
 def send(clip: Path, port: int) -> None:
-    """Answer every call with the clip as a transport stream, again and again, at its own speed."""
+    """Serve the clip as a looped transport stream in real time."""
     with tempfile.TemporaryDirectory() as folder:
         looped = Path(folder) / "looped.mp4"
         loop(clip, looped, LOOPED_S)
@@ -122,7 +124,7 @@ def send(clip: Path, port: int) -> None:
                 self.send_response(200)
                 self.send_header("Content-Type", "video/mp2t")
                 self.end_headers()
-                with suppress(OSError, av.FFmpegError):  # the caller left
+                with suppress(OSError, av.FFmpegError):  # the client disconnected
                     while True:
                         play(looped, self.wfile)
 
@@ -133,7 +135,7 @@ def send(clip: Path, port: int) -> None:
 
 
 def play(video: Path, target: BinaryIO) -> None:
-    """Send every packet at the time it is for."""
+    """Send every packet at its presentation time."""
     with (
         av.open(str(video)) as source,
         av.open(target, "w", format="mpegts", options={"flush_packets": "1"}) as sent,

@@ -1,9 +1,9 @@
-"""Reads the expression of every face in a picture."""
+"""Read the expression of every face in an image."""
 
 import os
 
-# ONNX Runtime 1.32 keeps a device number and usage events in the user's cache and sends them to its maker,
-# unless this is set before its first import. Nothing here calls home.
+# ONNX Runtime 1.32 stores a device ID and usage events in the user's cache and sends them to its vendor
+# unless this is set before its first import. This software sends no telemetry.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 from fer.analysis import FaceAnalyzer, load_analyzer

@@ -14,14 +14,14 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        words: What follows ``python -m fer``; None for the process's own arguments.
+        words: Arguments after ``python -m fer``; None for those of the process.
 
     Returns:
-        The exit status: 0, or 1 where something could not be read, written or found.
+        The exit status: 0, or 1 if something could not be read, written or found.
     """
     words = sys.argv[1:] if words is None else list(words)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # names of files may hold what the terminal cannot show
+        if hasattr(stream, "reconfigure"):  # file names may contain characters the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     try:
         return _run(words)
@@ -30,13 +30,13 @@ def main(words: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - what is left at exit goes nowhere
+    except BrokenPipeError:  # the reader, such as head, has closed the pipe
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - discards output flushed at exit
         return 1
 
 
 def _run(words: list[str]) -> int:
-    """Hand over to a command; each is imported only when it is asked for."""
+    """Run the named command; each is imported only when needed."""
     match words[:1]:
         case ["fetch"]:
             from fer.commands.fetch import run_fetch  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""The whole path from one image to faces with expressions."""
+"""The complete pipeline from one image to faces with expressions."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ DEFAULT_DETECTOR: Final = "auto"
 
 
 class FaceAnalyzer:
-    """Detector and classifier; keeps nothing between images and may be shared by threads."""
+    """A detector and a classifier; stateless, may be shared by several threads."""
 
     def __init__(self, detector: FaceDetector, classifier: EmotionClassifier) -> None:
         self.detector = detector
@@ -42,15 +42,15 @@ class FaceAnalyzer:
             Faces, largest first; an empty list when there are none.
 
         Raises:
-            UnreadableImageError: The array is no image.
+            UnreadableImageError: The array is not an image.
         """
         image = as_rgb(image)
         return self.read_faces(image, self.detector.detect(image))
 
     def read_faces(self, image: RgbImage, detections: list[Detection]) -> list[Face]:
-        """Read the expressions of faces that were found already; drops what the classifier calls no face.
+        """Read the expressions of detected faces; drop those that the classifier rejects as no face.
 
-        The answers of heads that are turned away by more than 45 degrees are unsure.
+        Predictions for heads turned away by more than 45 degrees are unsure.
         """
         margin = self.classifier.card.preprocessing.margin
         framing = self.detector.framing
@@ -76,14 +76,14 @@ def load_analyzer(
     """Build an analyzer.
 
     Args:
-        weights: A name of ``list_weights`` or the path of a weights folder; None for the default.
+        weights: A name from ``list_weights`` or the path of a weights folder; None for the default.
         detector: A detector's name; None for the default.
-        head: Which of the weights' heads answers, such as ``seven``; None for the card's default.
-        live: Detector settings for the frames of a stream instead of those for photos.
+        head: Head of the weights, such as ``seven``; None for the card's default.
+        live: Use the detector settings for live frames instead of those for photos.
 
     Raises:
         UnknownModelError: No such weights, head or detector.
-        WeightsMismatchError: The weights do not belong to their card.
+        WeightsMismatchError: The weights do not match their card.
     """
     return FaceAnalyzer(
         load_detector(detector or DEFAULT_DETECTOR, live=live),

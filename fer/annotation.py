@@ -1,4 +1,4 @@
-"""Draws faces with their expressions on a copy of an image."""
+"""Draw faces with their expressions on a copy of an image."""
 
 import math
 from collections.abc import Sequence
@@ -30,14 +30,14 @@ _FONTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class FaceAnnotator:
-    """Frames each face and writes its expression beside it, in a size that fits the image.
+    """An annotator that draws a box and a label for each face, scaled to the image.
 
     Attributes:
-        scale: Makes lines and letters larger or smaller than what fits the image by itself.
-        turned_above: In-plane turn in degrees from which a box is drawn as turned as the head; below a third
-            of it boxes stand upright, between the two they turn gradually, so that none flips to and fro.
+        scale: Factor on line width and text size; 1 is fitted to the image.
+        turned_above: Roll in degrees from which a box is turned with the head. Below a third of it boxes are
+            upright; in between they turn gradually, so that no box flickers.
         with_confidence: Whether the percentage is written after the expression.
-        numbered: Whether a number goes before it: the person's in a stream, else the place in the list.
+        numbered: Whether a number precedes it: the track's in a stream, otherwise the position in the list.
         language: Code of the labels' language; English where this machine has no font for another one.
     """
 
@@ -48,15 +48,15 @@ class FaceAnnotator:
     language: str = ENGLISH
 
     def annotate(self, image: RgbImage, faces: Sequence[Face]) -> RgbImage:
-        """A copy of the image with every face drawn on it; the image itself stays as it is.
+        """Return a copy of the image with every face drawn on it.
 
-        Faces of a stream are framed in their person's colour, others in that of their expression.
+        In a stream, boxes have the person's colour; elsewhere they have the expression's.
         """
         canvas = as_rgb(image).copy()
         height, width = canvas.shape[:2]
         side = (height * width) ** 0.5
         thickness = max(round(self.scale * side / 280), 2)
-        for face in reversed(faces):  # largest first in the list: its label shall lie on top
+        for face in reversed(faces):  # the list is largest first: draw the largest last, on top
             colour = _label_colour(face.prediction)
             line = colour if face.track_id is None else person_colour(face.track_id)
             outline = _rounded_outline(face.detection, self.turned_above)
@@ -121,8 +121,8 @@ def place_labels(
 
     Args:
         sizes_wh: Width and height of each label, in pixels.
-        boxes: Of the faces, in the same order; the first ones choose first.
-        image_wh: Width and height of the image; no label leaves it unless it is larger.
+        boxes: Boxes of the faces, in the same order; earlier ones take precedence.
+        image_wh: Width and height of the image; labels that fit stay inside it.
 
     Returns:
         Left and top of each label.
@@ -132,7 +132,7 @@ def place_labels(
         obstacles = [*boxes[:number], *boxes[number + 1 :], *taken]
         gap = height / 5
         above, below = box.top - height - gap, box.bottom + gap
-        options = [  # how little it is liked, left, top, what covering the own face costs
+        options = [  # penalty, left, top, cost of covering its own face
             (0.0, box.left, above, 0.5),
             (0.05, box.right - width, above, 0.5),
             (0.15, box.left, below, 0.5),
@@ -155,12 +155,12 @@ def place_labels(
 
 
 def _covered(one: Box, other: Box) -> float:
-    """The share of either box that the other one covers, whichever is larger."""
+    """Return the overlap as a share of the smaller box."""
     return one.intersection(other) / min(one.area, other.area)
 
 
 def _rounded_outline(detection: Detection, turned_above: float) -> NDArray[np.int32]:
-    """The corners of a box, rounded and turned with the head, in sixteenths of a pixel."""
+    """Return the rounded outline of a box, turned with the head, in sixteenths of a pixel."""
     box = detection.box
     radius = 0.12 * min(box.width, box.height)
     inner = np.array([box.width, box.height]) / 2 - radius
@@ -186,7 +186,7 @@ def _shown_turn(roll: float, turned_above: float) -> float:
 
 @lru_cache(maxsize=256)
 def _label(text: str, size: int, colour: Rgb, is_unsure: bool, language: str) -> NDArray[np.uint8]:
-    """A pill with text, RGBA; outlined instead of filled where the answer is unsure."""
+    """Draw a pill with text, RGBA; outlined instead of filled if the prediction is unsure."""
     name = None if language == ENGLISH else _font_file()
     font = ImageFont.load_default(size) if name is None else ImageFont.truetype(name, size)
     left, _, right, _ = font.getbbox(text)
@@ -210,7 +210,7 @@ def _label(text: str, size: int, colour: Rgb, is_unsure: bool, language: str) ->
 
 
 def _lay(canvas: RgbImage, patch: NDArray[np.uint8], left: int, top: int) -> None:
-    """Blend an RGBA patch into the canvas, moved so far that it lies inside."""
+    """Blend an RGBA patch into the canvas, shifted to lie inside."""
     height, width = min(patch.shape[0], canvas.shape[0]), min(patch.shape[1], canvas.shape[1])
     patch = patch[:height, :width]
     left = int(np.clip(left, 0, canvas.shape[1] - width))

@@ -1,4 +1,4 @@
-"""Faces made unrecognisable in photos and videos."""
+"""Make faces unrecognisable in photos and videos."""
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
@@ -23,21 +23,21 @@ _MARGIN: Final = 0.3
 """Margin of a cover around a face's box, as a share of its sides: hair and chin identify a person, too."""
 
 _BLOCKS: Final = 6
-"""Squares across a face that is pixelated: too few for a person or a program to name it."""
+"""Squares across a pixelated face: too few for a person or a program to recognise it."""
 
 _LEAD_S: Final = 0.2
-"""A face is covered so long before it was first found and after it was last: it came from somewhere."""
+"""Seconds that a cover extends before the first and after the last detection of a face."""
 
 _SURE: Final = 0.4
-"""Score that a face reaches at least once; doubtful places that never do are left uncovered."""
+"""Score that a face must reach at least once to be covered."""
 
 _SAME_FACE: Final = 0.3
 _LONGEST_GAP_S: Final = 5.0
-"""A face that is found again at its place after this time or less was there all along."""
+"""Longest gap between two detections of one face in the same place; the gap is covered, too."""
 
 
 def load_eager_detector(name: str | None) -> FaceDetector:
-    """Build a detector that misses as few faces as possible: a place covered for nothing does no harm.
+    """Build a detector that misses as few faces as possible: a false positive does no harm here.
 
     Args:
         name: A detector's name; None for the default.
@@ -49,11 +49,11 @@ def load_eager_detector(name: str | None) -> FaceDetector:
 
 
 def cover_faces(image: RgbImage, boxes: Sequence[Box], cover: Cover) -> RgbImage:
-    """A copy of the image on which nobody can be told.
+    """Return a copy of the image on which nobody can be recognised.
 
     Args:
-        image: RGB.
-        boxes: Of the faces; each is covered with a margin.
+        image: RGB ``uint8`` of shape (H, W, 3).
+        boxes: Boxes of the faces; each is covered with a margin.
         cover: ``blur``, ``pixelate`` or ``box``.
     """
     canvas = image.copy()
@@ -85,11 +85,11 @@ class _Face:
 
 
 class CoverPlan:
-    """Covers for every face of a video, before, between and after the frames that showed it.
+    """Covers for every face of a video, including the time before, between and after its detections.
 
-    Sights that follow each other at nearly the same place are one face; it is covered in doubtful frames too
-    if it was surely seen in any. A cover spans all sights a moment before and after, so that it is there
-    before the face is; between distant sights it spans both.
+    Successive detections in nearly the same place are one face; if one of them is certain, the face is
+    covered in doubtful frames, too. A cover spans all detections shortly before and after, so that it appears
+    before the face does; in a gap it spans the detections on both sides.
     """
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class CoverPlan:
         self._by_second: defaultdict[int, list[_Face]] = defaultdict(list)
 
     def add(self, time_s: float, detections: Sequence[Detection]) -> None:
-        """Note what was found in one frame; times increase."""
+        """Add the detections of one frame; times must increase."""
         self._open = [face for face in self._open if time_s - face.sights[-1].time_s <= _LONGEST_GAP_S]
         waiting = [face for face in self._open if face.sights[-1].time_s < time_s]
         for detection in detections:
@@ -126,10 +126,10 @@ def copy_covered(path: Path, output: Path, plan: CoverPlan, cover: Cover) -> lis
     """Write a copy of a video with its sound, all faces of the plan covered.
 
     Returns:
-        Notes about what could not be kept, each to follow the file's name.
+        Notes about what was lost, each worded to follow the file's name.
 
     Raises:
-        UnwritableVideoError: The copy cannot be written; nothing is left behind.
+        UnwritableVideoError: The copy cannot be written; no partial file remains.
     """
     with VideoFile(path) as video, VideoWriter(output, video.info.frame_rate, path) as writer:
         for frame in video.frames():
@@ -139,7 +139,7 @@ def copy_covered(path: Path, output: Path, plan: CoverPlan, cover: Cover) -> lis
 
 
 def _place(sights: Sequence[Sight], time_s: float) -> Box | None:
-    """The box around all sights near a time, or both ends of a gap; None where the face is not there."""
+    """Return the box around all detections near a time or at both ends of a gap; None if there is none."""
     start = bisect_left(sights, time_s - _LEAD_S - 1e-6, key=lambda sight: sight.time_s)
     end = bisect_right(sights, time_s + _LEAD_S + 1e-6, key=lambda sight: sight.time_s)
     near = sights[start:end]
@@ -162,7 +162,7 @@ def _pixelate(patch: RgbImage) -> RgbImage:
 
 
 def _blur(patch: RgbImage) -> RgbImage:
-    """Pixelated first: a plain blur can be undone."""
+    """Pixelate, then blur: a plain blur can be reversed."""
     side = max(patch.shape[:2]) / _BLOCKS
     return np.asarray(cv2.GaussianBlur(_pixelate(patch), (0, 0), max(side, 1.0)), dtype=np.uint8)
 

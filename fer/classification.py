@@ -1,4 +1,4 @@
-"""From face crops to predictions, all faces of a picture in one batch."""
+"""Classify face crops, all faces of an image in one batch."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -39,14 +39,14 @@ class EmotionClassifier:
 
     Args:
         folder: A weights folder: card and network.
-        engine: ``onnx`` runs on the CPU, in eight-bit integers where the card lists such a file;
-            ``onnx-float32`` leaves that aside; ``torch`` runs on CUDA where there is a card.
-        head: Which of the card's heads answers; None for its default.
-        thread_count: CPU threads; one is fastest for single faces, on busy machines for all.
+        engine: ``onnx`` runs on the CPU, quantised to eight bits if the card lists such a file;
+            ``onnx-float32`` ignores that file; ``torch`` runs on the GPU if CUDA is available.
+        head: One of the card's heads; None for its default.
+        thread_count: CPU threads; one is fastest for single faces, and for any number on a busy machine.
 
     Raises:
-        UnknownModelError: Card, file or head are missing.
-        WeightsMismatchError: The file is not the one the card names, or has other outputs than labels.
+        UnknownModelError: The card, the file or the head is missing.
+        WeightsMismatchError: The file does not match the card's hash, or its outputs do not match the labels.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class EmotionClassifier:
         self._other_column = labels.index(OTHER) if OTHER in labels else None
 
     def for_head(self, head: str | None = None) -> Self:
-        """Return a classifier that answers by another head; both share the loaded network.
+        """Return a classifier that uses another head; both share the loaded network.
 
         Args:
             head: One of the card's heads; None for its default.
@@ -85,7 +85,7 @@ class EmotionClassifier:
         return other
 
     def classify(self, crops: Sequence[RgbImage]) -> list[Prediction]:
-        """Read every crop, in order.
+        """Classify every crop, in order.
 
         Args:
             crops: Square RGB ``uint8`` crops of any size; an empty list gives an empty list.
@@ -95,7 +95,7 @@ class EmotionClassifier:
         return self.predictions(self.probabilities(prepare_crops(crops, self.card.preprocessing)))
 
     def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The head's calibrated probabilities, ``other`` included.
+        """Return the head's calibrated probabilities, ``other`` included.
 
         Args:
             batch: Prepared crops, ``uint8`` of shape (N, C, size, size).
@@ -106,7 +106,7 @@ class EmotionClassifier:
         return self._run(batch, self.head.name)
 
     def predictions(self, probabilities: NDArray[np.float32]) -> list[Prediction]:
-        """Give the probabilities of the head their names; the expressions share what ``other`` leaves."""
+        """Convert a head's probabilities to predictions; expressions are rescaled without ``other``."""
         emotions = probabilities[:, self._emotion_columns].astype(np.float32)
         emotions /= np.maximum(emotions.sum(axis=1, keepdims=True), 1e-12)
         other = (
@@ -140,7 +140,7 @@ def _onnx_runner(path: Path, card: ModelCard, thread_count: int) -> _Runner:
 
 
 def _torch_runner(path: Path, card: ModelCard) -> _Runner:
-    import torch  # noqa: PLC0415 - costs seconds; only a CUDA engine pays it
+    import torch  # noqa: PLC0415 - takes seconds; only this engine needs it
 
     from fer.networks import load_network  # noqa: PLC0415
 

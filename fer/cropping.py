@@ -1,4 +1,4 @@
-"""From an image and a detection to the square crop that a card asks for."""
+"""Cut the square face crop that a model card specifies."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from fer.faces import Detection
 from fer.images import RgbImage, shrink_blocks
 
 MAX_CROP_SIDE = 256
-"""Crops of larger faces are shrunk to this side: no network here looks closer."""
+"""Crops of larger faces are shrunk to this side: no network here needs more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Framing:
 
     Attributes:
         scale: Side of the reference square as a share of the mean box side.
-        shift_x: From the centre of the box to that of the square, along the eyes, as a share of that side.
+        shift_x: Offset from the box's centre to the square's, along the eyes, as a share of that side.
         shift_y: The same from forehead to chin.
     """
 
@@ -38,7 +38,7 @@ class Square:
 
 
 def reference_square(detection: Detection, framing: Framing) -> Square:
-    """Return FER2013's frame around a detected face."""
+    """Return the reference square of a detected face."""
     box = detection.box
     mean_side = (box.width + box.height) / 2
     angle = np.radians(detection.roll)
@@ -53,8 +53,8 @@ def crop_face(image: RgbImage, square: Square, margin: float = 0.0, largest: int
 
     Args:
         image: RGB ``uint8`` of shape (H, W, 3).
-        square: What to cut; an upright one that lies inside is cut at whole pixels.
-        margin: What to add on each side, as a share of the side.
+        square: The square to cut; an upright one inside the image is cut at whole pixels.
+        margin: Margin on each side, as a share of the square's side.
         largest: Larger crops are shrunk to this side.
 
     Returns:
@@ -71,7 +71,7 @@ def crop_face(image: RgbImage, square: Square, margin: float = 0.0, largest: int
         if left >= 0 and top >= 0 and left + whole <= width and top + whole <= height:
             return image[top : top + whole, left : left + whole].copy()
 
-    # Only the part around the square is worked on: photos are large, faces small.
+    # Process only the part around the square: photos are large, faces small.
     angle = np.radians(square.roll)
     cos, sin = float(np.cos(angle)), float(np.sin(angle))
     reach = side / 2 * (abs(cos) + abs(sin)) + 2  # its corners, and a pixel to sample between

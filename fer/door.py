@@ -1,4 +1,4 @@
-"""The door of a web page, as ASGI middleware: trusted hosts, same origin, a password, security headers."""
+"""ASGI middleware that guards a web page: trusted hosts, same origin, login, security headers."""
 
 import asyncio
 import base64
@@ -36,25 +36,25 @@ _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:\d+)?")
 _READING: Final = ("GET", "HEAD", "OPTIONS")
 _COOKIE: Final = "kv-visitor"
 _MOST_CHECKS: Final = 2
-"""Passwords checked at once: each check costs 16 MB and a core for a moment."""
+"""Passwords checked concurrently: each check takes 16 MB and briefly a whole core."""
 
 
 class Door:
-    """Lets requests through to a page, or answers them with one sentence.
+    """Middleware that passes requests to a page or rejects them with one sentence.
 
-    Addresses written as numbers, ``localhost`` and this machine's name are trusted as hosts; any other name
-    could be one that a stranger's site has pointed at this machine (DNS rebinding). Sockets, posts and
-    deletions must come from the page itself. Programs that are no browsers send no ``Origin``.
+    IP addresses, ``localhost`` and this machine's name are trusted hosts; any other name could be one that
+    a hostile site has pointed at this machine (DNS rebinding). WebSockets and requests that change
+    something must come from the page itself. Clients other than browsers send no ``Origin``.
 
     Args:
         app: The page.
-        trusted_hosts: Further names, such as a reverse proxy's; ``*.example.org`` includes all below.
-        users: Hash lines of a password file; None lets everybody in.
-        local_only: Whether, without users, only visitors on this very machine are let in.
-        framed_by: Origins of other sites, such as ``https://example.org``, that may show the page in a frame.
+        trusted_hosts: Further host names, such as a reverse proxy's; ``*.example.org`` includes subdomains.
+        users: Hash lines of a password file; None for no login.
+        local_only: Whether, without users, only visitors on this machine are admitted.
+        framed_by: Origins of other sites that may embed the page, such as ``https://example.org``.
 
     Raises:
-        ValueError: One of ``framed_by`` is no origin.
+        ValueError: An entry of ``framed_by`` is not an origin.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Door:
         self._checks = asyncio.Semaphore(_MOST_CHECKS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request or socket."""
+        """Handle one request or WebSocket."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -141,7 +141,7 @@ class Door:
             parts = urlsplit(origin)
             default = {"http": 80, "https": 443}.get(parts.scheme)
             asked = (parts.hostname, parts.port or default)
-            # No other site's page can set X-Forwarded-Host: it is a reverse proxy's own word.
+            # Pages of other sites cannot set X-Forwarded-Host: only a reverse proxy does.
             hosts = [headers.get("host", ""), headers.get("x-forwarded-host", "").split(",")[0].strip()]
             own = [urlsplit(f"//{host}") for host in hosts if host]
             answers = [(host.hostname, host.port or default) for host in own]
@@ -152,7 +152,7 @@ class Door:
         return asked in answers or _is_among(parts.hostname, self._given_names)
 
     def _is_known(self, headers: Mapping[str, str]) -> bool:
-        """Return whether a browser was let in before; sockets cannot be asked for a password."""
+        """Return whether a browser has logged in before; WebSockets cannot prompt for a password."""
         try:
             cookie = SimpleCookie(headers.get("cookie", ""))
         except CookieError:
@@ -187,7 +187,7 @@ def _security_headers(framed_by: tuple[str, ...]) -> Mapping[str, str]:
         if _ORIGIN.fullmatch(origin) is None:
             raise ValueError(f"expected an origin such as https://example.org, got {origin!r}")
     headers = {name: value for name, value in SECURITY_HEADERS.items() if name != "X-Frame-Options"}
-    headers["Content-Security-Policy"] += f" {' '.join(framed_by)}"  # it ends with those who may frame it
+    headers["Content-Security-Policy"] += f" {' '.join(framed_by)}"  # it ends with frame-ancestors
     return headers
 
 
@@ -204,7 +204,7 @@ def _is_address(name: str) -> bool:
 
 
 def _is_local(scope: Scope, headers: Mapping[str, str]) -> bool:
-    """Return whether a visitor sits at this machine; a proxy on it passes on others."""
+    """Return whether a visitor is on this machine; requests forwarded by a proxy are not."""
     if any(name in headers for name in ("forwarded", "x-forwarded-for", "x-real-ip", "x-forwarded-host")):
         return False
     client = scope.get("client")
@@ -212,7 +212,7 @@ def _is_local(scope: Scope, headers: Mapping[str, str]) -> bool:
 
 
 async def _answer(scope: Scope, receive: Receive, send: Send, status: int, sentence: str) -> None:
-    """Refuse a request with a sentence, a socket before it is opened."""
+    """Refuse a request with a sentence, a WebSocket before it is accepted."""
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1008, "reason": sentence[:120]})

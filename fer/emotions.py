@@ -1,4 +1,4 @@
-"""The vocabulary of expressions, with every data set's spelling of it."""
+"""The expression labels, with their spellings in data sets."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 
 class Emotion(StrEnum):
-    """One expression; the order of the members means nothing, a model card carries its own."""
+    """One expression; the order of the members has no meaning, each model card defines its own."""
 
     ANGRY = "angry"
     FEARFUL = "fearful"
@@ -21,12 +21,12 @@ class Emotion(StrEnum):
 
     @property
     def display_name(self) -> str:
-        """The word as it is shown to people, such as ``Happy``."""
+        """The word as shown to people, such as ``Happy``."""
         return label_name(self.value)
 
 
 class OwnLabel(str):
-    """A class that people named themselves, such as ``bored``; made by :func:`label_of`."""
+    """A user-defined class, such as ``bored``; made by :func:`label_of`."""
 
     __slots__ = ()
 
@@ -37,12 +37,12 @@ class OwnLabel(str):
 
     @property
     def display_name(self) -> str:
-        """The name as it is shown to people, such as ``Bored``."""
+        """The name as shown to people, such as ``Bored``."""
         return label_name(self)
 
 
 Label: TypeAlias = Emotion | OwnLabel
-"""One answer of a head: a known expression, or a class of somebody's own."""
+"""One label of a head: a known expression or a user-defined class."""
 
 SIX_EMOTIONS: Final = (
     Emotion.ANGRY,
@@ -52,7 +52,7 @@ SIX_EMOTIONS: Final = (
     Emotion.SURPRISED,
     Emotion.NEUTRAL,
 )
-"""The six expressions that are shown to people."""
+"""The six expressions shown to people."""
 
 OTHER: Final = "other"
 """A head's output for "none of its expressions": no face, unclear, or something else."""
@@ -88,13 +88,13 @@ _BY_SPELLING: Final = MappingProxyType(
 
 
 def label_name(label: str) -> str:
-    """Return the word for a label as it is shown to people, such as ``Happy``; any text is a label."""
+    """Return a label as shown to people, such as ``Happy``; any text is a label."""
     words = label.replace("_", " ").strip()
     return words[:1].upper() + words[1:]
 
 
 def label_of(name: str) -> Label:
-    """Return the expression of this very name, such as ``happy``, or else a label of its own."""
+    """Return the expression of exactly this name, such as ``happy``, or a user-defined label."""
     try:
         return Emotion(name)
     except ValueError:
@@ -102,14 +102,14 @@ def label_of(name: str) -> Label:
 
 
 def label_from_word(word: str) -> Label:
-    """Translate a data set's word as :func:`emotion_from_name` does; any other word is a label of its own."""
+    """Translate a data set's word like :func:`emotion_from_name`; other words are user-defined labels."""
     return _BY_SPELLING.get(word.strip().lower()) or OwnLabel(unicodedata.normalize("NFC", word.strip()))
 
 
 MOST_OWN_LABELS: Final = 20
 _LONGEST_NAME: Final = 40
 _NOT_IN_NAMES: Final = frozenset("<>\"'`|\\/{}[]*=")
-"""Characters that mean something in pages, tables or paths."""
+"""Characters with a special meaning in pages, tables or paths."""
 
 _EYES_AND_MOUTH: Final = [f"{side}_{part}" for side in ("left", "right") for part in ("eye", "mouth")]
 COLUMN_WORDS: Final = frozenset(
@@ -120,14 +120,14 @@ COLUMN_WORDS: Final = frozenset(
         *(f"{point}_{axis}" for point in (*_EYES_AND_MOUTH, "nose") for axis in ("x", "y")),
     }
 )
-"""Columns that tables of faces have besides the probabilities, whose columns are named by the labels."""
+"""Columns of face tables other than the probabilities, which are named after the labels."""
 
 
 def labels_problem(names: Sequence[str], fewest: int = 2) -> str | None:
-    """Say in one sentence why names cannot be the classes of one head; None where they can.
+    """Return one sentence on why names cannot be the classes of one head; None if they can.
 
-    A head has 2 to 20 names of up to 40 printable characters, the first one a letter or digit, that differ
-    in more than capitals and are no ``COLUMN_WORDS``; a part of a data set may have fewer.
+    A head has 2 to 20 names of up to 40 printable characters. Each starts with a letter or digit, differs
+    from the others in more than case, and is not in ``COLUMN_WORDS``. A part of a data set may have fewer.
     """
     if not fewest <= len(names) <= MOST_OWN_LABELS:
         return f"expected {fewest} to {MOST_OWN_LABELS} class names, got {len(names)}"
@@ -140,8 +140,8 @@ def labels_problem(names: Sequence[str], fewest: int = 2) -> str | None:
             )
         if name.casefold() in COLUMN_WORDS:
             return (
-                f"expected class names that are no columns of the tables of faces, got {name!r}; rename it, "
-                f"'looks {name}' would do"
+                f"expected class names that are not columns of the face tables, got {name!r}; rename it, "
+                f"for example to 'looks {name}'"
             )
         if name.casefold() in seen:
             return f"expected different class names, got {seen[name.casefold()]!r} and {name!r}; rename one"
@@ -155,14 +155,14 @@ def _is_plain_label(name: str) -> bool:
 
 
 class UnknownEmotionError(ValueError):
-    """A word that names no expression."""
+    """A word that is not a known expression."""
 
 
 def emotion_from_name(name: str) -> Emotion:
     """Translate a data set's word, in any case and with any white space around it.
 
     Raises:
-        UnknownEmotionError: The word is in no table.
+        UnknownEmotionError: The word is unknown.
     """
     emotion = _BY_SPELLING.get(name.strip().lower())
     if emotion is None:

@@ -1,4 +1,4 @@
-"""Shows where the classifier looked: what happens to its answer when a part of the face is hidden."""
+"""Occlusion maps: the change of a prediction when a part of the face is hidden."""
 
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -14,38 +14,38 @@ from fer.model_card import ModelCard
 from fer.preprocessing import prepare_crops
 
 _PATCH_SHARE: Final = 0.22
-"""Side of the hidden part as a share of the crop: an eye or half a mouth."""
+"""Side of the hidden patch as a share of the crop: an eye or half a mouth."""
 
 _STEP_COUNT: Final = 13
-"""Positions of the hidden part along each side."""
+"""Positions of the hidden patch along each side."""
 
 _BATCH: Final = 64
 _GLOW: Final = np.array([255.0, 196.0, 84.0])
 
 
 class BatchClassifier(Protocol):
-    """A classifier that an explanation can ask; ``EmotionClassifier`` is one."""
+    """A classifier that can be explained, such as ``EmotionClassifier``."""
 
     @property
     def card(self) -> ModelCard:
-        """Says what the network wants to see."""
+        """Card with the network's input format."""
 
     def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Calibrated probabilities of prepared crops, shape (N, outputs)."""
 
     def predictions(self, probabilities: NDArray[np.float32]) -> list[Prediction]:
-        """The same with names."""
+        """Convert probabilities to predictions."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explanation:
-    """The parts of a face that an answer rests on.
+    """The parts of a face that a prediction depends on.
 
     Attributes:
-        emotion: The expression that is explained: the most probable one.
-        confidence: Its probability with the whole face in sight, in [0, 1].
-        lowest: Its probability with the most telling part hidden.
-        heat: Shape (S, S), in [0, 1]: how much hiding this place takes from the probability, 1 at the most.
+        emotion: The explained expression: the most probable one.
+        confidence: Its probability with the whole face visible, in [0, 1].
+        lowest: Its probability with the most important part hidden.
+        heat: Shape (S, S), in [0, 1]: drop in probability when this place is hidden, relative to the largest.
     """
 
     emotion: Label
@@ -55,13 +55,13 @@ class Explanation:
 
 
 def explain(classifier: BatchClassifier, crop: RgbImage) -> Explanation:
-    """Hide one part of a face after the other and watch the answer (Zeiler and Fergus, 2014).
+    """Hide one part of a face after another and measure the prediction (Zeiler and Fergus, 2014).
 
-    Works on any engine, for it only asks for answers. Parts are hidden by blurring, which adds no edges.
+    Works with any engine, since it needs predictions only. Parts are hidden by blurring, which adds no edges.
 
     Args:
-        classifier: Whose answer is explained.
-        crop: The square that the classifier sees, RGB ``uint8`` of shape (S, S, 3).
+        classifier: The classifier to explain.
+        crop: The classifier's input square, RGB ``uint8`` of shape (S, S, 3).
     """
     seen = prepare_crops([crop], classifier.card.preprocessing)
     size = seen.shape[-1]
@@ -79,7 +79,7 @@ def explain(classifier: BatchClassifier, crop: RgbImage) -> Explanation:
     left = np.array([answer.probabilities[column] for answer in answers[1:]])
     drops = np.clip(whole.confidence - left, 0, None)
     heat = np.tensordot(drops, masks, axes=1) / masks.sum(axis=0)
-    heat = np.clip(heat - np.quantile(heat, 0.25), 0, None)  # what hiding anything at all costs is no place
+    heat = np.clip(heat - np.quantile(heat, 0.25), 0, None)  # remove the drop common to all patches
     highest = float(heat.max())
     return Explanation(
         emotion=whole.emotion,
@@ -90,12 +90,12 @@ def explain(classifier: BatchClassifier, crop: RgbImage) -> Explanation:
 
 
 def annotate_heat(crop: RgbImage, explanation: Explanation, side: int = 320) -> RgbImage:
-    """The crop with the telling parts lit and the rest dimmed; works for every kind of colour vision.
+    """Return the crop with the important parts lit and the rest dimmed; suits any colour vision.
 
     Args:
         crop: RGB ``uint8`` of shape (S, S, 3).
-        explanation: Of this crop.
-        side: Of the picture that comes out.
+        explanation: Explanation of this crop.
+        side: Side of the returned image, in pixels.
     """
     face = cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC).astype(np.float32)
     heat = cv2.resize(explanation.heat, (side, side), interpolation=cv2.INTER_CUBIC).clip(0, 1)[:, :, None]
@@ -104,7 +104,7 @@ def annotate_heat(crop: RgbImage, explanation: Explanation, side: int = 320) -> 
 
 
 def _masks(size: int) -> NDArray[np.float32]:
-    """Soft round masks at every position, shape (positions, size, size), in [0, 1]; each pixel is in some."""
+    """Return soft round masks, shape (positions, size, size), in [0, 1], that together cover every pixel."""
     centres = np.linspace(0, size - 1, _STEP_COUNT)
     reach = _PATCH_SHARE * size / 2
     along = np.arange(size)[None] - centres[:, None]

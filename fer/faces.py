@@ -59,7 +59,7 @@ class Box:
         return shared / (self.area + other.area - shared)
 
     def clip(self, width: float, height: float) -> "Box | None":
-        """The part inside a frame of this size; None where nothing of the box lies inside."""
+        """Return the part inside a frame of this size; None if the box lies outside."""
         left, right = max(self.left, 0.0), min(self.right, float(width))
         top, bottom = max(self.top, 0.0), min(self.bottom, float(height))
         return Box(left, top, right, bottom) if left < right and top < bottom else None
@@ -108,10 +108,10 @@ class Detection:
     """A face found in an image.
 
     Attributes:
-        box: Where, in pixels of the original frame; may reach over the border.
-        score: The detector's certainty in [0, 1].
-        landmarks: Five points, or None where the detector gives none.
-        roll: In-plane turn of the head in degrees, positive is clockwise as seen; 0 where it is not known.
+        box: Box in pixels of the original frame; may extend beyond its border.
+        score: The detector's confidence in [0, 1].
+        landmarks: Five points, or None if the detector gives none.
+        roll: In-plane turn of the head in degrees, positive is clockwise as seen; 0 if unknown.
     """
 
     box: Box
@@ -129,11 +129,11 @@ class Prediction:
     """The expression of a face.
 
     Attributes:
-        labels: The expressions, or classes of somebody's own, in the order of the probabilities.
-        probabilities: Shape (C,), in [0, 1], sum 1: given that it is one of the labels.
-        other: Share of "none of these" in [0, 1]: no face, unclear, or another expression.
-        unsure_below: Confidence under which the model's card calls the answer unsure.
-        turned_away: Whether the head is turned too far for an answer, which is unsure then.
+        labels: The expressions or user-defined classes, in the order of the probabilities.
+        probabilities: Shape (C,), in [0, 1], sum 1: conditional on the face showing one of the labels.
+        other: Probability of "none of these" in [0, 1]: no face, unclear, or another expression.
+        unsure_below: Confidence below which the prediction is unsure, from the model's card.
+        turned_away: Whether the head is turned too far to be read; the prediction is then unsure.
     """
 
     labels: tuple[Label, ...]
@@ -160,7 +160,7 @@ class Prediction:
 
     @property
     def is_unsure(self) -> bool:
-        """Whether the confidence is under the card's threshold, or the head turned away."""
+        """Whether the confidence is below the card's threshold or the head is turned away."""
         return self.turned_away or self.confidence < self.unsure_below
 
     def ranked(self) -> list[tuple[Label, float]]:
@@ -175,7 +175,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A face with its expression; ``track_id`` says who it is within a stream, None in a single image."""
+    """A face with its expression; ``track_id`` identifies the person in a stream, None in a single image."""
 
     detection: Detection
     prediction: Prediction

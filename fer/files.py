@@ -1,4 +1,4 @@
-"""Files that are never seen half-written."""
+"""Atomic replacement of files."""
 
 import os
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ from pathlib import Path
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path``: renamed to it at the end, removed when something goes wrong.
+    """Provide a temporary path beside ``path``; rename it to ``path`` at the end, delete it on an error.
 
     Yields:
-        The temporary path, with the ending of ``path``, which some writers go by.
+        The temporary path, with the suffix of ``path``, which some writers depend on.
     """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:

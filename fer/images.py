@@ -1,4 +1,4 @@
-"""The border of pixels: whatever comes in leaves as RGB ``uint8``."""
+"""Read and validate images; the result is always RGB ``uint8``."""
 
 import io
 import re
@@ -32,38 +32,38 @@ RgbImage: TypeAlias = NDArray[np.uint8]
 """Shape (H, W, 3), RGB, C-contiguous."""
 
 MAX_PIXELS: Final = 80_000_000
-"""Larger pictures are refused before they are decoded: 240 MB as RGB is what a photo may cost."""
+"""Larger images are rejected before decoding: 240 MB as RGB is the limit."""
 
 IMAGE_SUFFIXES: Final = frozenset(suffix for suffixes in FORMAT_SUFFIXES.values() for suffix in suffixes)
-"""Endings that are taken for pictures when a folder is read."""
+"""File suffixes that count as images when a folder is read."""
 
 MAX_REDUCED_PIXELS: Final = 256_000_000
-"""Of a JPEG, which is decoded at a fraction of its size: phones take photos of 108 and 200 megapixels."""
+"""Limit for JPEGs, which are decoded at reduced size: phones take photos of 108 and 200 megapixels."""
 
 MAX_MEMORY_BYTES: Final = 950_000_000
-"""Pictures that take more to be read are refused: WebP, of which a kilobyte can unpack to 80 megapixels."""
+"""Images that need more memory to decode are rejected: a kilobyte of WebP can unpack to 80 megapixels."""
 
 _MOST_MISSING: Final = 0.5
-"""A JPEG that lacks more of its rows is damaged rather than cut off."""
+"""A JPEG with a larger share of missing rows counts as damaged, not as cut off."""
 
 _STRANGERS: Final = (
     (
         re.compile(rb"....ftyp(hei|hev|mif1|msf1)", re.DOTALL),
-        "is a HEIC picture that cannot be decoded; 'pip install pi-heif' adds a decoder, or save it as JPEG",
+        "is a HEIC image that cannot be decoded; 'pip install pi-heif' adds a decoder, or save it as JPEG",
     ),
     (
         re.compile(
             rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI |OggS|FLV\x01|\x06\x0e\x2b\x34|YUV4MPEG2|\x30\x26\xb2\x75",
             re.DOTALL,
         ),
-        "is a video or sound, not a picture; name it like one, such as .mp4 or .mkv",
+        "is a video or sound, not an image; give it a video's suffix, such as .mp4 or .mkv",
     ),
     (
         re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "),
-        "is a JPEG XL picture, which is not read; save it as JPEG or PNG",
+        "is a JPEG XL image, which is not supported; save it as JPEG or PNG",
     ),
-    (re.compile(rb"%PDF"), "is a PDF document, not a picture; save its pages as PNG"),
-    (re.compile(rb"\s*<(\?xml|svg)"), "is a drawing such as SVG, not a picture; save it as PNG"),
+    (re.compile(rb"%PDF"), "is a PDF document, not an image; save its pages as PNG"),
+    (re.compile(rb"\s*<(\?xml|svg)"), "is a drawing such as SVG, not an image; save it as PNG"),
 )
 """First bytes of files that are often mistaken for images, with the sentence to show."""
 
@@ -83,17 +83,17 @@ _DECODER_ERRORS: Final = (
 
 
 class UnreadableImageError(ValueError):
-    """A picture that cannot be decoded, is empty or is too large."""
+    """An image that cannot be decoded, is empty or is too large."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A decoded file.
+    """A decoded image file.
 
     Attributes:
         image: RGB, upright.
-        reduced: How many times smaller its sides are than those of the file.
-        notes: What people should know of the way it was read, each to follow the file's name.
+        reduced: Factor by which its sides are smaller than those of the file.
+        notes: Remarks for people on how it was decoded, each worded to follow the file's name.
     """
 
     image: RgbImage = field(repr=False)
@@ -104,15 +104,15 @@ class Picture:
 def read_image(
     source: str | Path | bytes | bytearray | memoryview, max_pixels: int | None = None
 ) -> RgbImage:
-    """Decode a picture file as :func:`read_picture` does, and give its pixels."""
+    """Decode an image file like :func:`read_picture` and return its pixels."""
     return read_picture(source, max_pixels).image
 
 
 def decoding_bytes(source: str | Path | bytes) -> int:
-    """Estimate the memory that reading a picture takes at its peak, from the size that it declares.
+    """Estimate the peak memory for decoding an image, from its declared size.
 
     Returns:
-        Bytes; 0 for what is refused before it is decoded.
+        Bytes; 0 for a file that is rejected before decoding.
     """
     try:
         with _without_warnings(), _opened(source) as file, open_picture(file) as image:
@@ -126,28 +126,28 @@ def decoding_bytes(source: str | Path | bytes) -> int:
 def read_picture(
     source: str | Path | bytes | bytearray | memoryview, max_pixels: int | None = None
 ) -> Picture:
-    """Decode a picture file, upright by its EXIF orientation, as sRGB.
+    """Decode an image file as sRGB, upright according to its EXIF orientation.
 
-    The largest page of a document is read and the first frame of an animation that shows something.
-    Transparency is laid on white, deeper values become 8-bit ones. JPEGs above ``MAX_PIXELS`` are read at a
-    fraction of their size.
+    Of a document the largest page is read, of an animation the first frame that is not blank. Transparency is
+    blended onto white and deeper values are scaled to 8 bits. JPEGs above ``MAX_PIXELS`` are decoded at
+    reduced size.
 
     Args:
         source: A path, or the encoded bytes.
-        max_pixels: Larger pictures are refused, JPEGs are read at a fraction; None for ``MAX_PIXELS``.
+        max_pixels: Larger images are rejected, JPEGs are reduced; None for ``MAX_PIXELS``.
 
     Raises:
-        UnreadableImageError: Missing, no picture, truncated, or above ``max_pixels``.
+        UnreadableImageError: The file is missing, not an image, truncated, or above ``max_pixels``.
     """
     if isinstance(source, bytearray | memoryview):
         source = bytes(source)
     if not isinstance(source, str | Path | bytes):
         raise UnreadableImageError(
-            f"expected a path or the bytes of a picture file, got {type(source).__name__}"
+            f"expected a path or the bytes of an image file, got {type(source).__name__}"
         )
-    name = "the picture" if isinstance(source, bytes) else str(source)
+    name = "the image" if isinstance(source, bytes) else str(source)
     if not name:
-        raise UnreadableImageError("expected the path of a picture, got an empty one")
+        raise UnreadableImageError("expected the path of an image, got an empty one")
     try:
         return _decode(source, name, MAX_PIXELS if max_pixels is None else max_pixels)
     except UnreadableImageError:
@@ -155,9 +155,9 @@ def read_picture(
     except FileNotFoundError as error:
         raise UnreadableImageError(f"{name} does not exist") from error
     except IsADirectoryError as error:
-        raise UnreadableImageError(f"{name} is a folder, not a picture") from error
+        raise UnreadableImageError(f"{name} is a folder, not an image") from error
     except PermissionError as error:
-        raise UnreadableImageError(f"{name} may not be read by this user") from error
+        raise UnreadableImageError(f"{name} cannot be read by this user (permission denied)") from error
     except UnidentifiedImageError as error:
         raise UnreadableImageError(f"{name} {_what_else(source)}") from error
     except Image.DecompressionBombError as error:
@@ -183,7 +183,9 @@ def _decode(source: str | Path | bytes, name: str, max_pixels: int) -> Picture:
             mended = _decode_file(io.BytesIO(mended_jpeg(file.read())), name, max_pixels)
             if missing_share(mended.image) > _MOST_MISSING:
                 raise
-            return replace(mended, notes=(*mended.notes, "is cut off at its end; what is left was read"))
+            return replace(
+                mended, notes=(*mended.notes, "is cut off at its end; the remaining part was read")
+            )
 
 
 def _decode_file(file: BinaryIO, name: str, max_pixels: int) -> Picture:
@@ -193,8 +195,8 @@ def _decode_file(file: BinaryIO, name: str, max_pixels: int) -> Picture:
             and image.size[0] * image.size[1] * bytes_per_pixel(image) > MAX_MEMORY_BYTES
         ):
             raise UnreadableImageError(
-                f"{name} has {image.size[0] * image.size[1] / 1e6:.0f} megapixels, which is more than can be "
-                "read as WebP; save it as PNG or JPEG, or scale it down"
+                f"{name} has {image.size[0] * image.size[1] / 1e6:.0f} megapixels, which is too large for "
+                "WebP; save it as PNG or JPEG, or scale it down"
             )
         note = go_to_best_page(image)
         notes = [] if note is None else [note]
@@ -218,7 +220,7 @@ def _opened(source: str | Path | bytes) -> BinaryIO:
 
 
 def _what_else(source: str | Path | bytes) -> str:
-    """Name the kind of a file that is no image, and the way out."""
+    """Name the kind of a file that is not an image, and what to do."""
     try:
         with _opened(source) as file:
             start = file.read(64)
@@ -227,28 +229,29 @@ def _what_else(source: str | Path | bytes) -> str:
     for pattern, sentence in _STRANGERS:
         if pattern.match(start):
             return sentence
-    return "is not a picture that can be decoded; expected JPEG, PNG, WebP, HEIC, AVIF, TIFF, BMP or GIF"
+    return "is not an image that can be decoded; expected JPEG, PNG, WebP, HEIC, AVIF, TIFF, BMP or GIF"
 
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Pillow warns of sizes and of metadata; a picture is read or refused here, never both."""
+    """Silence Pillow's warnings about sizes and metadata: here an image is either read or rejected."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def as_rgb(image: NDArray[Any]) -> RgbImage:
-    """Check an array and give it the one shape used inside.
+    """Validate an array and convert it to RGB.
 
     Args:
-        image: ``uint8`` of shape (H, W), (H, W, 1), (H, W, 3) in RGB, or (H, W, 4) in RGBA (laid on white).
+        image: ``uint8`` of shape (H, W), (H, W, 1), (H, W, 3) in RGB, or (H, W, 4) in RGBA (blended onto
+            white).
 
     Returns:
-        The same pixels as RGB; the array itself where nothing had to change.
+        The same pixels as RGB; the array itself if no conversion is needed.
 
     Raises:
-        UnreadableImageError: Another type or shape, or no pixels.
+        UnreadableImageError: Wrong type or shape, or no pixels.
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         found = f"dtype {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
@@ -270,14 +273,14 @@ def as_rgb(image: NDArray[Any]) -> RgbImage:
 
 
 def shrink_blocks(image: RgbImage, times: int) -> RgbImage:
-    """Average blocks of ``times`` × ``times`` pixels: several times faster than any factor that is not whole.
+    """Average blocks of ``times`` × ``times`` pixels: several times faster than a fractional factor.
 
     Args:
         image: ``uint8`` of shape (H, W, 3).
-        times: At least 1; blocks that reach over the edge repeat its pixels.
+        times: At least 1; blocks that extend beyond the edge repeat its pixels.
 
     Returns:
-        Shape (ceil(H / times), ceil(W / times), 3); the image itself where ``times`` is 1.
+        Shape (ceil(H / times), ceil(W / times), 3); the image itself if ``times`` is 1.
     """
     if times == 1:
         return image

@@ -1,4 +1,4 @@
-"""The border of JSON files: text of bounded depth, then dataclasses whose fields have their types."""
+"""Parse untrusted JSON: bounded depth, then dataclasses with checked field types."""
 
 import json
 import math
@@ -9,20 +9,20 @@ from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, ge
 T = TypeVar("T")
 
 MAX_DEPTH: Final = 64
-"""Deeper nesting is refused: no file of ours has ten levels."""
+"""Deeper nesting is rejected: no file of this project has ten levels."""
 
 MAX_NUMBER: Final = 2**63
-"""Larger whole numbers have no counterpart in arrays and tables."""
+"""Larger integers do not fit into arrays and tables."""
 
 
 def parse_json(text: str | bytes) -> Any:
     """Parse JSON of bounded depth.
 
     Raises:
-        ValueError: It is no JSON, no UTF-8, or nested too deeply.
+        ValueError: The text is not JSON, not UTF-8, or nested too deeply.
     """
     try:
-        value = json.loads(text, parse_constant=lambda _: None)  # NaN and infinities are no JSON: unknown
+        value = json.loads(text, parse_constant=lambda _: None)  # NaN and infinities are not JSON
     except RecursionError as error:
         raise ValueError(f"expected at most {MAX_DEPTH} levels of nesting, got more") from error
     level = [value]
@@ -41,12 +41,12 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def build(kind: type[T], data: object, name: str = "") -> T:
-    """Make a dataclass from a JSON object, after each field was checked against its type.
+    """Build a dataclass from a JSON object and check each field against its type.
 
     Args:
         kind: A dataclass whose fields are plain values, tuples, mappings or such dataclasses.
-        data: The object as parsed; fields that may be missing have defaults.
-        name: Of the object within the file, for messages.
+        data: The parsed object; only fields with defaults may be missing.
+        name: Name of the object within the file, for error messages.
 
     Raises:
         ValueError: A field is missing, unknown, or of another type; the message names it.
@@ -65,7 +65,7 @@ def build(kind: type[T], data: object, name: str = "") -> T:
 
 
 def _checked(hint: Any, value: object, name: str) -> Any:
-    """Return a value of the hint's type; JSON's lists become tuples, whole numbers become floats."""
+    """Return a value of the hint's type; lists become tuples, integers become floats where expected."""
     origin, words = get_origin(hint), get_args(hint)
     if hint is Any or (value is None and types.NoneType in words):
         return value
@@ -84,7 +84,7 @@ def _checked(hint: Any, value: object, name: str) -> Any:
 
 
 def _checked_items(origin: type, words: tuple[Any, ...], value: object, name: str) -> Any:
-    """Check the items of a tuple of one type or of a mapping from text."""
+    """Check the items of a homogeneous tuple or of a mapping with string keys."""
     if issubclass(origin, tuple):
         if not isinstance(value, list):
             raise ValueError(f"expected a list in {name}, got {_said(value)}")

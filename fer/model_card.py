@@ -1,4 +1,4 @@
-"""The card that travels with weights: labels, preprocessing, calibration, provenance."""
+"""The card of a set of weights: labels, preprocessing, calibration, provenance."""
 
 import hashlib
 import json
@@ -20,10 +20,10 @@ GOLDEN_FILE: Final = "golden.safetensors"
 
 
 OWN_HEAD: Final = "own"
-"""The head whose labels are the classes of somebody's own data."""
+"""The head whose labels are user-defined classes."""
 
 _USUAL_CHOICES: Final = ("six", "seven")
-"""Heads that are offered to people where a card does not say which."""
+"""Heads offered to people if the card lists none."""
 
 
 class UnknownModelError(LookupError):
@@ -31,7 +31,7 @@ class UnknownModelError(LookupError):
 
 
 class WeightsMismatchError(ValueError):
-    """Weights that do not belong to their card."""
+    """Weights that do not match their card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Preprocessing:
     Attributes:
         size: Side of the square crop in pixels.
         colour: ``grey`` for one channel of luma (ITU-R BT.601), ``rgb`` for three.
-        margin: What is added on each side of the reference square, as a share of its side.
+        margin: Margin on each side of the reference square, as a share of its side.
     """
 
     size: int = 48
@@ -67,12 +67,13 @@ class Head:
     """One output of a network.
 
     Attributes:
-        name: How it is asked for.
+        name: Name in options and files.
         labels: In output order: expressions, and at most one ``other`` for none of them; any class names in
             the head ``own``.
-        temperature: What the logits are divided by before the softmax; already part of the exported files.
-        unsure_below: Confidence under which the answer is called unsure; 0 where it was not measured.
-        other_above: Share of ``other`` above which a detection is taken for no readable face; 1 means never.
+        temperature: Divisor of the logits before the softmax; already part of the exported files.
+        unsure_below: Confidence below which a prediction is unsure; 0 if not measured.
+        other_above: Probability of ``other`` above which a detection is rejected as no readable face; 1 for
+            never.
     """
 
     name: str
@@ -110,19 +111,19 @@ class ModelCard:
     Attributes:
         name: ``architecture.tag``, the name of the folder.
         architecture: A name that ``fer.networks`` can build.
-        preprocessing: What the network wants to see.
+        preprocessing: Input format of the network.
         heads: Its outputs, in graph order.
-        default_head: The head that is shown to people.
+        default_head: The head used by default.
         files: SHA-256 of each file that belongs to the card.
         description: One sentence.
-        licence: Of the weights.
-        data_sets: Each with name, licence and use.
+        licence: Licence of the weights.
+        data_sets: Name, licence and use of each data set.
         metrics: Measured figures by data set and head, copied from the stored report.
-        mirror_average: Whether the answer is the mean of the logits for a crop and for its mirror image; the
-            exported files contain it.
-        inner_view: Side of the crop's middle that is looked at besides, as a share of the crop's side, 1 is
-            none; the exported files contain it.
-        offered_heads: Heads that people may choose from besides the default one; empty for the usual ones,
+        mirror_average: Whether logits are averaged over a crop and its mirror image; the exported files
+            include this.
+        inner_view: Side of the central view that is averaged with the whole crop, as a share of the crop's
+            side; 1 for none; the exported files include this.
+        offered_heads: Heads that people may choose in addition to the default one; empty for the usual ones,
             ``six`` and ``seven``.
     """
 
@@ -156,7 +157,7 @@ class ModelCard:
 
     @property
     def choices(self) -> tuple[Head, ...]:
-        """The heads that people may choose from, the default one first."""
+        """The heads that people may choose, the default one first."""
         offered = self.offered_heads or _USUAL_CHOICES
         return (
             self.head(),
@@ -164,7 +165,7 @@ class ModelCard:
         )
 
     def head(self, name: str | None = None) -> Head:
-        """The head of this name, or the default one.
+        """Return the head of this name, or the default one.
 
         Raises:
             UnknownModelError: The card lists no such head.
@@ -187,7 +188,7 @@ def load_card(folder: Path) -> ModelCard:
     """Read the card of a weights folder, without touching the weights.
 
     Raises:
-        UnknownModelError: There is no card, or it cannot be understood.
+        UnknownModelError: The card is missing or invalid.
     """
     path = folder / CARD_FILE
     try:
@@ -200,17 +201,17 @@ def load_card(folder: Path) -> ModelCard:
             f"no {CARD_FILE} in {folder}; name a folder under weights/ or run 'python -m training.export'"
         ) from error
     except ValueError as error:
-        raise UnknownModelError(f"{path} cannot be understood ({error}); export the run again") from error
+        raise UnknownModelError(f"{path} is not a valid card ({error}); export the run again") from error
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file as hexadecimal digits."""
+    """Return the SHA-256 of a file as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class ListsFiles(Protocol):
-    """A card of any kind that names its files."""
+    """A card of any kind that lists its files."""
 
     @property
     def files(self) -> Mapping[str, str]:
@@ -218,11 +219,11 @@ class ListsFiles(Protocol):
 
 
 def verified_file(folder: Path, card: ListsFiles, name: str) -> Path:
-    """The path of one of the card's files, after its hash was recomputed.
+    """Verify the hash of one of the card's files and return its path.
 
     Raises:
         UnknownModelError: The file is missing.
-        WeightsMismatchError: The file is another one than the card names.
+        WeightsMismatchError: The file's hash is not the card's.
     """
     path = folder / name
     if not path.is_file():
@@ -232,7 +233,7 @@ def verified_file(folder: Path, card: ListsFiles, name: str) -> Path:
     expected, found = card.files.get(name), file_hash(path)
     if expected != found:
         raise WeightsMismatchError(
-            f"{path} does not belong to the card beside it: expected SHA-256 {str(expected)[:12]}…, "
+            f"{path} does not match its card: expected SHA-256 {str(expected)[:12]}…, "
             f"got {found[:12]}…; restore both from one export"
         )
     return path

@@ -1,4 +1,4 @@
-"""Weights by name: shipped weights, the user's exports, the default."""
+"""Find weights by name: shipped weights, the user's exports, the default."""
 
 import json
 import os
@@ -19,7 +19,7 @@ _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
 
 
 def weights_shelf() -> Path:
-    """Return the folder of the shipped weights: beside the package, or inside it once installed."""
+    """Return the folder of the shipped weights: beside the package, or inside an installed one."""
     inside = _PACKAGE / "weights"
     return inside if inside.is_dir() else _PACKAGE.parent / "weights"
 
@@ -30,7 +30,7 @@ def user_folder() -> Path:
 
 
 def user_shelf() -> Path:
-    """The folder of the weights that this user exported; may not exist yet."""
+    """Return the folder of the weights that this user exported; it may not exist yet."""
     return user_folder() / "weights"
 
 
@@ -40,7 +40,7 @@ def list_shipped_weights() -> list[str]:
 
 
 def list_user_weights() -> list[str]:
-    """The names of the weights that this user exported, sorted."""
+    """List the names of the weights that this user exported, sorted."""
     return _names(user_shelf())
 
 
@@ -51,7 +51,7 @@ def list_weights() -> list[str]:
 
 
 def find_weights(weights: str | Path | None = None) -> Path:
-    """The folder of a name or path; None for the selected weights, else the shipped default.
+    """Return the folder of a name or path; None for the selected weights or the shipped default.
 
     Raises:
         UnknownModelError: There is no such folder with a card.
@@ -67,12 +67,12 @@ def find_weights(weights: str | Path | None = None) -> Path:
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether a name can be a folder's: letters, digits, ``_``, ``-`` and ``.``, at most 80."""
+    """Return whether a name is a valid folder name: up to 80 letters, digits, ``_``, ``-`` and ``.``."""
     return _PLAIN_NAME.fullmatch(name) is not None
 
 
 def selected_weights() -> str | None:
-    """The name of the weights that replace the default; None where none were chosen or they are gone."""
+    """Return the name of the weights that replace the default; None if none are selected or they are gone."""
     try:
         name = json.loads((user_folder() / SELECTION_FILE).read_text(encoding="utf-8")).get("weights")
     except (OSError, ValueError, AttributeError):
@@ -81,7 +81,7 @@ def selected_weights() -> str | None:
 
 
 def select_weights(name: str | None) -> None:
-    """Make weights the default, for running pages too; None returns to the shipped ones.
+    """Make weights the default, also for running pages; None restores the shipped default.
 
     Raises:
         UnknownModelError: No weights have this name.
@@ -107,7 +107,7 @@ def _names(shelf: Path) -> list[str]:
 
 
 def _folder(wanted: str) -> Path | None:
-    """The folder of a path or name; shipped weights win over the user's of the same name."""
+    """Return the folder of a path or name; shipped weights take precedence over the user's."""
     for folder in (Path(wanted), weights_shelf() / wanted, user_shelf() / wanted):
         if (folder / CARD_FILE).is_file():
             return folder

@@ -1,4 +1,4 @@
-"""Networks by name: crops of ``uint8`` pixels in, logits of every head out."""
+"""Networks by name: ``uint8`` crops in, logits of every head out."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,15 +13,15 @@ from fer.model_card import ModelCard, WeightsMismatchError
 
 PIXEL_MEAN: Final = 0.508
 PIXEL_STD: Final = 0.255
-"""Mean and spread of the pixels of FER2013's training split, scaled to [0, 1]."""
+"""Mean and standard deviation of the pixels of FER2013's training split, scaled to [0, 1]."""
 
 
 class Standardise(nn.Module):
-    """Turns pixels in [0, 255] into numbers around 0; part of the network so that no caller can differ.
+    """Standardisation of pixels in [0, 255]; part of the network, so that all callers agree.
 
     Args:
-        mean: Of pixels in [0, 1]; one number, or one per channel.
-        std: Their spread.
+        mean: Mean of the pixels in [0, 1]; one number, or one per channel.
+        std: Their standard deviation.
     """
 
     mean: Tensor
@@ -34,12 +34,12 @@ class Standardise(nn.Module):
             self.register_buffer(name, value)
 
     def forward(self, crops: Tensor) -> Tensor:
-        """Shape (N, C, H, W) in [0, 255], any number type."""
+        """Standardise crops of shape (N, C, H, W) in [0, 255], any number type."""
         return (crops.float() / 255 - self.mean) / self.std
 
 
 class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions and a way around them (He et al. 2016, post-activation)."""
+    """Two 3×3 convolutions with a shortcut (He et al. 2016, post-activation)."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class ResidualBlock(nn.Module):
             )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Shape (N, in, H, W) to (N, out, H / stride, W / stride)."""
+        """Map shape (N, in, H, W) to (N, out, H / stride, W / stride)."""
         inner = torch.relu(self.normalise_1(self.convolve_1(features)))
         inner = self.normalise_2(self.convolve_2(inner))
         return torch.relu(inner + self.shortcut(features))
@@ -63,7 +63,7 @@ class ResidualBlock(nn.Module):
 def residual_trunk(
     channels: int, widths: tuple[int, ...], depths: tuple[int, ...], stem_stride: int
 ) -> nn.Sequential:
-    """A stem, then stages of residual blocks that halve the side, then the mean over the picture."""
+    """Build a stem, stages of residual blocks that halve the side, and global average pooling."""
     layers: list[nn.Module] = [
         nn.Conv2d(channels, widths[0], 3, stem_stride, 1, bias=False),
         nn.BatchNorm2d(widths[0]),
@@ -78,7 +78,7 @@ def residual_trunk(
 
 
 def origin_trunk(channels: int) -> nn.Sequential:
-    """The student project's network without its last layer: 48×48 in, 1024 features out."""
+    """Build the original student project's network without its last layer: 48×48 in, 1024 features out."""
     layers: list[nn.Module] = []
     width = channels
     for stage_width, depth in ((64, 2), (128, 2), (256, 3)):
@@ -121,11 +121,11 @@ class ExpressionNetwork(nn.Module):
         architecture: A key of ``ARCHITECTURES``.
         output_counts: Outputs by head name, in order.
         channels: 1 for grey crops, 3 for RGB.
-        dropout: Share of features dropped before the heads; None for the architecture's own.
-        mirror_average: Let ``probabilities`` average the logits of a crop and of its mirror image, at twice
+        dropout: Dropout rate before the heads; None for the architecture's own.
+        mirror_average: Average the logits of a crop and its mirror image in ``probabilities``; takes twice
             the time.
-        inner_view: Side of the middle of a crop that is looked at besides, as a share of the crop's side,
-            in (0, 1]; 1 is none. At twice the time, answers depend less on how closely a face is framed.
+        inner_view: Side of a central view to average with the whole crop, as a share of the crop's side, in
+            (0, 1]; 1 for none. Takes twice the time; predictions depend less on how closely a face is framed.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class ExpressionNetwork(nn.Module):
         )
 
     def forward(self, crops: Tensor) -> dict[str, Tensor]:
-        """Logits by head, each of shape (N, outputs).
+        """Return logits by head, each of shape (N, outputs).
 
         Args:
             crops: Shape (N, C, size, size), values in [0, 255].
@@ -167,14 +167,14 @@ class ExpressionNetwork(nn.Module):
         return {name: head(features) for name, head in self.heads.items()}
 
     def probabilities(self, crops: Tensor) -> dict[str, Tensor]:
-        """Calibrated probabilities by head, each of shape (N, outputs)."""
+        """Return calibrated probabilities by head, each of shape (N, outputs)."""
         return {
             name: torch.softmax(logits.float() / self.temperatures[name], dim=1)
             for name, logits in self.judged_logits(crops).items()
         }
 
     def judged_logits(self, crops: Tensor) -> dict[str, Tensor]:
-        """The logits that use relies on: the mean over all views of each crop."""
+        """Return the logits used for predictions: the mean over all views of each crop."""
         views = self.views(crops)
         logits: dict[str, Tensor] = self(torch.cat(views))
         return {
@@ -183,7 +183,7 @@ class ExpressionNetwork(nn.Module):
         }
 
     def views(self, crops: Tensor) -> list[Tensor]:
-        """Each crop as use looks at it: itself, its middle enlarged, both mirrored, whichever are on.
+        """Return the enabled views of each crop: itself, its centre enlarged, both mirrored.
 
         Args:
             crops: Shape (N, C, size, size), values in [0, 255].
@@ -200,7 +200,7 @@ class ExpressionNetwork(nn.Module):
 
 
 def network_for(card: ModelCard) -> ExpressionNetwork:
-    """The card's network with fresh weights."""
+    """Build the card's network with untrained weights."""
     output_counts = {head.name: len(head.labels) for head in card.heads}
     return ExpressionNetwork(
         card.architecture,
@@ -212,7 +212,7 @@ def network_for(card: ModelCard) -> ExpressionNetwork:
 
 
 def load_network(path: Path, card: ModelCard) -> ExpressionNetwork:
-    """The card's network with the weights of a safetensors file.
+    """Load the card's network with the weights of a safetensors file.
 
     Raises:
         WeightsMismatchError: The tensors are not those of the card's network.
@@ -221,7 +221,7 @@ def load_network(path: Path, card: ModelCard) -> ExpressionNetwork:
 
     network, state = network_for(card), load_file(path)
     for name in ("mean", "std"):
-        if f"standardise.{name}" in state:  # one number or one per channel
+        if f"standardise.{name}" in state:  # scalar or per channel
             setattr(network.standardise, name, torch.empty_like(state[f"standardise.{name}"]))
     try:
         network.load_state_dict(state)

@@ -1,17 +1,17 @@
-"""Opens exported networks."""
+"""Open exported networks."""
 
 from pathlib import Path
 from typing import Any
 
 
 def open_session(path: Path, thread_count: int = 1) -> Any:
-    """A session of ONNX Runtime on the CPU, silent but for errors.
+    """Open an ONNX Runtime session on the CPU that logs errors only.
 
     Args:
         path: The exported network.
-        thread_count: CPU threads; one is fastest where several things run.
+        thread_count: CPU threads; one is fastest on a busy machine.
     """
-    import onnxruntime  # noqa: PLC0415 - costs a tenth of a second; only use pays it
+    import onnxruntime  # noqa: PLC0415 - takes a tenth of a second to import
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = thread_count

@@ -1,4 +1,4 @@
-"""One colour-blind-safe colour per expression, for drawings and charts alike."""
+"""One colour-blind-safe colour per expression, for drawings and charts."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -38,28 +38,28 @@ _FURTHER_HEX: Final = (
     "#9d50fb",
     "#af18a4",
 )
-"""Colours for labels that are no expression: each the farthest from all before it by the same measure, with
-the same contrast; the first three stay 0.07 apart, all of them 0.049."""
+"""Colours for user-defined labels: each the farthest from all before it by the same measure, with the same
+contrast; the first three stay 0.07 apart, all of them 0.049."""
 
 _GREY_HEX: Final = "#8b8b8b"
 
 PERSON_HEX: Final = ("#56b4e9", "#e69f00", "#1fb58f", "#e08fc0", "#f0e442", "#ff7f50")
-"""Outlines that tell the people of a stream apart: Okabe and Ito's colours, brightened for pictures."""
+"""Outlines that distinguish people in a stream: Okabe and Ito's colours, brightened for use on photos."""
 
 _LIGHT: Final[Rgb] = (255, 255, 255)
 _DARK: Final[Rgb] = (16, 20, 26)
 
 
 def rgb_from_hex(colour: str) -> Rgb:
-    """The three numbers of ``#rrggbb``."""
+    """Convert ``#rrggbb`` to three numbers."""
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
 def label_colours(labels: Iterable[str]) -> dict[str, str]:
     """Return the colour of each label as ``#rrggbb``, in the order of the labels.
 
-    An expression keeps its colour whatever stands beside it; ``other`` is grey; further labels take safe
-    colours in turn, which repeat after twelve.
+    An expression always has the same colour; ``other`` is grey; further labels take colours from a list that
+    repeats after twelve.
     """
     colours: dict[str, str] = {}
     further = 0
@@ -76,28 +76,28 @@ def label_colours(labels: Iterable[str]) -> dict[str, str]:
 
 
 def label_styles(labels: Sequence[str]) -> list[dict[str, str]]:
-    """Return ``id``, ``name`` and ``colour`` of each label of an answer, in order."""
+    """Return ``id``, ``name`` and ``colour`` of each label, in order."""
     colours = label_colours(labels)
     return [{"id": str(label), "name": label_name(label), "colour": colours[label]} for label in labels]
 
 
 def emotion_colour(emotion: Emotion) -> Rgb:
-    """The colour of an expression."""
+    """Return the colour of an expression."""
     return rgb_from_hex(EMOTION_HEX[emotion])
 
 
 def person_colour(track_id: int) -> Rgb:
-    """The colour of a person within a stream; repeats after ``len(PERSON_HEX)`` people."""
+    """Return the colour of a person in a stream; colours repeat after ``len(PERSON_HEX)`` people."""
     return rgb_from_hex(PERSON_HEX[track_id % len(PERSON_HEX)])
 
 
 def text_colour(ground: Rgb) -> Rgb:
-    """White or near-black, whichever reads better on this colour."""
+    """Return white or near-black, whichever is more legible on this colour."""
     return max((_LIGHT, _DARK), key=lambda ink: contrast(ink, ground))
 
 
 def contrast(first: Rgb, second: Rgb) -> float:
-    """Contrast ratio by WCAG 2, in [1, 21]."""
+    """Return the contrast ratio as defined by WCAG 2, in [1, 21]."""
     low, high = sorted((_luminance(first), _luminance(second)))
     return (high + 0.05) / (low + 0.05)
 

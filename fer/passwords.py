@@ -12,7 +12,7 @@ from typing import Final
 from fer.files import replaced
 
 _COST: Final = {"n": 2**14, "r": 8, "p": 1}
-"""16 MB and some 50 ms for each guess."""
+"""16 MB and about 50 ms per guess."""
 
 _USER: Final = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 LEAST_LENGTH: Final = 8
@@ -23,10 +23,10 @@ class PasswordFileError(ValueError):
 
 
 def add_user(path: Path, user: str, password: str) -> None:
-    """Write or replace a user's line; the file may be read by its owner only.
+    """Write or replace a user's line; only the file's owner may read it.
 
     Raises:
-        PasswordFileError: The name or the password cannot be used.
+        PasswordFileError: The name or the password is invalid.
         OSError: The file cannot be written.
     """
     if not _USER.fullmatch(user):
@@ -45,7 +45,7 @@ def read_users(path: Path) -> Mapping[str, str]:
     """Return the hash line of each user.
 
     Raises:
-        PasswordFileError: There is no such file, or it holds something else.
+        PasswordFileError: The file is missing or is not a password file.
     """
     make = f"make one with 'python -m fer password {path}'"
     try:
@@ -56,7 +56,7 @@ def read_users(path: Path) -> Mapping[str, str]:
     for number, line in enumerate(lines, start=1):
         user, _, stored = line.partition(":")
         if not re.fullmatch(r"scrypt\$[A-Za-z0-9+/=]{24}\$[A-Za-z0-9+/=]{44}", stored):
-            raise PasswordFileError(f"line {number} of {path} holds no hashed password; {make}")
+            raise PasswordFileError(f"line {number} of {path} is not a user with a hashed password; {make}")
         users[user] = stored
     if not users:
         raise PasswordFileError(f"{path} names no user; {make}")
@@ -64,7 +64,7 @@ def read_users(path: Path) -> Mapping[str, str]:
 
 
 def is_right(users: Mapping[str, str], user: str, password: str) -> bool:
-    """Return whether a user has this password; an unknown name takes as long as a wrong password."""
+    """Return whether a user has this password; unknown users take as long as wrong passwords."""
     stored = users.get(user, f"scrypt${_text(bytes(16))}${_text(bytes(32))}")
     _, salt, expected = stored.split("$")
     found = _hash(password, base64.b64decode(salt))

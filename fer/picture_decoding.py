@@ -1,4 +1,4 @@
-"""Pillow's pictures, made upright, of common size, colour and depth."""
+"""Convert Pillow's images to upright 8-bit sRGB of limited size."""
 
 import io
 import struct
@@ -14,14 +14,14 @@ from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
 
 _WHITE: Final = (255, 255, 255)
 _DEPTHS: Final = (1023, 4095, 16383)
-"""Largest values of cameras and scanners that store 10, 12 or 14 bits in 16."""
+"""Maximum values of cameras and scanners that store 10, 12 or 14 bits in 16."""
 
 _STRIP_PIXELS: Final = 4_000_000
 _SAMPLES: Final = 1_000_000
 _MOST_PAGES: Final = 200
 _MOST_LOOKED_AT: Final = 30
 _PLAIN: Final = 3.0
-"""A frame that varies less than this (of 255) shows nothing."""
+"""A frame with a lower standard deviation (of 255) counts as blank."""
 
 
 FORMAT_SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -40,18 +40,18 @@ FORMAT_SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
     "AVIF": (".avif", ".avifs"),
     "PSD": (".psd",),
 }
-"""Formats that are read, by Pillow's names, with their endings; strangers reach none of its forty others."""
+"""Supported formats by Pillow's names, with their suffixes; untrusted files cannot reach its forty others."""
 
 
 _BYTES_PER_PIXEL: Final[Mapping[str, int]] = {"JPEG2000": 20, "WEBP": 18}
 _DEEP_BYTES_PER_PIXEL: Final = 23
 _USUAL_BYTES_PER_PIXEL: Final = 11
-"""Memory at the peak of reading a picture, measured on 20 and 80 megapixels of each format."""
+"""Peak memory of decoding an image, measured on 20 and 80 megapixels of each format."""
 
 
 @cache
 def _decoders() -> tuple[str, ...]:
-    """Return the decoders that are installed, after HEIF's was added."""
+    """Return the installed decoders, including HEIF's."""
     add_heif()
     Image.init()
     return tuple(name for name in FORMAT_SUFFIXES if name in Image.OPEN)
@@ -59,9 +59,9 @@ def _decoders() -> tuple[str, ...]:
 
 @cache
 def add_heif() -> bool:
-    """Teach Pillow HEIC and HEIF; False where no decoder for them is installed."""
+    """Register HEIC and HEIF with Pillow; return False if no decoder for them is installed."""
     try:
-        from pi_heif import register_heif_opener  # noqa: PLC0415 - needed once somebody reads a picture
+        from pi_heif import register_heif_opener  # noqa: PLC0415 - needed only when an image is read
     except ImportError:
         try:
             from pillow_heif import register_heif_opener  # noqa: PLC0415 - the same with an encoder
@@ -72,11 +72,11 @@ def add_heif() -> bool:
 
 
 def open_picture(file: BinaryIO) -> Image.Image:
-    """Open by content; JPEGs above Pillow's own limit too, for they can be decoded reduced.
+    """Open an image by its content; also JPEGs above Pillow's limit, which can be decoded at reduced size.
 
     Args:
         file: An open file or bytes, never a path: Pillow maps raw TIFFs of a path into memory and shears
-            those that are stored turned.
+            those that are stored rotated.
     """
     try:
         return Image.open(file, formats=_decoders())
@@ -89,17 +89,17 @@ def open_picture(file: BinaryIO) -> Image.Image:
 
 
 def bytes_per_pixel(image: Image.Image) -> int:
-    """Return the memory that reading an opened picture takes at its peak, for each pixel."""
+    """Return the peak memory per pixel for decoding an opened image."""
     if _deep_content(image) is not None:
         return _DEEP_BYTES_PER_PIXEL
     return _BYTES_PER_PIXEL.get(image.format or "", _USUAL_BYTES_PER_PIXEL)
 
 
 def go_to_best_page(image: Image.Image) -> str | None:
-    """Go to the largest page of a document, or to the first frame of an animation that shows something.
+    """Seek to the largest page of a document, or to the first frame of an animation that is not blank.
 
     Returns:
-        A note for people where something else is left unread.
+        A note for people if other pages or frames are ignored.
     """
     count = getattr(image, "n_frames", 1)
     if count < 2 or (image.format in {"HEIF", "AVIF"} and not getattr(image, "is_animated", False)):
@@ -110,14 +110,14 @@ def go_to_best_page(image: Image.Image) -> str | None:
         return f"page {page + 1} of {count}, the largest, was read" if image.format == "TIFF" else None
     frame = _first_frame_with_content(image, min(count, _MOST_LOOKED_AT))
     image.seek(frame)
-    return f"is an animation; frame {frame + 1} of {count} was read, convert it to MP4 to have all read"
+    return f"is an animation; frame {frame + 1} of {count} was read; convert it to MP4 to analyse all frames"
 
 
 def reduce_jpeg(image: Image.Image, max_pixels: int) -> int:
-    """Have a large JPEG decoded at a half, quarter or eighth of its size.
+    """Decode a large JPEG at a half, quarter or eighth of its size.
 
     Returns:
-        How many times smaller the sides are; 1 where it fits or is no JPEG.
+        Factor by which the sides are smaller; 1 if the image fits or is not a JPEG.
     """
     width, height = image.size
     if not isinstance(image, JpegImagePlugin.JpegImageFile) or width * height <= max_pixels:
@@ -130,19 +130,19 @@ def reduce_jpeg(image: Image.Image, max_pixels: int) -> int:
 
 
 def mended_jpeg(content: bytes) -> bytes:
-    """The same JPEG with the end marker that a broken transfer lost."""
+    """Append the end marker that a truncated JPEG lacks."""
     return content + b"\xff\xd9"
 
 
 def missing_share(pixels: NDArray[np.uint8]) -> float:
-    """The share of rows, from below, that a decoder filled with one colour."""
+    """Return the share of rows, from the bottom, that the decoder filled with one colour."""
     plain = pixels.max(axis=1) - pixels.min(axis=1) <= 2
     rows = plain.all(axis=-1) if plain.ndim > 1 else plain
     return float(np.argmin(rows[::-1]) / len(rows)) if not rows.all() else 1.0
 
 
 def to_pixels(image: Image.Image, upright: Callable[[Image.Image], None]) -> NDArray[np.uint8]:
-    """Decoded pixels, upright, in sRGB, as ``uint8`` of shape (H, W) or (H, W, 3)."""
+    """Return decoded pixels, upright, in sRGB, as ``uint8`` of shape (H, W) or (H, W, 3)."""
     content = _deep_content(image)
     image.load()
     if content is not None:
@@ -153,7 +153,7 @@ def to_pixels(image: Image.Image, upright: Callable[[Image.Image], None]) -> NDA
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     step = max(
         _STRIP_PIXELS // image.width, 1
-    )  # whole copies on the way would cost several times the picture
+    )  # intermediate copies of the whole image would take several times its memory
     for top in range(0, image.height, step):
         bottom = min(top + step, image.height)
         strip = image if step >= image.height else image.crop((0, top, image.width, bottom))
@@ -162,7 +162,7 @@ def to_pixels(image: Image.Image, upright: Callable[[Image.Image], None]) -> NDA
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """Lay a picture on white and turn its colours to sRGB."""
+    """Blend an image onto white and convert its colours to sRGB."""
     if image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info:
         profile = image.info.get("icc_profile")
         layer = image.convert("RGBA")
@@ -174,13 +174,13 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 
 def turn_upright(image: Image.Image, errors: tuple[type[BaseException], ...]) -> None:
-    """Undo the EXIF orientation in place; metadata that cannot be read is no reason to lose the picture."""
+    """Apply the EXIF orientation in place; unreadable metadata is ignored."""
     with suppress(*errors):
         ImageOps.exif_transpose(image, in_place=True)
 
 
 def to_eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Scale 16-bit integers by the depth they use, anything else by the range of nearly all its values."""
+    """Scale 16-bit integers by their actual depth, other types by the range of nearly all values."""
     if values.dtype.kind in "iu" and values.max(initial=0) <= 255 and values.dtype != np.uint16:
         return values.clip(0, 255).astype(np.uint8)
     sample = values.reshape(-1)[:: max(values.size // _SAMPLES, 1)]
@@ -201,7 +201,7 @@ def to_eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _by_strips(values: NDArray[Any], scale: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[np.uint8]:
-    """Scale some rows at a time: in one piece, the floats on the way would take eight times the answer."""
+    """Scale in strips of rows: floats of the whole image would take eight times the result's memory."""
     scaled = np.empty(values.shape, np.uint8)
     step = max(_STRIP_PIXELS // max(values[:1].size, 1), 1)
     for top in range(0, len(values), step):
@@ -210,7 +210,7 @@ def _by_strips(values: NDArray[Any], scale: Callable[[NDArray[Any]], NDArray[Any
 
 
 def _deep_content(image: Image.Image) -> bytes | None:
-    """The file of a colour picture of 16 bits, of which Pillow would keep the upper eight only."""
+    """Return the file content of a 16-bit colour image, of which Pillow keeps the upper eight bits only."""
     mode = next((str(tile.args) for tile in getattr(image, "tile", []) if tile.args), "")
     file = getattr(image, "fp", None)
     if image.mode != "RGB" or "RGB;16" not in mode or file is None:
@@ -223,11 +223,11 @@ def _deep_content(image: Image.Image) -> bytes | None:
 
 
 def _shallow(content: bytes, loaded: Image.Image) -> Image.Image:
-    """The same picture in eight bits, scaled by those it uses; as Pillow read it where OpenCV cannot."""
+    """Convert a 16-bit image to eight bits by its actual depth; return Pillow's version if OpenCV fails."""
     values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16 or values.shape != (*loaded.size[::-1], 3):
         return loaded
-    picture = Image.fromarray(to_eight_bits(np.ascontiguousarray(values[:, :, ::-1])))  # channels reversed
+    picture = Image.fromarray(to_eight_bits(np.ascontiguousarray(values[:, :, ::-1])))  # BGR to RGB
     picture.info = dict(loaded.info)
     with suppress(OSError, SyntaxError, ValueError, LookupError, TypeError, struct.error):
         picture.info["exif"] = loaded.getexif().tobytes()
@@ -235,7 +235,7 @@ def _shallow(content: bytes, loaded: Image.Image) -> Image.Image:
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
-    """Colours of a wide-gamut photo as screens show them; a profile that cannot be read counts as none."""
+    """Convert a wide-gamut image to sRGB; an unreadable profile is ignored."""
     content = image.info.get("icc_profile")
     if not content or image.mode not in {"RGB", "CMYK", "LAB"}:
         return image

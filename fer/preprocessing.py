@@ -1,4 +1,4 @@
-"""From crops to the network's input tensor: the only way there, for training too."""
+"""Convert crops to the network's input tensor, in training and in inference."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from fer.model_card import Preprocessing
 
 
 def prepare_crops(crops: Sequence[RgbImage], preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Resize square crops and reduce their colour.
+    """Resize square crops and convert their colour.
 
-    Shrinking averages areas, enlarging is bilinear; a crop that has the size already keeps its pixels.
+    Shrinking averages areas, enlarging is bilinear; a crop of the right size keeps its pixels.
 
     Args:
         crops: RGB ``uint8`` squares of any size.

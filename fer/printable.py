@@ -1,4 +1,4 @@
-"""Text of strangers made harmless: names and addresses shown or logged, cells of tables, Markdown."""
+"""Sanitise untrusted text: names and addresses shown or logged, table cells, Markdown."""
 
 import re
 import unicodedata
@@ -11,13 +11,13 @@ _SETTING: Final = re.compile(
     r"(?P<key>(?:(?<=[/?&;_,#])|^)[a-z][a-z0-9.-]*)=(?P<value>.*?)(?=[&;,#]|[/?_][a-z][a-z0-9.-]*=|$)",
     re.IGNORECASE,
 )
-"""A setting in a path or query; some cameras part them by ``_``, which passwords may hold, too."""
+"""A setting in a path or query; some cameras separate them by ``_``, which passwords may contain, too."""
 
 _SHOWN_SETTINGS: Final = frozenset(
     {"camera", "camid", "channel", "channelid", "chn", "codec", "fps", "height", "mode", "profile", "quality"}
     | {"res", "resolution", "stream", "streamid", "streamtype", "subtype", "transport", "unicast", "width"}
 )
-"""Settings that are no secret; every other value is hidden, for cameras name passwords in many ways."""
+"""Settings known to be harmless; all other values are hidden, since names of passwords vary."""
 
 _PAIR: Final = re.compile(r"(?<=/)[^/?&=:]+:[^/?&=]+(?=[/?]|$)")
 """``user:password`` as a part of a path."""
@@ -31,7 +31,7 @@ def plain_path(path: str | Path) -> str:
 
 
 def plain_line(text: str) -> str:
-    """A text without anything that could steer a terminal or break its line; such characters are escaped."""
+    """Escape all characters that could control a terminal or break the line."""
     return "".join(
         char.encode("unicode_escape").decode("ascii")
         if unicodedata.category(char) in _CONTROL and char not in "\u200c\u200d"
@@ -41,10 +41,10 @@ def plain_line(text: str) -> str:
 
 
 def hide_password(source: str) -> str:
-    """An address without what names a user or a password, fit to be shown and logged.
+    """Remove user names and passwords from an address, so that it may be shown and logged.
 
-    Hidden are all before the last ``@``, every setting whose name is not known to be harmless, and
-    ``user:password`` as a part of the path; rather too much than too little.
+    Hides everything before the last ``@``, every setting whose name is not known to be harmless, and
+    ``user:password`` in the path. If in doubt, it hides more.
     """
     scheme = match.group() if (match := _SCHEME.match(source)) and "/" in match.group() else ""
     rest = source.removeprefix(scheme)
@@ -64,7 +64,7 @@ _DANGEROUS: Final = re.compile(r"(?i)\b(javascript|data|vbscript|file)(\s|&[#\w]
 
 
 def plain_markdown(text: str) -> str:
-    """Return Markdown that loads nothing and runs nothing: pictures become links, HTML becomes text."""
+    """Return Markdown that loads nothing and runs nothing: images become links, HTML becomes text."""
     text = text.replace("<", "&lt;")
     text = _DANGEROUS.sub(lambda found: f"{found[1]}\\:", text)
     return _PICTURE.sub("", text)
@@ -76,13 +76,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _FORMULA_SIGNS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-"""Excel, Calc and Sheets calculate cells that begin so; the wide signs count in Japanese versions."""
+"""Excel, Calc and Sheets evaluate cells that begin with these; the wide ones count in Japanese versions."""
 
 
 def plain_cell(value: T) -> T | str:
-    """Put an apostrophe before text that a spreadsheet would calculate; numbers stay, truth is ``true``.
+    """Prefix text that a spreadsheet would evaluate with an apostrophe; numbers stay, True becomes ``true``.
 
-    File names and column values are written by strangers: ``=HYPERLINK(…)`` is a possible name of a photo.
+    File names and column values are untrusted: ``=HYPERLINK(…)`` is a possible file name.
     """
     if isinstance(value, str) and value.startswith(_FORMULA_SIGNS):
         return f"'{value}"
@@ -92,10 +92,10 @@ def plain_cell(value: T) -> T | str:
 
 
 def plain_cells(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row whose text cells are plain."""
+    """Return a row with sanitised text cells."""
     return {name: plain_cell(value) for name, value in row.items()}
 
 
 def plain_table(table: "pd.DataFrame") -> "pd.DataFrame":
-    """Return a table whose text cells and column names are plain."""
+    """Return a table with sanitised text cells and column names."""
     return table.map(plain_cell).rename(columns=plain_cell)

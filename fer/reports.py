@@ -31,17 +31,17 @@ _VALUES: Final[Mapping[str, type]] = MappingProxyType(
 FACE_COLUMNS: Final[Mapping[str, type]] = MappingProxyType(
     {**dict.fromkeys(_SIDES, float), **_VALUES, **dict.fromkeys(_LANDMARK_COLUMNS, float)}
 )
-"""Columns of a face in every table, with their types; one column for each expression follows."""
+"""Columns of a face in every table, with their types; one column per expression follows."""
 
 
 def face_to_dict(face: Face) -> dict[str, Any]:
     """Return the record of one face; docs/api.md lists its fields.
 
     Returns:
-        Values that ``json.dumps`` takes, nothing rounded: ``box`` as left, top, right, bottom and
-        ``landmarks`` as five pairs of x, y in pixels, ``roll``, ``yaw`` and ``pitch`` in degrees,
-        ``probabilities`` by expression in the order of the model's labels; ``track_id`` first where there is
-        one. Landmarks, yaw and pitch are None where the detector gives no landmarks.
+        Values for ``json.dumps``, not rounded: ``box`` as left, top, right, bottom and ``landmarks`` as five
+        pairs of x, y in pixels, ``roll``, ``yaw`` and ``pitch`` in degrees, ``probabilities`` by expression
+        in the order of the model's labels; ``track_id`` first if there is one. Landmarks, yaw and pitch are
+        None if the detector gives no landmarks.
     """
     detection, prediction = face.detection, face.prediction
     landmarks = detection.landmarks
@@ -67,17 +67,17 @@ def faces_to_dict(faces: Sequence[Face], width: int, height: int, path: str | No
     """Return one image as the object that ``python -m fer --json`` prints.
 
     Args:
-        faces: In the order in which they are listed; empty when there are none.
-        width: Of the image, in pixels.
-        height: Of the image, in pixels.
-        path: Where the image lies; None for one that has no path, the key is then left out.
+        faces: The faces in output order; empty if there are none.
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
+        path: Path of the image; None if it has none, the key is then omitted.
     """
     picture: dict[str, Any] = {} if path is None else {"path": path}
     return picture | {"width": width, "height": height, "faces": [face_to_dict(face) for face in faces]}
 
 
 def face_columns(emotions: Sequence[Label]) -> dict[str, type]:
-    """Return the columns of a table of faces, in order, with the type of each.
+    """Return the columns of a face table, in order, with the type of each.
 
     Args:
         emotions: The probability columns.
@@ -89,10 +89,10 @@ def flat_face(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the record of a face as the cells of one row, by column.
 
     Args:
-        record: From :func:`face_to_dict`; fields that older versions did not write may be missing.
+        record: From :func:`face_to_dict`; fields unknown to older versions may be missing.
 
     Returns:
-        The known columns of :func:`face_columns`; ``track_id`` is left out.
+        The known columns of :func:`face_columns`, without ``track_id``.
     """
     landmarks = record.get("landmarks")
     points = [] if landmarks is None else [value for point in landmarks for value in point]
@@ -105,14 +105,14 @@ def flat_face(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def record_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows of one image, one for each face.
+    """Return the table rows of one image, one per face.
 
     Args:
         record: From :func:`faces_to_dict`, or ``path`` with ``error``.
 
     Returns:
         ``path, width, height, face`` and the columns of a face; an image without faces, or with an
-        ``error``, is one row without those. Unknown cells are left out.
+        ``error``, is one row without those. Unknown cells are omitted.
     """
     start = {key: record[key] for key in ("path", "width", "height", "error") if key in record}
     faces = record.get("faces") or []

@@ -138,7 +138,7 @@ def test_a_photo_is_covered_and_loses_its_metadata(capsys):
         (["a.jpg", "--anonymise", "box"], "needs an --output"),
         (["a.jpg", "--anonymise", "box", "--output", "o.mp4"], "ends in .png, .jpg"),
         (["a.jpg", "--anonymise", "box", "--output", "a.jpg"], "is the video itself|is an input"),
-        (["a.mp4", "--anonymise", "box", "--output", "o.mp4", "--every", "1"], "leave --every out"),
+        (["a.mp4", "--anonymise", "box", "--output", "o.mp4", "--every", "1"], "remove --every"),
         ([".", "--anonymise", "box", "--output", "o.jpg"], "one photo or video"),
     ],
 )

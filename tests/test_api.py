@@ -109,17 +109,17 @@ def test_a_video_that_cannot_be_read_says_so(client):
     key = client.post("/api/video", content=b"Dear reader").json()["id"]
     state = finished(client, key)
     assert (state["state"], state["timeline"]) == ("failed", None)
-    assert "no video that can be read" in state["problem"]
+    assert "not a readable video" in state["problem"]
 
 
 @pytest.mark.parametrize(
     ("path", "sent", "status", "sentence"),
     [
-        ("photo", {"content": b"Dear reader"}, 422, "not a picture"),
+        ("photo", {"content": b"Dear reader"}, 422, "not an image"),
         ("photo", {"content": b""}, 422, "expected a photo, got an empty file"),
         ("photo", {"files": {"photo": ("p.png", b"")}}, 422, "expected a photo, got an empty file"),
         ("photo", {"files": [("a", ("a", b"1")), ("b", ("b", b"1"))]}, 422, "expected a form with one file"),
-        ("photo", {"data": {"a": "b"}, "files": {}}, 422, "not a picture"),
+        ("photo", {"data": {"a": "b"}, "files": {}}, 422, "not an image"),
         (
             "photo",
             {"content": b"--x\r\n\r\n", "headers": {"Content-Type": "multipart/form-data"}},

@@ -94,4 +94,4 @@ def test_a_detector_is_no_model_of_expressions(detectors):
 
 def test_a_detectors_card_that_cannot_be_read_is_a_sentence(detectors):
     (detectors / "shipped" / "kv_face.web" / "detector.json").write_text("{}")
-    assert "cannot be understood" in fine(open_page("models", detectors))
+    assert "is not a valid card" in fine(open_page("models", detectors))

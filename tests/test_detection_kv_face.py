@@ -142,12 +142,12 @@ class TestFiles:
     def test_another_network_is_refused(self, copied):
         used = network_file(copied, load_detector_card(copied))
         used.write_bytes(used.read_bytes() + b" ")
-        with pytest.raises(WeightsMismatchError, match="does not belong to the card"):
+        with pytest.raises(WeightsMismatchError, match="does not match its card"):
             KvFaceDetector(copied)
 
     def test_a_classifier_is_no_detector(self, copied):
         classifier = next(path.parent for path in weights_shelf().glob("*/card.json"))
-        with pytest.raises(WeightsMismatchError, match="is no detector"):
+        with pytest.raises(WeightsMismatchError, match="is not a detector"):
             onnx_runner(classifier / ONNX_FILE)
 
     @pytest.mark.parametrize("missing", [INT8_FILE, DETECTOR_CARD_FILE])
@@ -162,7 +162,7 @@ class TestFiles:
     def test_a_card_that_makes_no_sense_is_refused(self, copied, change):
         path = copied / DETECTOR_CARD_FILE
         path.write_text(json.dumps(json.loads(path.read_text()) | change))
-        with pytest.raises(UnknownModelError, match="cannot be understood"):
+        with pytest.raises(UnknownModelError, match="is not a valid card"):
             load_detector_card(copied)
 
     def test_a_card_is_read_as_it_was_written(self, tmp_path):

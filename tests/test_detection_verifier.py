@@ -307,13 +307,13 @@ class TestExport:
         content = path.read_bytes()
         try:
             path.write_bytes(content + b" ")
-            with pytest.raises(WeightsMismatchError, match="does not belong to the card"):
+            with pytest.raises(WeightsMismatchError, match="does not match its card"):
                 KvFaceDetector(exported)
         finally:
             path.write_bytes(content)
 
     def test_a_detector_is_no_verifier(self, exported):
-        with pytest.raises(WeightsMismatchError, match="is no verifier"):
+        with pytest.raises(WeightsMismatchError, match="is not a verifier"):
             FaceVerifier(exported / ONNX_FILE, Verification(0.2, 1.0), FRAMING)
 
     def test_a_run_without_weights_is_told(self, tmp_path):

@@ -92,8 +92,8 @@ def test_a_video_is_answered_with_rows_and_summaries(client, tmp_path, uploads):
 @pytest.mark.parametrize(
     ("endpoint", "settings", "sentence"),
     [
-        ("/analyze_photo", {"photo": b"Dear reader"}, "not a picture"),
-        ("/analyze_video", {"video": b"Dear reader"}, "no video that can be read"),
+        ("/analyze_photo", {"photo": b"Dear reader"}, "not an image"),
+        ("/analyze_video", {"video": b"Dear reader"}, "not a readable video"),
     ],
 )
 def test_what_is_wrong_is_said_without_the_place(client, endpoint, settings, sentence, tmp_path, uploads):

@@ -62,10 +62,10 @@ def test_errors_stand_on_their_own_line_and_the_others_go_on(fake, pictures, cap
     out, err = capsys.readouterr()
     assert [line.split(":")[0] for line in lines(out)] == [str(pictures / "a.png"), str(pictures / "c.png")]
     first, last = lines(err)
-    assert "b.png is not a picture" in first
+    assert "b.png is not an image" in first
     assert last == (
-        f"{pictures}: 2 pictures read, 1 could not be read, "
-        "2 left out (1 .txt, 1 folder below (--recursive reads it))"
+        f"{pictures}: 2 photos read, 1 could not be read, "
+        "2 skipped (1 .txt, 1 subfolder (--recursive includes it))"
     )
 
 
@@ -104,7 +104,7 @@ def test_tables_hold_every_face_and_every_error(fake, pictures, tmp_path, capsys
     assert [Path(row["path"]).name for row in rows] == ["a.png", "b.png", "c.png"]
     face, broken, empty = rows
     assert (face["face"], face["left"], face["emotion"], face["error"]) == (1, 16.0, "happy", None)
-    assert "not a picture" in broken["error"]
+    assert "not an image" in broken["error"]
     assert (empty["face"], empty["width"], empty["emotion"], empty["error"]) == (None, 40, None, None)
     with copy.open(newline="", encoding="utf-8") as file:
         assert [row["emotion"] for row in csv.DictReader(file)] == ["happy", "", ""]
@@ -119,7 +119,7 @@ def test_what_is_in_the_table_is_not_read_again(fake, pictures, tmp_path, capsys
     capsys.readouterr()
     assert main([str(pictures), "--recursive", "--parquet", str(table)]) == 0
     out, err = capsys.readouterr()
-    assert "2 of 4 pictures are in the table already" in err
+    assert "2 of 4 photos are already in the table" in err
     assert [line.split(":")[0] for line in lines(out)] == [
         str(pictures / "b.png"),
         str(pictures / "below" / "d.png"),
@@ -144,7 +144,7 @@ def test_a_table_of_an_earlier_version_is_continued(fake, pictures, tmp_path, ca
     Image.fromarray(red_face(190)).save(pictures / "new.png")
     capsys.readouterr()
     assert main([str(pictures / "a.png"), str(pictures / "new.png"), "--parquet", str(table)]) == 0
-    assert "1 of 2 pictures are in the table already" in capsys.readouterr().err
+    assert "1 of 2 photos are already in the table" in capsys.readouterr().err
     resumed = pyarrow.parquet.read_table(table)
     assert resumed.schema == written.schema
     cells = {Path(row["path"]).name: (row["emotion"], row["unsure"]) for row in resumed.to_pylist()}
@@ -158,7 +158,7 @@ def test_a_table_of_other_models_is_not_continued(fake, pictures, tmp_path, caps
     monkeypatch.setattr(type(other.detector), "name", "another")
     capsys.readouterr()
     assert main([str(pictures / "c.png"), "--parquet", str(table)]) == 1
-    assert "holds other models' numbers" in capsys.readouterr().err
+    assert "holds the results of other models" in capsys.readouterr().err
 
 
 def test_a_journal_that_was_cut_off_is_continued(fake, pictures, tmp_path, capsys):
@@ -173,7 +173,7 @@ def test_a_journal_that_was_cut_off_is_continued(fake, pictures, tmp_path, capsy
         file.write('{"path": "half a li')
     capsys.readouterr()
     main([str(pictures), "--parquet", str(table)])
-    assert "1 of 3 pictures are in the table already" in capsys.readouterr().err  # of two, one was an error
+    assert "1 of 3 photos are already in the table" in capsys.readouterr().err  # of two, one was an error
     assert pyarrow.parquet.read_table(table).equals(pyarrow.parquet.read_table(whole))
     assert not journal.exists()
 
@@ -205,7 +205,7 @@ def test_a_full_disk_loses_nothing_and_says_so(astronaut, repository, tmp_path):
     assert run(whole).returncode == 0
     resumed = run(table)
     assert resumed.returncode == 0
-    assert "of 6 pictures are in the table already" in resumed.stderr
+    assert "of 6 photos are already in the table" in resumed.stderr
     assert pyarrow.parquet.read_table(table).equals(pyarrow.parquet.read_table(whole))
 
 
@@ -230,10 +230,10 @@ def interrupt_after(count: int, pictures: Path, table: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        pytest.param([], "expected a picture, a folder or a video", id="nothing"),
+        pytest.param([], "expected a photo, a folder or a video", id="nothing"),
         pytest.param(["missing.jpg"], "missing.jpg does not exist", id="missing file"),
         pytest.param(["pictures/below", "--workers", "0"], "at least one worker", id="no workers"),
-        pytest.param(["empty"], "empty holds no pictures", id="folder without pictures"),
+        pytest.param(["empty"], "empty contains no photos", id="folder without pictures"),
         pytest.param(
             ["pictures/a.png", "--csv", "no/such/folder/x.csv"], "cannot be written", id="unwritable"
         ),
@@ -331,5 +331,5 @@ def test_workers_give_the_same_table_even_when_killed_half_way(astronaut, tmp_pa
         os.kill(job.pid, signal.SIGKILL)
     assert not table.exists()
     answer = shell(str(folder), "--parquet", str(table), "--workers", "2")
-    assert "are in the table already" in answer.stderr
+    assert "are already in the table" in answer.stderr
     assert pyarrow.parquet.read_table(table).equals(pyarrow.parquet.read_table(unbroken))

@@ -88,10 +88,10 @@ def test_raw_answers_jump_where_steady_ones_wait(tmp_path):
     ("words", "sentence"),
     [
         pytest.param(["missing.mp4"], "missing.mp4 does not exist", id="missing"),
-        pytest.param(["text.mp4"], "no video that can be read", id="text"),
-        pytest.param(["picture.mp4"], "no video that can be read", id="a picture"),
-        pytest.param(["sound.mp4"], "no picture track", id="only sound"),
-        pytest.param(["clip.mp4", "clip.mp4"], "one video a call", id="two videos"),
+        pytest.param(["text.mp4"], "not a readable video", id="text"),
+        pytest.param(["picture.mp4"], "not a readable video", id="a picture"),
+        pytest.param(["sound.mp4"], "no video track", id="only sound"),
+        pytest.param(["clip.mp4", "clip.mp4"], "expected one video and nothing else", id="two videos"),
         pytest.param(["clip.mp4", "--output", "clip.mp4"], "is the video itself", id="output is input"),
         pytest.param(
             ["clip.mp4", "--output", "link.mp4"], "is the video itself", id="output is a link to it"
@@ -102,9 +102,9 @@ def test_raw_answers_jump_where_steady_ones_wait(tmp_path):
         pytest.param(["clip.mp4", "--timeline", "t.txt"], "ends in .csv, .json", id="unknown timeline"),
         pytest.param(["clip.mp4", "--csv", "folder.csv"], "is a folder", id="a folder"),
         pytest.param(["clip.mp4", "--every", "-1"], "--every of at least 0", id="negative step"),
-        pytest.param(["clip.mp4", "--workers", "2"], "for folders of pictures", id="workers"),
+        pytest.param(["clip.mp4", "--workers", "2"], "for folders of photos", id="workers"),
         pytest.param(
-            ["picture.png", "--output", "out.mp4"], "--output is for a video", id="output of a picture"
+            ["picture.png", "--output", "out.mp4"], "--output is for videos", id="output of a picture"
         ),
     ],
 )

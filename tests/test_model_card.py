@@ -107,7 +107,7 @@ def broken_cards() -> dict[str, str]:
 @pytest.mark.parametrize("kind", broken_cards())
 def test_cards_that_cannot_be_understood_are_named(kind, tmp_path):
     (tmp_path / CARD_FILE).write_text(broken_cards()[kind])
-    with pytest.raises(UnknownModelError, match=r"card\.json cannot be understood.*export the run again"):
+    with pytest.raises(UnknownModelError, match=r"card\.json is not a valid card.*export the run again"):
         load_card(tmp_path)
 
 
@@ -122,7 +122,7 @@ def test_files_are_tied_by_their_hash(tmp_path):
     card = replace(CARD, files={"model.onnx": file_hash(path)})
     assert verified_file(tmp_path, card, "model.onnx") == path
     path.write_bytes(b"another network")
-    with pytest.raises(WeightsMismatchError, match="does not belong to the card beside it"):
+    with pytest.raises(WeightsMismatchError, match="does not match its card"):
         verified_file(tmp_path, card, "model.onnx")
     path.unlink()
     with pytest.raises(UnknownModelError, match=r"no model\.onnx in"):

@@ -55,8 +55,8 @@ def state(folder: Path) -> dict[str, bytes]:
         pytest.param(["a.jpg", "--csv", "link.csv"], "is an input", id="table is a link to the photo"),
         pytest.param([".", "--csv", "hard.csv"], "is an input", id="table is a photo of the folder"),
         pytest.param(["one.mp4", "--csv", "t.csv", "--timeline", "./t.csv"], "both name", id="twice"),
-        pytest.param(["a.jpg", "--csv", "mine.csv"], "not written as a table by this", id="another's table"),
-        pytest.param(["one.mp4", "--timeline", "mine.srt"], "not written as a table by this", id="subtitles"),
+        pytest.param(["a.jpg", "--csv", "mine.csv"], "is not a table written by this", id="another's table"),
+        pytest.param(["one.mp4", "--timeline", "mine.srt"], "is not a table written by this", id="subtitles"),
         pytest.param([""], "got an empty one", id="empty name"),
         pytest.param(["a.jpg", "--csv", ""], "got an empty one", id="empty table"),
         pytest.param(["one.mp4", "--every", "nan"], "--every of at least 0 seconds, got nan", id="no number"),
@@ -106,15 +106,15 @@ def test_a_folder_counts_what_it_left_out(here, capsys):
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 2
     assert err == (
-        "folder: 2 pictures read, 8 left out (1 .cr2, 2 .txt, 1 dangling link, 1 linked folder, "
-        "1 picture named .jpg_large, 2 system folder)\n"
+        "folder: 2 photos read, 8 skipped (1 .cr2, 2 .txt, 1 dangling link, "
+        "1 image named .jpg_large, 1 linked folder, 2 system folder)\n"
     )
 
 
 def test_a_folder_without_a_loss_ends_well(here, capsys):
     Path("notes.txt").write_text("text")
     assert main(["."]) == 0
-    assert capsys.readouterr().err == ".: 3 pictures read, 3 left out (2 .mp4, 1 .txt)\n"
+    assert capsys.readouterr().err == ".: 3 photos read, 3 skipped (2 .mp4, 1 .txt)\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names that are not UTF-8 are bytes on Linux only")
@@ -130,7 +130,7 @@ def test_names_that_are_not_utf_8_are_read_and_continued(here, capsys):
     assert "red\\x1b[31m\\n.jpg: happy" in out
     assert "\x1b" not in out + err
     assert main(["photos", "--parquet", table]) == 0
-    assert "2 of 2 pictures are in the table already" in capsys.readouterr().err
+    assert "2 of 2 photos are already in the table" in capsys.readouterr().err
     with Path(table).open("rb") as file:
         rows = pyarrow.parquet.read_table(file).to_pylist()
     assert [row["path"] for row in rows] == ["photos/caf\\udce9.jpg", "photos/red\x1b[31m\n.jpg"]

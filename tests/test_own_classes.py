@@ -89,8 +89,8 @@ def test_a_label_is_an_expression_or_somebody_s_own():
         (["bored", "<b>"], "rename it"),
         (["bored", "=1+1"], "begin with a letter or digit"),
         (["bored", 'a" TEXT'], "rename it"),
-        (["bored", "Unsure"], "no columns of the tables"),
-        (["bored", "other"], "no columns of the tables"),
+        (["bored", "Unsure"], "not columns of the face tables"),
+        (["bored", "other"], "not columns of the face tables"),
     ],
 )
 def test_names_that_cannot_be_classes_are_told(names, sentence):

@@ -108,7 +108,9 @@ def test_of_an_animation_a_frame_that_shows_something_is_read_and_said(kind):
     content = encoded(blank, kind, save_all=True, append_images=[halves(), halves().rotate(180)])
     picture = read_picture(content)
     assert is_halves(picture.image)
-    assert picture.notes == ("is an animation; frame 2 of 3 was read, convert it to MP4 to have all read",)
+    assert picture.notes == (
+        "is an animation; frame 2 of 3 was read; convert it to MP4 to analyse all frames",
+    )
 
 
 @pytest.mark.parametrize("lost", [2, 40])
@@ -119,7 +121,7 @@ def test_a_jpeg_without_its_last_bytes_is_read_and_said(lost, progressive):
     picture = read_picture(content[:-lost])
     assert picture.image.shape == (400, 400, 3)
     assert np.abs(picture.image[:200].astype(int) - read_image(content)[:200]).mean() < 3
-    assert picture.notes == ("is cut off at its end; what is left was read",)
+    assert picture.notes == ("is cut off at its end; the remaining part was read",)
 
 
 def test_half_a_jpeg_is_damaged():

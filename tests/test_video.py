@@ -130,12 +130,12 @@ def bad_file(kind: str, folder: Path) -> Path:
         ("missing", "does not exist"),
         ("folder", "is a folder"),
         ("empty", "a.mp4 is empty"),
-        ("text", "no video that can be read"),
-        ("picture", "no video that can be read"),
+        ("text", "not a readable video"),
+        ("picture", "not a readable video"),
         ("cut off", "cut off"),
-        ("sound", "no picture track"),
-        ("playlist", "no video that can be read"),
-        ("no frame", "holds no frame|no picture track|no video"),
+        ("sound", "no video track"),
+        ("playlist", "not a readable video"),
+        ("no frame", "has no frame|no video track|not a readable video"),
     ],
 )
 def test_files_that_are_no_videos_are_refused_in_a_sentence(kind, sentence, tmp_path):

@@ -73,7 +73,7 @@ def test_frames_of_another_size_are_scaled_into_the_first_one(tmp_path, capsys):
     joined.write_bytes(b"".join(path.read_bytes() for path in (small, large, wide)))
     assert main(["joined.ts", "--csv", "t.csv", "--output", "o.mp4"]) == 0
     err = capsys.readouterr().err
-    assert "changes its size to 320×240; such frames are scaled into the first size" in err
+    assert "changes its size to 320×240; such frames are scaled to the first size" in err
     with VideoFile("o.mp4") as video:
         frames = [frame.image for frame in video.frames()]
     assert {frame.shape for frame in frames} == {(120, 160, 3)}
@@ -154,7 +154,7 @@ def test_sound_of_a_rate_that_aac_lacks_is_resampled(tmp_path, capsys):
 def test_sound_of_many_channels_is_left_out_and_said(layout, tmp_path, capsys):
     with_sound(tmp_path / "a.mkv", "pcm_s16le", 48_000, layout, "s16")
     assert main(["a.mkv", "--output", "o.mp4"]) == 0
-    assert "channels, at most 6 are read; the copy is written without it" in capsys.readouterr().err
+    assert "channels, at most 6 are supported; the copy is written without it" in capsys.readouterr().err
     assert sound_length("o.mp4") is None
     with VideoFile("o.mp4") as video:
         assert len(list(video.frames())) == 25
@@ -173,7 +173,7 @@ def test_sound_of_an_unknown_codec_is_left_out_and_said(tmp_path, capsys):
     assert main(["a.mov", "--output", "o.mp4"]) == 0
     out, err = capsys.readouterr()
     assert "25 frames" in out
-    assert "has sound that is in a codec that cannot be decoded here; the copy is written without it" in err
+    assert "has sound that uses a codec that cannot be decoded here; the copy is written without it" in err
     assert sound_length("o.mp4") is None
 
 
@@ -303,4 +303,4 @@ def test_sound_of_eight_channels_is_left_out(tmp_path):
     command = [sys.executable, "-c", code, str(sound), str(tmp_path / "out.mp4")]
     repository = Path(__file__).resolve().parent.parent
     answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=repository)
-    assert "has 8 channels, at most 6 are read" in answer.stdout
+    assert "has 8 channels, at most 6 are supported" in answer.stdout

@@ -199,7 +199,7 @@ def test_gaps_are_marked_from_the_last_frame_to_the_next(tmp_path):
     ((start_s, end_s, reason),) = rows(tmp_path / "a.sqlite", "SELECT start_s, end_s, reason FROM gaps")
     assert end_s - start_s == pytest.approx(10.0, abs=0.05)  # two readings of the wall clock
     assert reason == "Connection refused"
-    assert said == ["watching", "nothing comes (Connection refused); trying again", "it is back"]
+    assert said == ["watching", "no frames (Connection refused); trying again", "frames are arriving again"]
     assert watch.gap_count == 1
 
 
@@ -220,7 +220,7 @@ def test_another_scene_is_another_person(tmp_path):
 def test_a_stream_that_never_starts_is_given_up(tmp_path):
     stop = threading.Event()
     watch = watch_of(tmp_path / "a.sqlite")
-    with pytest.raises(StreamNeverStartedError, match="nothing came within 0 s"):
+    with pytest.raises(StreamNeverStartedError, match="no frame within 0 s"):
         watch.run(FakeStream([None] * 5, stop), stop, give_up_s=0.0)
 
 
@@ -259,9 +259,9 @@ def test_a_program_that_cannot_run_does_not_stop_the_watch(command):
         (["clip.mp4", "--log", "a.sqlite"], "expected a camera's number"),
         (["ftp://user:secret@x/y", "--log", "a.sqlite"], "expected a camera's number"),
         (["0", "--log", "a.sqlite", "--alert", "bored:1:1"], "expected an alert"),
-        (["0", "--log", "a.sqlite", "--exec", "true"], "name one such as"),
+        (["0", "--log", "a.sqlite", "--exec", "true"], "add one such as"),
         (["0", "--log", "a.sqlite", "--every", "-1"], "of at least 0"),
-        (["http://127.0.0.1:9/none", "--log", "a.sqlite", "--give-up", "0.5"], "nothing came within 0.5 s"),
+        (["http://127.0.0.1:9/none", "--log", "a.sqlite", "--give-up", "0.5"], "no frame within 0.5 s"),
         (["http://127.0.0.1:9/none", "--log", "no/a.sqlite"], "cannot be used as a log"),
     ],
 )

@@ -108,7 +108,7 @@ def test_another_programs_lock_ends_no_watch(tmp_path):
             log.rotate()
             log.begin_gap(4.0, "cable")
             assert time.monotonic() - start_s < 3, "looks are not held up"
-            assert "kept in memory" in log.problem or "cannot be put aside yet" in log.problem
+            assert "kept in memory" in log.problem or "cannot be rotated yet" in log.problem
             assert times_in(path) == [1]
         log.end_gap(5.0)
         assert log.problem is None
@@ -228,7 +228,7 @@ def test_a_disk_too_full_for_the_copy_leaves_the_log_as_it_was(tmp_path):
             log.rotate()
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        assert "cannot be put aside yet" in log.problem
+        assert "cannot be rotated yet" in log.problem
         assert sorted(file.name for file in tmp_path.iterdir() if "2" in file.name) == []
         write(log, 200)
     assert all_times(tmp_path) == list(range(201))
@@ -240,7 +240,7 @@ def test_a_damaged_log_is_said_and_costs_no_row(tmp_path):
     write(log, 1)
     log._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     log._connection.execute("DROP TABLE faces")
-    with pytest.raises(LogError, match=r"what came last is in a\..*\.sqlite"):
+    with pytest.raises(LogError, match=r"the last rows are in a\..*\.sqlite"):
         write(log, 2)
     (aside,) = put_aside(tmp_path)
     assert times_in(aside) == [2]

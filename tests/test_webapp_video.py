@@ -52,7 +52,7 @@ def test_a_job_that_fails_says_why_without_its_place(jobs):
     jobs.start(job, fake_analyzer)
     wait_for(job)
     assert job.state == "failed"
-    assert job.problem.startswith("the file is no video that can be read")
+    assert job.problem.startswith("the file is not a readable video")
     assert not job.folder.exists()
     jobs.drop(key)
 
@@ -242,7 +242,7 @@ def test_what_is_wrong_is_said_kindly(page, tmp_path):
     page.locator("#kv-video input[type=file]").set_input_files(tmp_path / "notes.mp4")
     notice = page.locator("#kv-video [data-part=notice]")
     notice.wait_for(state="visible")
-    assert "no video that can be read" in notice.inner_text()
+    assert "not a readable video" in notice.inner_text()
     assert page.locator("#kv-video [data-part=drop]").is_visible()
 
 

@@ -16,13 +16,13 @@ class CommandError(Exception):
 
 
 def say(text: str, file: TextIO) -> None:
-    """Print one line, above progress bars, with nothing in it that a terminal would obey."""
+    """Print one line above any progress bar, with control characters escaped."""
     tqdm.write(plain_line(text), file=file)
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Within the block SIGTERM ends like Ctrl-C: a KeyboardInterrupt, so that what is open is closed."""
+    """Treat SIGTERM like Ctrl-C within the block: raise KeyboardInterrupt, so that open files are closed."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""``python -m fer PATH…``: hands pictures, folders and videos to what reads them."""
+"""``python -m fer PATH…``: analyse photos, folders and videos."""
 
 import re
 from typing import Final
@@ -11,33 +11,33 @@ from fer.video.frames import is_video_name
 
 _ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 _LOGIN: Final = re.compile(r"[^/]*:.*@")
-"""Words that may be an address without its scheme; a password in them is not repeated."""
+"""Matches a path that may be an address without its scheme; a password in it is not printed."""
 
 
 def run_analyze(words: list[str]) -> int:
-    """Read the words, look at the paths, run what fits them.
+    """Parse the options and run the command that fits the paths.
 
     Raises:
-        CommandError: The words ask for nothing, or for what does not go together.
+        CommandError: No path is given, or the options contradict each other.
     """
     if "" in words or any(word.endswith("=") and word.startswith("--") for word in words):
-        raise CommandError("expected a name of a file or folder, got an empty one; check the quotes")
+        raise CommandError("expected the name of a file or folder, got an empty one; check the quotes")
     options = read_options(words)
     for word in words:
         if _ADDRESS.match(word):
             raise CommandError(
-                f"{hide_password(word)} is the address of a stream; 'python -m fer watch' watches streams"
+                f"{hide_password(word)} is the address of a stream; use 'python -m fer watch' for streams"
             )
     for path in options.paths:
         if _LOGIN.match(str(path)) and not path.exists():
             raise CommandError(f"{hide_password(str(path))} does not exist")
     if not options.paths:
-        raise CommandError("expected a picture, a folder or a video, got nothing; see 'python -m fer --help'")
+        raise CommandError("expected a photo, a folder or a video, got nothing; see 'python -m fer --help'")
     if options.workers < 1:
         raise CommandError(f"expected at least one worker, got {options.workers}")
     check_outputs(options)
     if any(is_video_name(path) and not path.is_dir() for path in options.paths):
-        from fer.commands.video import run_video  # noqa: PLC0415 - loads what pictures do not need
+        from fer.commands.video import run_video  # noqa: PLC0415 - imports modules that photos do not need
 
         return run_video(options)
     _refuse_video_options(options)
@@ -60,5 +60,5 @@ def _refuse_video_options(options: AnalyzeOptions) -> None:
     for name, value in asked.items():
         if value:
             raise CommandError(
-                f"{name} is for a video, and {options.paths[0]} does not end like one (.mp4, .mov, .mkv, …)"
+                f"{name} is for videos, but {options.paths[0]} has no video suffix (.mp4, .mov, .mkv, …)"
             )

@@ -1,4 +1,4 @@
-"""``python -m fer fetch``: downloads a detector that is not shipped."""
+"""``python -m fer fetch``: download a detector that is not shipped."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ class FetchOptions:
     """Download a face detector into the user's cache folder.
 
     Attributes:
-        name: yunet: OpenCV's small neural detector (0.2 MB, MIT licence), used by itself once it is there.
+        name: yunet: OpenCV's small neural detector (0.2 MB, MIT licence).
     """
 
     name: tyro.conf.Positional[str]
 
 
 def run_fetch(words: Sequence[str]) -> int:
-    """Download the named detector, say where it lies."""
+    """Download the named detector and print its path."""
     name = tyro.cli(FetchOptions, prog="python -m fer fetch", args=words).name
     downloads = {kind.name: kind.download for kind in DETECTORS if kind.download is not None}
     if name not in downloads:
@@ -31,5 +31,5 @@ def run_fetch(words: Sequence[str]) -> int:
         path = downloads[name].fetch(cache_folder())
     except (OSError, ValueError) as error:
         raise CommandError(f"{name} was not fetched: {error}") from error
-    print(f"{name} lies in {path}; the next call uses it")
+    print(f"{name} is now in {path}; use it with --detector {name}")
     return 0

@@ -13,9 +13,9 @@ File = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
 
 @dataclass(frozen=True)
 class AnalyzeOptions:
-    """Find faces and name their expressions in pictures, folders of pictures, or one video.
+    """Find faces and read their expressions in photos, folders of photos, or one video.
 
-    Print one line per face, or with --json one object per picture. More commands:
+    Print one line per face, or with --json one object per photo. More commands:
     'python -m fer fetch yunet' downloads another face detector,
     'python -m fer watch SOURCE' watches a camera or a network stream,
     'python -m fer password FILE' makes a password file for the pages,
@@ -23,23 +23,23 @@ class AnalyzeOptions:
     Installed with pip, 'kv-fer' is short for 'python -m fer'; 'kv-fer --version' prints the version.
 
     Attributes:
-        paths: Pictures, folders, or one video.
+        paths: Photos, folders, or one video.
         weights: Name of shipped weights, or path of a weights folder.
-        detector: Name of a face detector, such as auto or haar; a wrong name lists all.
-        head: Which answer of the weights to give, such as seven; the weights' own by default.
-        json: Print one JSON object per picture, or per frame with a face.
-        csv: Write a table of the faces as CSV; for a video one row for each face in each frame.
-        parquet: Write it as Parquet; pictures that are in it are not read again.
-        recursive: Folders: read those below, too.
-        workers: Folders: processes that share the pictures.
-        engine: Folders: where the workers run; ray uses a Ray cluster that is running.
-        output: Video: write an annotated copy, with its sound. Photo: the copy of --anonymise.
+        detector: Name of a face detector, such as auto or haar; an unknown name lists all.
+        head: Head of the weights to use, such as seven; the card's default if not given.
+        json: Print one JSON object per photo, or per video frame with a face.
+        csv: Write a CSV table of the faces; for a video one row per face and frame.
+        parquet: Write the table as Parquet; photos that are already in it are not read again.
+        recursive: Folders: include subfolders.
+        workers: Folders: number of processes that share the photos.
+        engine: Folders: where the workers run; ray uses a running Ray cluster.
+        output: Video: write an annotated copy, with sound. Photo: the copy of --anonymise.
         timeline: Video: write the timeline as .csv, .json, .parquet, .srt (subtitles) or .svg (chart).
-        every: Video: look at a frame every so many seconds; 0 looks at every frame.
-        raw: Video: each frame's own answer, without steadying it over time.
-        rest: Video: its first two seconds show resting faces; answers are adjusted to them.
+        every: Video: seconds between analysed frames; 0 analyses every frame.
+        raw: Video: each frame's own prediction, without smoothing over time.
+        rest: Video: the first two seconds show resting faces; predictions are adjusted to them.
         anonymise: Photo or video: write the --output with every face covered instead of labelled.
-        overwrite: Replace files that are there already; without it only tables written here are replaced.
+        overwrite: Replace existing files; without it only tables written by this program are replaced.
     """
 
     paths: tyro.conf.Positional[tuple[Path, ...]] = ()
@@ -62,5 +62,5 @@ class AnalyzeOptions:
 
 
 def read_options(words: list[str]) -> AnalyzeOptions:
-    """The options from the words; prints help or what is wrong with them, as command lines do."""
+    """Parse the options; print help or an error and exit if necessary."""
     return tyro.cli(AnalyzeOptions, prog="python -m fer", args=words)

@@ -1,4 +1,4 @@
-"""Checks the outputs of a command before anything is read: none may destroy a file."""
+"""Check the outputs of a command before anything is read, so that no file is destroyed."""
 
 import os
 import re
@@ -32,20 +32,20 @@ _OURS: Final = {
     ".srt": re.compile(rf"1\r?\n[0-9:,]+ --> [0-9:,]+\r?\n(Person \d+: )?({_WORDS})\r?\n".encode()),
     ".svg": re.compile(rb'<svg [^>]*aria-label="Expressions over time"'),
 }
-"""First bytes of files that this program wrote, by ending; a newer run may replace them."""
+"""First bytes of files written by this program, by suffix; a later run may replace them."""
 
 
 def check_outputs(options: AnalyzeOptions) -> None:
-    """Refuse what cannot be written, is an input, or would replace a file of somebody else's.
+    """Refuse outputs that cannot be written, are inputs, or would replace another program's file.
 
     Raises:
-        CommandError: Says which file, and what to name instead.
+        CommandError: An output is refused; the message names the file and what to do.
     """
     outputs = list(named_outputs(options))
     if options.anonymise and options.output is None:
         raise CommandError("--anonymise needs an --output to write the covered copy to")
     if options.anonymise and options.every:
-        raise CommandError("--anonymise looks at every frame; leave --every out")
+        raise CommandError("--anonymise covers every frame; remove --every")
     for option, file in outputs:
         _check_ending(option, file, options)
     for number, (option, file) in enumerate(outputs):
@@ -53,18 +53,18 @@ def check_outputs(options: AnalyzeOptions) -> None:
         for other_option, other in outputs[:number]:
             if same_file(file, other):
                 raise CommandError(
-                    f"{other_option} and {option} both name {file}; give each a file of its own"
+                    f"{other_option} and {option} both name {file}; choose a different file for each"
                 )
         _check_place(file)
         if not options.overwrite and _is_strange(file):
             raise CommandError(
-                f"{file} exists already and was not written as a table by this program; "
+                f"{file} already exists and is not a table written by this program; "
                 f"name another file after {option}, or add --overwrite to replace it"
             )
 
 
 def named_outputs(options: AnalyzeOptions) -> Iterator[tuple[str, Path]]:
-    """Each option that names a file to write, with the file."""
+    """Yield each option that names an output file, with the file."""
     for option, file in (
         ("--csv", options.csv),
         ("--parquet", options.parquet),
@@ -76,10 +76,10 @@ def named_outputs(options: AnalyzeOptions) -> Iterator[tuple[str, Path]]:
 
 
 def refuse_input(option: str, file: Path, inputs: Iterable[Path | str]) -> None:
-    """Refuse an output that is one of the inputs, by whatever name.
+    """Refuse an output that is one of the inputs, even under another name.
 
     Raises:
-        CommandError: Names the input.
+        CommandError: The output is an input; the message names it.
     """
     for path in inputs:
         if same_file(file, Path(path)):
@@ -88,7 +88,7 @@ def refuse_input(option: str, file: Path, inputs: Iterable[Path | str]) -> None:
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Whether two names mean one file: links are followed, upper and lower case count as the same."""
+    """Return whether two paths are the same file: links are followed and case is ignored."""
     if os.path.realpath(one).casefold() == os.path.realpath(other).casefold():
         return True
     try:
@@ -120,7 +120,7 @@ def _check_place(file: Path) -> None:
 
 
 def _is_strange(file: Path) -> bool:
-    """Whether something is there that this program did not write."""
+    """Return whether the file exists and was not written by this program."""
     try:
         with file.open("rb") as content:
             start = content.read(4096)

@@ -1,4 +1,4 @@
-"""``kv-fer page`` and ``kv-fer dashboard``: start the pages, which lie beside the package or inside it."""
+"""``kv-fer page`` and ``kv-fer dashboard``: start the web page or the dashboard."""
 
 import runpy
 import subprocess
@@ -16,8 +16,8 @@ def run_page(name: str, words: list[str]) -> int:
     """Run a page until it is stopped.
 
     Args:
-        name: ``page`` for the web page, ``dashboard`` for the dashboard of the trainings.
-        words: Options of ``app.py``; for the dashboard those of ``streamlit run``, then, after ``--``,
+        name: ``page`` for the web page, ``dashboard`` for the training dashboard.
+        words: Options of ``app.py``; for the dashboard those of ``streamlit run`` and, after ``--``,
             those of ``streamlit_app.py``.
 
     Returns:
@@ -60,5 +60,5 @@ def _run_streamlit(script: Path, words: list[str]) -> int:
         while True:
             try:
                 return server.wait()
-            except KeyboardInterrupt:  # Streamlit got the same key and ends by itself
+            except KeyboardInterrupt:  # Streamlit received the same signal and exits by itself
                 continue

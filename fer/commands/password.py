@@ -1,4 +1,4 @@
-"""``python -m fer password``: writes a user's hashed password for ``--auth`` of the pages."""
+"""``python -m fer password``: write a user's hashed password for ``--auth`` of the pages."""
 
 import getpass
 import sys
@@ -14,10 +14,10 @@ from fer.passwords import PasswordFileError, add_user
 
 @dataclass(frozen=True)
 class PasswordOptions:
-    """Add a user to a password file, or change a password; it is asked for, or read from standard input.
+    """Add a user to a password file or change a password, read from a prompt or standard input.
 
     Attributes:
-        file: The file for --auth of the pages; made where there is none.
+        file: Password file for --auth of the pages; created if missing.
         user: Name of the user.
     """
 
@@ -26,7 +26,7 @@ class PasswordOptions:
 
 
 def run_password(words: Sequence[str]) -> int:
-    """Ask for the password, write its hash."""
+    """Ask for the password and write its hash."""
     options = tyro.cli(PasswordOptions, prog="python -m fer password", args=words)
     if sys.stdin.isatty():
         password = getpass.getpass(f"Password of {options.user}: ")

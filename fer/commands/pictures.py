@@ -1,4 +1,4 @@
-"""Pictures and folders: lines, JSON, tables."""
+"""Analyse photos and folders: lines, JSON, tables."""
 
 import json
 import sys
@@ -26,10 +26,10 @@ from fer.printable import plain_path
 
 
 def run_pictures(options: AnalyzeOptions) -> int:
-    """Read every picture; what cannot be read is named, the others go on.
+    """Analyse every photo; report those that cannot be read and continue.
 
     Returns:
-        The exit status: 1 where something could not be read, 130 when it was stopped.
+        The exit status: 1 if something could not be read, 130 if the run was stopped.
     """
     recipe = AnalyzerRecipe(options.weights, options.detector, options.head)
     listing = list_pictures(options.paths, recursive=options.recursive)
@@ -46,7 +46,7 @@ def run_pictures(options: AnalyzeOptions) -> int:
                 stack.enter_context(journal)
                 paths = _not_done(paths, journal)
             bar = stack.enter_context(
-                tqdm(total=len(paths), unit=" pictures", disable=not sys.stderr.isatty(), leave=False)
+                tqdm(total=len(paths), unit=" photos", disable=not sys.stderr.isatty(), leave=False)
             )
             for record in listing.errors:
                 _say(record, options)
@@ -61,7 +61,7 @@ def run_pictures(options: AnalyzeOptions) -> int:
                 journal.finish()
     except KeyboardInterrupt:
         if journal is not None:
-            print("stopped; the same command goes on where this one stopped", file=sys.stderr)
+            print("stopped; run the same command again to resume", file=sys.stderr)
         return 130
     except (TableError, WorkerDiedError) as error:
         raise CommandError(str(error)) from error
@@ -73,12 +73,12 @@ def run_pictures(options: AnalyzeOptions) -> int:
 
 @dataclass(slots=True)
 class Listing:
-    """The picture files that are meant.
+    """The image files to read.
 
     Attributes:
-        paths: Each once, in order.
-        errors: A record for each folder without any.
-        folders: What each folder holds.
+        paths: Each file once, in order.
+        errors: One record per folder without images.
+        folders: The listing of each folder.
     """
 
     paths: list[str]
@@ -87,7 +87,7 @@ class Listing:
 
 
 def list_pictures(paths: Sequence[Path], *, recursive: bool) -> Listing:
-    """Look into the folders among the paths."""
+    """List the image files among the paths and in their folders."""
     found: dict[str, None] = {}
     listing = Listing([], [], {})
     for path in paths:
@@ -103,8 +103,8 @@ def list_pictures(paths: Sequence[Path], *, recursive: bool) -> Listing:
         listing.folders[path] = folder
         found.update(dict.fromkeys(map(str, folder.pictures)))
         if not folder.pictures:
-            hint = "" if recursive else "; --recursive looks in the folders below, too"
-            sentence = f"{path} holds no pictures such as .jpg or .png{hint}"
+            hint = "" if recursive else "; --recursive includes subfolders"
+            sentence = f"{path} contains no photos such as .jpg or .png{hint}"
             listing.errors.append({"path": plain_path(path), "error": plain_path(sentence)})
     listing.paths = list(found)
     return listing
@@ -153,7 +153,7 @@ def _say_left_out(folder: Path, found: FolderListing, unread: set[str]) -> None:
 def _not_done(paths: list[str], journal: PictureJournal) -> list[str]:
     left = [path for path in paths if plain_path(path) not in journal.done]
     if len(left) < len(paths):
-        print(f"{len(paths) - len(left)} of {len(paths)} pictures are in the table already", file=sys.stderr)
+        print(f"{len(paths) - len(left)} of {len(paths)} photos are already in the table", file=sys.stderr)
     return left
 
 
@@ -161,12 +161,12 @@ def _records(
     analyzer: FaceAnalyzer, recipe: AnalyzerRecipe, paths: list[str], options: AnalyzeOptions
 ) -> Iterator[Record]:
     if options.engine == "ray":
-        from fer.folders.ray_cluster import read_on_ray  # noqa: PLC0415 - an extra that need not be installed
+        from fer.folders.ray_cluster import read_on_ray  # noqa: PLC0415 - an optional dependency
 
         return read_on_ray(recipe, paths, options.workers)
     if options.workers == 1 or len(paths) < 2:
         if options.workers == 1 and len(paths) > 1:
-            cv2.setNumThreads(1)  # a worker is one thread everywhere, so that N of them fill N cores
+            cv2.setNumThreads(1)  # one thread per worker, so that N workers use N cores
         return read_in_turn(analyzer, paths)
     return read_in_processes(recipe, paths, options.workers)
 
@@ -188,15 +188,15 @@ _QUALITY: Final = 92
 
 
 def run_covered_photo(options: AnalyzeOptions) -> int:
-    """Write a copy of one photo, without its metadata, on which nobody can be told.
+    """Write a copy of one photo, without its metadata, on which nobody can be recognised.
 
     Raises:
-        CommandError: No single photo, one that cannot be read, or a place that cannot be written.
+        CommandError: Not exactly one photo, an unreadable photo, or an unwritable output.
     """
     if len(options.paths) != 1 or options.paths[0].is_dir():
-        raise CommandError("expected one photo or video to go with --anonymise")
+        raise CommandError("expected one photo or video with --anonymise")
     if options.csv or options.parquet:
-        raise CommandError("--anonymise writes the covered photo only; leave --csv and --parquet out")
+        raise CommandError("--anonymise writes the covered photo only; remove --csv and --parquet")
     path, output, cover = options.paths[0], options.output, options.anonymise
     if output is None or cover is None:
         raise CommandError("--anonymise needs an --output to write the covered copy to")

@@ -1,4 +1,4 @@
-"""A recorded video: a summary, a timeline, an annotated copy."""
+"""Analyse a recorded video: a summary, a timeline, an annotated copy."""
 
 import json
 import math
@@ -29,16 +29,16 @@ from fer.video import Frame, UnreadableVideoError, UnwritableVideoError, VideoFi
 
 _LARGE: Final = 4096 * 2304
 _BRIEF_S: Final = 1.0
-"""A face seen for less is no person in the summary, as on the page; tables hold it all the same."""
+"""Faces seen for less are not counted as people in the summary, as on the page; tables include them."""
 
 _AS_IT_IS: Final = Steadiness(time_constant_s=0.0)
 
 
 def run_video(options: AnalyzeOptions) -> int:
-    """Look at one video; say what was seen, write what was asked for.
+    """Analyse one video, print its summary and write the requested files.
 
     Raises:
-        CommandError: Words that do not go together, a video that cannot be read, an unwritable file.
+        CommandError: Contradictory options, an unreadable video, or an unwritable file.
     """
     path = _the_video(options)
     files = [file for option, file in named_outputs(options) if option != "--output"]
@@ -81,7 +81,7 @@ def run_video(options: AnalyzeOptions) -> int:
 
 
 def summary_lines(path: Path, timeline: Timeline) -> list[str]:
-    """Return the summary of a video for people: the video, then each person."""
+    """Return the printed summary of a video: one line for the video, then one per person."""
     summaries = timeline.summaries()
     start = f"{path}: {timeline.frame_count:,} frames, {timeline.end_s:.1f} s"
     if not summaries:
@@ -96,7 +96,7 @@ def summary_lines(path: Path, timeline: Timeline) -> list[str]:
 
 
 def part_brief(people: Sequence[Summary]) -> tuple[list[Summary], list[Summary]]:
-    """People seen for a while, and the others: often a poster or a hand. Where nobody stays, all count."""
+    """Split off people seen only briefly, often a poster or a hand; if all are brief, none are split off."""
     stay = [person for person in people if person.seen_s >= _BRIEF_S]
     return (stay, [person for person in people if person not in stay]) if stay else (list(people), [])
 
@@ -112,7 +112,7 @@ def _person_line(path: Path, person: Summary) -> str:
 
 
 class _Watcher:
-    """Shows how far it is, and prints frames where JSON is wanted."""
+    """A callback that shows progress and, with ``--json``, prints frames."""
 
     def __init__(
         self, path: Path, video: VideoFile, as_json: bool, finder: FaceDetector | None = None
@@ -146,7 +146,7 @@ class _Watcher:
 
 
 def frame_record(path: Path, frame: Frame, faces: list[Face]) -> dict[str, Any]:
-    """One frame as the object that ``--json`` prints: a picture's, with ``timestamp_s``."""
+    """Return a frame's ``--json`` object: that of a photo, with ``timestamp_s``."""
     height, width = frame.image.shape[:2]
     record = faces_to_dict(faces, width, height, plain_path(path))
     return {"path": record.pop("path"), "timestamp_s": frame.timestamp_s} | record
@@ -154,13 +154,11 @@ def frame_record(path: Path, frame: Frame, faces: list[Face]) -> dict[str, Any]:
 
 def _the_video(options: AnalyzeOptions) -> Path:
     if len(options.paths) != 1:
-        raise CommandError(f"expected one video a call and nothing beside it, got {len(options.paths)} paths")
+        raise CommandError(f"expected one video and nothing else, got {len(options.paths)} paths")
     if not 0 <= options.every < math.inf:
         raise CommandError(f"expected --every of at least 0 seconds, got {options.every:g}")
     if options.workers != 1 or options.engine != "local":
-        raise CommandError(
-            "--workers and --engine are for folders of pictures; a video uses all cores by itself"
-        )
+        raise CommandError("--workers and --engine are for folders of photos; a video always uses all cores")
     return options.paths[0]
 
 
@@ -168,7 +166,7 @@ def _warn_of_size(video: VideoFile) -> None:
     info = video.info
     if info.width * info.height > _LARGE:
         say(
-            f"{video.path} has frames of {info.width}×{info.height} pixels, which takes long; "
+            f"{video.path} has frames of {info.width}×{info.height} pixels, which is slow; "
             f"'ffmpeg -i {video.path} -vf scale=1920:-2 smaller.mp4' makes a faster copy",
             sys.stderr,
         )

@@ -1,4 +1,4 @@
-"""``python -m fer watch``: a camera or network stream, for days."""
+"""``python -m fer watch``: watch a camera or a network stream, for days."""
 
 import math
 import signal
@@ -26,24 +26,24 @@ from fer.watch.watching import StreamNeverStartedError, Watch
 
 @dataclass(frozen=True)
 class WatchOptions:
-    """Watch a camera or a network stream and record what faces show; no pictures are kept unless asked for.
+    """Watch a camera or a network stream and record expressions; no images are kept unless requested.
 
-    Stop with Ctrl-C or SIGTERM: nothing that was seen is lost. A stream that breaks off is opened again.
+    Stop with Ctrl-C or SIGTERM; no record is lost. An interrupted stream is reopened.
 
     Attributes:
         source: Number of a camera such as 0, or an address such as rtsp://… or http://….
-        log: SQLite file to record in; goes on where an earlier watch stopped.
-        every: Seconds between two looks, at least.
-        alert: Expression, probability and seconds, such as fearful:0.8:3s.
-        exec: Program to run at an alert; FER_ALERT, FER_EMOTION, FER_CONFIDENCE, FER_TRACK, FER_TIME,
-            FER_SOURCE and FER_PICTURE stand in its environment.
-        pictures: Folder in which to keep the frame of each alert.
-        rotate: Megabytes from which the log is put aside and a new one begun.
-        keep: Logs put aside that are kept.
-        give_up: Seconds to wait for the first frame; 0 waits for ever.
+        log: SQLite file to record in; an existing log is continued.
+        every: Minimum seconds between two analysed frames.
+        alert: Expression, probability and duration, such as fearful:0.8:3s.
+        exec: Program to run at an alert; its environment has FER_ALERT, FER_EMOTION, FER_CONFIDENCE,
+            FER_TRACK, FER_TIME, FER_SOURCE and FER_PICTURE.
+        pictures: Folder for the frame of each alert.
+        rotate: Size in megabytes at which the log is rotated.
+        keep: Number of rotated logs to keep.
+        give_up: Seconds to wait for the first frame; 0 waits forever.
         weights: Name of shipped weights, or path of a weights folder.
-        detector: Name of a face detector, such as auto or haar; a wrong name lists all.
-        head: Which answer of the weights to give, such as seven; the weights' own by default.
+        detector: Name of a face detector, such as auto or haar; an unknown name lists all.
+        head: Head of the weights to use, such as seven; the card's default if not given.
     """
 
     source: tyro.conf.Positional[str]
@@ -64,19 +64,17 @@ def run_watch(words: list[str]) -> int:
     """Watch until stopped.
 
     Raises:
-        CommandError: Words that do not go together, a stream that never starts, a log that cannot be written.
+        CommandError: Contradictory options, a stream that never starts, or an unwritable log.
     """
     shown = {hide_password(word): word for word in words if ADDRESS.match(word)}
-    hidden = [hide_password(word) if ADDRESS.match(word) else word for word in words]  # errors repeat words
+    hidden = [hide_password(word) if ADDRESS.match(word) else word for word in words]  # errors quote them
     options = tyro.cli(WatchOptions, prog="python -m fer watch", args=hidden)
     options = replace(options, source=shown.get(options.source, options.source))
     seconds_ok = all(0 <= value < math.inf for value in (options.every, options.give_up))
     if not seconds_ok or not 0 < options.rotate < math.inf or options.keep < 0:
         raise CommandError("expected --every, --keep and --give-up of at least 0 and --rotate above 0")
     if (options.exec or options.pictures) and not options.alert:
-        raise CommandError(
-            "--exec and --pictures say what to do at an --alert; name one such as fearful:0.8:3s"
-        )
+        raise CommandError("--exec and --pictures need an --alert; add one such as fearful:0.8:3s")
     try:
         _watch(options)
     except (StreamNeverStartedError, LogError, ValueError) as error:
@@ -93,8 +91,8 @@ def _watch(options: WatchOptions) -> None:
         if alert.emotion not in classifier.head.emotions:
             known = ", ".join(emotion.value for emotion in classifier.head.emotions)
             raise CommandError(
-                f"the alert {alert} cannot go off: {classifier.card.name} with head {classifier.head.name} "
-                f"names {known}; choose one of these, or another --head"
+                f"the alert {alert} can never trigger: {classifier.card.name}, head {classifier.head.name},"
+                f" has the labels {known}; choose one of these, or another --head"
             )
     with ExitStack() as stack:
         stack.enter_context(_stopped_by_signals(stop))
@@ -131,7 +129,7 @@ def _watch(options: WatchOptions) -> None:
 
 @contextmanager
 def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Within the block Ctrl-C and SIGTERM only set the event: what is being written is finished first."""
+    """Let Ctrl-C and SIGTERM only set the event within the block, so that pending writes finish."""
 
     def set_stop(*_: Any) -> None:
         stop.set()
@@ -148,10 +146,10 @@ _REFRESH_S: Final = 0.5
 
 
 class StatusLine:
-    """Says on stderr what changes; on a terminal a last line is kept up to date. Used by several threads.
+    """Messages on stderr, with a live status line on a terminal; may be used by several threads.
 
     Args:
-        name: What is watched, as it may be shown.
+        name: Name of the source, without passwords.
     """
 
     def __init__(self, name: str) -> None:
@@ -160,7 +158,7 @@ class StatusLine:
         self._is_terminal = sys.stderr.isatty()
 
     def say(self, text: str) -> None:
-        """A line with the time that stays."""
+        """Print a permanent line with the time."""
         with self._lock:
             clear = "\r\033[K" if self._is_terminal else ""
             print(
@@ -171,7 +169,7 @@ class StatusLine:
 
     @contextmanager
     def shown(self, watch: Watch, log: WatchLog) -> Iterator[None]:
-        """Keep the last line up to date within the block; does nothing where there is no terminal."""
+        """Keep the status line up to date within the block; do nothing without a terminal."""
         if not self._is_terminal:
             yield
             return

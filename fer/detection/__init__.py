@@ -16,7 +16,7 @@ AUTO: Final = "auto"
 
 
 class FaceDetector(Protocol):
-    """Finds faces; may be called from several threads at once."""
+    """A face detector; may be called from several threads at once."""
 
     @property
     def name(self) -> str:
@@ -27,14 +27,14 @@ class FaceDetector(Protocol):
         """Map from its boxes to the reference square."""
 
     def detect(self, image: RgbImage) -> list[Detection]:
-        """All faces, largest first; an empty list when there are none.
+        """Return all faces, largest first; an empty list when there are none.
 
         Args:
             image: RGB ``uint8`` of shape (H, W, 3).
         """
 
     def close_up(self) -> "FaceDetector":
-        """Return the detector for small squares that hold one face; itself where that needs no other."""
+        """Return a detector for small squares that contain one face; may be the detector itself."""
 
 
 class DetectorClass(Protocol):
@@ -43,7 +43,7 @@ class DetectorClass(Protocol):
     Attributes:
         name: Name in options.
         title: Name for people, such as ``Haar (frontal)``.
-        download: The file that ``python -m fer fetch`` gets for it; None where nothing has to be fetched.
+        download: File that ``python -m fer fetch`` downloads for it; None if none is needed.
     """
 
     name: str
@@ -51,14 +51,14 @@ class DetectorClass(Protocol):
     download: Download | None
 
     def missing(self) -> str | None:
-        """Say how to get what the detector lacks, as an instruction; None when it is ready."""
+        """Return an instruction for getting what the detector lacks; None when it is ready."""
 
     def create(self, *, live: bool = False, eager: bool = False) -> FaceDetector:
         """Build a detector; the arguments are those of :func:`load_detector`."""
 
 
 DETECTORS: Final[tuple[DetectorClass, ...]] = (KvFaceDetector, YuNetDetector, HaarDetector)
-"""Every detector, the best first. To add one, write its class and list it here."""
+"""All detectors, best first. To add one, write its class and list it here."""
 
 
 def load_detector(name: str, *, live: bool = False, eager: bool = False) -> FaceDetector:
@@ -66,17 +66,17 @@ def load_detector(name: str, *, live: bool = False, eager: bool = False) -> Face
 
     Args:
         name: One of ``detector_names()``.
-        live: Settings for frames of a stream, where speed counts, instead of those for photos.
-        eager: Settings that miss as few faces as possible, at the price of many false positives.
+        live: Use the settings for live frames, where speed counts, instead of those for photos.
+        eager: Use settings that miss as few faces as possible, at the cost of many false positives.
 
     Raises:
-        UnknownModelError: No detector has this name, or what it needs is not there.
+        UnknownModelError: No detector has this name, or its files are missing.
     """
     return detector_class(name).create(live=live, eager=eager)
 
 
 def detector_class(name: str) -> DetectorClass:
-    """Look a detector up by its name; ``auto`` gives the first one that is ready.
+    """Look up a detector by its name; ``auto`` gives the first one that is ready.
 
     Raises:
         UnknownModelError: No detector has this name.
@@ -88,5 +88,5 @@ def detector_class(name: str) -> DetectorClass:
 
 
 def detector_names() -> list[str]:
-    """List the names that ``load_detector`` knows."""
+    """List the names that ``load_detector`` accepts."""
     return [AUTO, *(kind.name for kind in DETECTORS)]

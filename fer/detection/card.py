@@ -1,4 +1,4 @@
-"""The card that travels with a detector's weights: settings, framing, provenance, figures."""
+"""The card of a detector's weights: settings, framing, provenance, figures."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from fer.json_values import build, parse_json
 from fer.model_card import UnknownModelError
 
 DETECTOR_CARD_FILE: Final = "detector.json"
-"""Not a classifier's ``card.json``, so that no list of classifiers shows a detector."""
+"""Differs from a classifier's ``card.json``, so that lists of classifiers skip detectors."""
 
 _FORMAT: Final = 1
 
@@ -23,17 +23,17 @@ class DetectorCard:
 
     Attributes:
         name: ``architecture.tag``, the name of the folder.
-        architecture: Which network it is.
-        least_score: Less certain boxes are left out, in (0, 1); by the joint score where there is a verifier.
-        photo_side: Longer photos are shrunk to this for the search, in pixels.
-        live_side: The same for frames of a stream.
-        framing: How its boxes map to the reference square.
+        architecture: Name of the network.
+        least_score: Boxes with lower scores are dropped, in (0, 1); with a verifier, the joint score counts.
+        photo_side: Larger photos are shrunk to this long side for detection, in pixels.
+        live_side: The same for live frames.
+        framing: Map from its boxes to the reference square.
         files: SHA-256 of each file that belongs to the card.
         description: One sentence.
-        licence: Of the weights.
-        data_sets: Each with name and hash.
+        licence: Licence of the weights.
+        data_sets: Name and hash of each data set.
         metrics: Measured figures, copied from the stored report.
-        verification: How a closer look at each place counts; None where there is no verifier.
+        verification: Rule for the verifier's scores; None without a verifier.
     """
 
     name: str
@@ -67,7 +67,7 @@ def load_detector_card(folder: Path) -> DetectorCard:
     """Read the card of a detector's folder, without touching the weights.
 
     Raises:
-        UnknownModelError: There is no card, or it cannot be understood.
+        UnknownModelError: The card is missing or invalid.
     """
     path = folder / DETECTOR_CARD_FILE
     try:
@@ -80,4 +80,4 @@ def load_detector_card(folder: Path) -> DetectorCard:
             f"no {DETECTOR_CARD_FILE} in {folder}; restore it or run 'python -m training.detector.export'"
         ) from error
     except ValueError as error:
-        raise UnknownModelError(f"{path} cannot be understood ({error}); export the run again") from error
+        raise UnknownModelError(f"{path} is not a valid card ({error}); export the run again") from error

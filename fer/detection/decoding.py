@@ -1,4 +1,4 @@
-"""From a detector network's cells to faces, for training and use alike."""
+"""Decode the cells of a detector network into faces, for training and inference."""
 
 from functools import lru_cache
 from typing import Final
@@ -13,7 +13,7 @@ STRIDES: Final = (8, 16, 32)
 """Pixels between neighbouring cells of each level."""
 
 _COVERED: Final = 0.65
-"""Share of a box that surer ones may cover together."""
+"""Share of a box that higher-scoring boxes may cover together."""
 
 _WARPED_SIDE: Final = 32_767
 """OpenCV's warps refuse sides of this length and more."""
@@ -22,14 +22,14 @@ Floats = NDArray[np.float32]
 
 
 def prepare_image(image: RgbImage, longest_side: int) -> tuple[NDArray[np.uint8], float]:
-    """Shrink a picture to the size that is searched, pad it with black to what the strides divide.
+    """Shrink an image to the search size and pad it with black to a multiple of the strides.
 
     Args:
         image: RGB ``uint8`` of shape (H, W, 3).
-        longest_side: Larger pictures are shrunk to this, smaller ones stay.
+        longest_side: Larger images are shrunk to this, smaller ones keep their size.
 
     Returns:
-        ``uint8`` of shape (1, 3, H', W'), and how many of the picture's pixels one pixel of it is.
+        ``uint8`` of shape (1, 3, H', W'), and the scale factor back to the image's pixels.
     """
     height, width = image.shape[:2]
     shrink = min(1.0, longest_side / max(height, width))
@@ -42,10 +42,10 @@ def prepare_image(image: RgbImage, longest_side: int) -> tuple[NDArray[np.uint8]
 
 
 def _shrink(image: RgbImage, size_wh: tuple[int, int]) -> RgbImage:
-    """Average whole blocks, then sample between them: in a quarter of the time that exact areas take."""
+    """Average whole blocks, then interpolate: takes a quarter of the time of exact area averaging."""
     times = max(int(min(image.shape[1] / size_wh[0], image.shape[0] / size_wh[1])), 1)
     blocks = shrink_blocks(image, times)
-    if max(blocks.shape[:2]) >= _WARPED_SIDE:  # a strip: it has no whole blocks to average
+    if max(blocks.shape[:2]) >= _WARPED_SIDE:  # a strip has no whole blocks to average
         return np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), dtype=np.uint8)
     scale_x, scale_y = (
         side / wanted / times for side, wanted in zip(image.shape[1::-1], size_wh, strict=True)
@@ -58,7 +58,7 @@ def _shrink(image: RgbImage, size_wh: tuple[int, int]) -> RgbImage:
 
 @lru_cache(maxsize=64)
 def cell_grid(height: int, width: int) -> Floats:
-    """Centre x, y and stride of each cell of a picture, shape (cells, 3), read-only."""
+    """Return centre x, y and stride of each cell of an image, shape (cells, 3), read-only."""
     levels = []
     for stride in STRIDES:
         y, x = np.mgrid[0 : height // stride, 0 : width // stride].astype(np.float32)
@@ -72,17 +72,17 @@ def cell_grid(height: int, width: int) -> Floats:
 def decode(
     cells: Floats, grid: Floats, *, least_score: float, overlap: float, limit: int = 1000
 ) -> tuple[Floats, Floats, Floats]:
-    """Turn the cells that say "face" into boxes with landmarks, one for each face.
+    """Decode cells into boxes with landmarks, one per face.
 
     Args:
-        cells: A network's output for one picture, shape (cells, 15), scores as probabilities.
-        grid: Its ``cell_grid``.
-        least_score: Cells below it are left out.
-        overlap: Of two boxes with a larger intersection over union the one with the lower score is left out.
-        limit: How many cells are looked at, the surest first.
+        cells: Network output for one image, shape (cells, 15), scores as probabilities.
+        grid: The image's ``cell_grid``.
+        least_score: Cells with lower scores are dropped.
+        overlap: Intersection over union above which the lower-scoring of two boxes is dropped.
+        limit: Maximum number of cells to decode, highest scores first.
 
     Returns:
-        Boxes (N, 4) as left, top, right, bottom, landmarks (N, 5, 2) and scores (N,), surest first.
+        Boxes (N, 4) as left, top, right, bottom, landmarks (N, 5, 2) and scores (N,), highest scores first.
     """
     chosen = np.flatnonzero(cells[:, 0] >= least_score)
     chosen = chosen[np.argsort(-cells[chosen, 0], kind="stable")[:limit]]
@@ -96,10 +96,10 @@ def decode(
 
 
 def suppress(boxes: Floats, overlap: float) -> NDArray[np.intp]:
-    """Non-maximum suppression: the rows to keep of boxes that are sorted by score.
+    """Return the rows that non-maximum suppression keeps of boxes sorted by score.
 
-    What surer boxes cover together is left out too, though it overlaps with none of them enough alone: two
-    faces side by side make a third one between them.
+    A box that higher-scoring boxes cover together is dropped, too, even if none of them overlaps it enough
+    alone: two faces side by side produce a third box between them.
     """
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     covered = np.zeros_like(areas)

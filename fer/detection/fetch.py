@@ -1,4 +1,4 @@
-"""Downloads of files that are not shipped, only on request."""
+"""Download files that are not shipped, only on request."""
 
 import hashlib
 import os
@@ -17,22 +17,22 @@ _TIMEOUT_S: Final = 30.0
 
 
 class FetchError(OSError):
-    """A file that could not be downloaded, or was another one than expected."""
+    """A file that could not be downloaded, or is not the expected one."""
 
 
 def cache_folder() -> Path:
-    """The user's folder for fetched files; it need not exist."""
+    """Return the user's folder for downloaded files; it may not exist."""
     return Path(platformdirs.user_cache_dir("kv-facerecognition", appauthor=False))
 
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A file somewhere else.
+    """A file to download.
 
     Attributes:
-        name: What it is called here.
-        address: Where it lies.
-        size: Bytes.
+        name: File name in the cache folder.
+        address: URL.
+        size: Size in bytes.
         sha256: Hash as hexadecimal digits.
     """
 
@@ -42,13 +42,13 @@ class Download:
     sha256: str
 
     def fetch(self, folder: Path) -> Path:
-        """Bring the file into a folder, under a temporary name until its hash was checked.
+        """Download the file into a folder, under a temporary name until its hash is verified.
 
         Returns:
-            Its path; nothing is asked of the network when the right file is there already.
+            Its path; nothing is downloaded if the right file already exists.
 
         Raises:
-            FetchError: It cannot be reached, is another file, or cannot be written.
+            FetchError: The file cannot be reached, has the wrong hash, or cannot be written.
         """
         path = folder / self.name
         try:
@@ -72,7 +72,7 @@ class Download:
     def _read(self) -> bytes:
         try:
             with urllib.request.urlopen(self.address, timeout=_TIMEOUT_S) as answer:
-                content: bytes = answer.read(self.size + 1)  # one byte more tells a larger file
+                content: bytes = answer.read(self.size + 1)  # one more byte reveals a larger file
         except (OSError, ValueError) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
             raise FetchError(

@@ -1,4 +1,4 @@
-"""The detector of the project's origin: OpenCV's Haar cascade, with a search for tilted heads."""
+"""The project's original detector: OpenCV's Haar cascade, extended to tilted heads."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,14 +20,14 @@ CASCADE_FILE: Final = "haarcascade_frontalface_alt2.xml"
 
 @dataclass(frozen=True, slots=True)
 class HaarSettings:
-    """Thoroughness of the cascade's search.
+    """Settings of the cascade's search.
 
     Attributes:
-        scale_factor: From one searched size to the next.
-        neighbour_count: A face needs more hits close together than this.
-        smallest_share: Side of the smallest face, as a share of the picture's short side.
-        longest_side: Larger pictures are shrunk to this; cost grows with the pixels.
-        tilts: Turns of the head, in degrees, to try in this order while nothing sure is found.
+        scale_factor: Ratio between successive search sizes.
+        neighbour_count: A face needs more overlapping hits than this.
+        smallest_share: Side of the smallest face, as a share of the image's short side.
+        longest_side: Larger images are shrunk to this; cost grows with the number of pixels.
+        tilts: Roll angles in degrees, tried in this order until a face is certain.
     """
 
     scale_factor: float = 1.1
@@ -44,7 +44,7 @@ EAGER: Final = HaarSettings(neighbour_count=1)
 LIVE: Final = HaarSettings(scale_factor=1.2, neighbour_count=5, smallest_share=0.15, longest_side=480)
 
 CLOSE_UP: Final = replace(LIVE, smallest_share=0.27, neighbour_count=3)
-"""For squares that one face fills to 42 %: far smaller sizes are not searched, fewer hits need to agree."""
+"""For squares that one face fills to 42 %: much smaller sizes are skipped, and fewer hits are needed."""
 
 _SMALLEST_SIDE: Final = 20  # the window the cascade was trained on
 _FRAMING: Final = Framing(1.07, 0.0, 0.01)  # measured by benchmarks/framing.py
@@ -53,13 +53,13 @@ _SURE: Final = 0.76  # eight hits
 
 
 class HaarDetector:
-    """Finds frontal faces without landmarks; may be called from several threads.
+    """A detector of frontal faces, without landmarks; may be called from several threads.
 
     Args:
         settings: ``PHOTO``, ``LIVE``, ``EAGER`` or ``CLOSE_UP``.
 
     Raises:
-        UnknownModelError: This OpenCV has no cascades.
+        UnknownModelError: The installed OpenCV has no cascades.
     """
 
     name: ClassVar[str] = "haar"
@@ -69,25 +69,25 @@ class HaarDetector:
 
     def __init__(self, settings: HaarSettings = PHOTO) -> None:
         self.settings = settings
-        # A cascade keeps buffers while it runs, so each caller needs one of its own.
+        # A running cascade uses internal buffers, so each caller needs its own.
         self._cascades = Pool(_load_cascade)
 
     @classmethod
     def missing(cls) -> str | None:
-        """Return None: OpenCV brings the cascade."""
+        """Return None: OpenCV includes the cascade."""
         return None
 
     @classmethod
     def create(cls, *, live: bool = False, eager: bool = False) -> Self:
-        """Build it for photos, for the frames of a stream, or to miss as few faces as possible."""
+        """Build the detector for photos, for live frames, or to miss as few faces as possible."""
         return cls(EAGER if eager else LIVE if live else PHOTO)
 
     def close_up(self) -> "HaarDetector":
-        """Build the quickest one for small squares that hold one face."""
+        """Build the fastest variant, for small squares that contain one face."""
         return HaarDetector(CLOSE_UP)
 
     def detect(self, image: RgbImage) -> list[Detection]:
-        """All faces, largest first; tilted ones are looked for when no upright one is sure.
+        """Return all faces, largest first; tilted ones are searched for if no upright one is certain.
 
         Args:
             image: RGB ``uint8`` of shape (H, W, 3).
@@ -128,7 +128,7 @@ class HaarDetector:
 
 
 def _turn(grey: NDArray[Any], tilt: float) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Turn a picture so that heads of this tilt stand upright; also the way back, shape (2, 3)."""
+    """Rotate an image so that heads of this tilt are upright; also return the inverse map, shape (2, 3)."""
     if tilt == 0.0:
         return grey, np.eye(2, 3)
     height, width = grey.shape
@@ -141,7 +141,7 @@ def _turn(grey: NDArray[Any], tilt: float) -> tuple[NDArray[Any], NDArray[np.flo
 
 
 def _score(count: int) -> float:
-    """About the share of true faces among boxes with so many hits: 0.44 of those with 4, 0.98 from 12 on.
+    """Return about the share of true faces among boxes with so many hits: 0.44 for 4, 0.98 from 12 on.
 
     Counted on 946 boxes in 656 photos.
     """
@@ -153,9 +153,9 @@ def _surest(found: list[Detection]) -> float:
 
 
 def _drop_small_doubtful(found: list[Detection]) -> list[Detection]:
-    """Leave out doubtful boxes that are much smaller than the surest one.
+    """Drop doubtful boxes that are much smaller than the most certain one.
 
-    On 656 photos this drops 8 of 70 false boxes and none of 876 true ones.
+    On 656 photos this drops 8 of 70 false positives and none of 876 true ones.
     """
     surest = max(found, key=lambda detection: detection.score, default=None)
     least_width = _SMALL_SHARE * surest.box.width if surest else 0.0
@@ -165,10 +165,10 @@ def _drop_small_doubtful(found: list[Detection]) -> list[Detection]:
 
 
 def _load_cascade() -> "cv2.CascadeClassifier":
-    """OpenCV's cascade, or a clear word about the OpenCV that has none."""
+    """Load OpenCV's cascade; raise an error with advice if the installed OpenCV has none."""
     advice = 'install one that does: pip install "opencv-python-headless<5"'
     if not hasattr(cv2, "CascadeClassifier"):
-        raise UnknownModelError(f"OpenCV {cv2.__version__} brings no Haar cascades; {advice}")
+        raise UnknownModelError(f"OpenCV {cv2.__version__} has no Haar cascades; {advice}")
     path = Path(getattr(getattr(cv2, "data", None), "haarcascades", "")) / CASCADE_FILE
     if not path.is_file():
         raise UnknownModelError(f"OpenCV {cv2.__version__} comes without {CASCADE_FILE}; {advice}")

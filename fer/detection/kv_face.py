@@ -1,4 +1,4 @@
-"""The project's own detector: small, with five landmarks, for faces turned any way that people hold them."""
+"""The project's own detector: small, with five landmarks, for upright and tilted faces."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ _OVERLAP: Final = 0.4
 
 EAGER_SIDE: Final = 640
 EAGER_SCORE: Final = 0.2
-"""Search size and least score that find doubtful faces too, with far more false positives."""
+"""Search size and minimum score that find doubtful faces, too, with far more false positives."""
 
 
 def kv_face_folder() -> Path:
@@ -36,17 +36,17 @@ def kv_face_folder() -> Path:
 
 
 class KvFaceDetector:
-    """Finds faces with five landmarks; stateless, may be called from several threads.
+    """A face detector with five landmarks; stateless, may be called from several threads.
 
     Args:
         folder: A detector's weights folder; None for the shipped one.
-        live: Search frames of a stream at the card's smaller size.
-        eager: Find doubtful faces too, with far more false positives.
-        thread_count: CPU threads; one is fastest where several things run.
+        live: Use the card's smaller search size for live frames.
+        eager: Find doubtful faces, too, with far more false positives.
+        thread_count: CPU threads; one is fastest on a busy machine.
 
     Raises:
-        UnknownModelError: Card or network are missing.
-        WeightsMismatchError: The network is not the one the card names.
+        UnknownModelError: The card or the network is missing.
+        WeightsMismatchError: The network does not match its card.
     """
 
     name: ClassVar[str] = "kv_face"
@@ -68,27 +68,27 @@ class KvFaceDetector:
 
     @classmethod
     def missing(cls) -> str | None:
-        """Say how to get its weights; None when they are there."""
+        """Return an instruction for getting its weights; None when they exist."""
         if (kv_face_folder() / DETECTOR_CARD_FILE).is_file():
             return None
         return f"restore the folder {KV_FACE_WEIGHTS} of the weights"
 
     @classmethod
     def create(cls, *, live: bool = False, eager: bool = False) -> Self:
-        """Build it for photos, for the frames of a stream, or to miss as few faces as possible."""
+        """Build the detector for photos, for live frames, or to miss as few faces as possible."""
         return cls(live=live, eager=eager)
 
     @property
     def framing(self) -> Framing:
-        """Map from its boxes to the reference square, from its card."""
+        """Map from its boxes to the reference square, as given by its card."""
         return self.card.framing
 
     def close_up(self) -> Self:
-        """Return itself: small pictures are searched quickly as they are."""
+        """Return itself: it is fast enough on small images."""
         return self
 
     def detect(self, image: RgbImage) -> list[Detection]:
-        """All faces, largest first, with landmarks and the roll they tell.
+        """Return all faces, largest first, with landmarks and the roll derived from them.
 
         Args:
             image: RGB ``uint8`` of shape (H, W, 3).
@@ -101,23 +101,23 @@ class KvFaceDetector:
 
 
 def network_file(folder: Path, card: DetectorCard) -> Path:
-    """Return the network file to use: eight-bit where there is one.
+    """Return the network file to use: the eight-bit one if the card lists it.
 
     Raises:
-        UnknownModelError: It is missing.
-        WeightsMismatchError: It is not the one the card names.
+        UnknownModelError: The file is missing.
+        WeightsMismatchError: The file does not match its card.
     """
     return verified_file(folder, card, INT8_FILE if INT8_FILE in card.files else ONNX_FILE)
 
 
 def find_faces(run: Runner, image: RgbImage, *, longest_side: int, least_score: float) -> list[Detection]:
-    """All faces of a picture, largest first.
+    """Return all faces of an image, largest first.
 
     Args:
         run: The network.
         image: RGB ``uint8`` of shape (H, W, 3).
-        longest_side: Larger pictures are shrunk to this for the search.
-        least_score: Less certain ones are left out.
+        longest_side: Larger images are shrunk to this for the search.
+        least_score: Faces with lower scores are dropped.
     """
     batch, enlarge = prepare_image(image, longest_side)
     grid = cell_grid(*batch.shape[2:])
@@ -132,16 +132,16 @@ def find_faces(run: Runner, image: RgbImage, *, longest_side: int, least_score: 
 
 
 def onnx_runner(path: Path, thread_count: int = 1) -> Runner:
-    """Run an exported network on the CPU.
+    """Return a function that runs an exported network on the CPU.
 
     Raises:
-        WeightsMismatchError: The file is no detector's network.
+        WeightsMismatchError: The file is not a detector network.
     """
     session = open_session(path, thread_count)
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if [item.name for item in inputs] != ["images"] or [item.name for item in outputs] != ["cells"]:
         raise WeightsMismatchError(
-            f"{path} is no detector: expected input 'images' and output 'cells', "
+            f"{path} is not a detector: expected input 'images' and output 'cells', "
             f"got {inputs[0].name!r} and {outputs[0].name!r}; restore the folder"
         )
 

@@ -1,4 +1,4 @@
-"""Objects that one thread at a time may use."""
+"""A pool of objects, each used by one thread at a time."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -9,10 +9,10 @@ T = TypeVar("T")
 
 
 class Pool(Generic[T]):
-    """Lends each caller an object that nobody else holds, and makes one more when all are out.
+    """A pool that lends each caller an idle object and makes another when all are in use.
 
     Args:
-        make: Builds one object; called once right away, so that what is missing is told at once.
+        make: Builds one object; called once immediately, so that errors surface early.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
@@ -21,7 +21,7 @@ class Pool(Generic[T]):
 
     @contextmanager
     def lend(self) -> Iterator[T]:
-        """An object of one's own until the block ends."""
+        """Lend an object for exclusive use within the block."""
         try:
             lent = self._idle.pop()
         except IndexError:

@@ -1,4 +1,4 @@
-"""A closer look at every place that a detector takes for a face: upright, closer, with its surroundings."""
+"""Verify a detector's candidates on larger, upright crops that include the surroundings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,21 +18,21 @@ from fer.onnx_session import open_session
 VERIFIER_FILE: Final = "verifier.onnx"
 
 VERIFIED_SIDE: Final = 40
-"""Side of the pictures that the network sees, in pixels."""
+"""Side of the network's input crops, in pixels."""
 
 VERIFIED_MARGIN: Final = 0.25
-"""Margin of a crop around the reference square on each side, as a share of it: hair and neck tell much."""
+"""Margin of a crop on each side of the reference square, as a share of its side: hair and neck help."""
 
 _SMALLEST_DOUBT: Final = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Rule that joins the closer look to the detector's score.
+    """Rule that combines the verifier's score with the detector's.
 
     Attributes:
-        candidate_score: Places that the detector scores lower are not looked at, in (0, 1).
-        trust: What the detector's score counts for, in log-odds, beside those of the closer look.
+        candidate_score: Candidates with a lower detector score are dropped, in (0, 1).
+        trust: Weight of the detector's log-odds; the verifier's have weight 1.
     """
 
     candidate_score: float
@@ -46,16 +46,16 @@ class Verification:
 
 
 class FaceVerifier:
-    """Scores places anew; stateless, may be called from several threads.
+    """A network that rescores candidates; stateless, may be called from several threads.
 
     Args:
         path: The exported network.
-        verification: How its answer counts.
-        framing: How the detector's boxes map to the reference square.
+        verification: Rule that combines the scores.
+        framing: Map from the detector's boxes to the reference square.
         thread_count: CPU threads.
 
     Raises:
-        WeightsMismatchError: The file is no such network.
+        WeightsMismatchError: The file is not a verifier network.
     """
 
     def __init__(
@@ -67,16 +67,16 @@ class FaceVerifier:
         names = [item.name for item in (*self._session.get_inputs(), *self._session.get_outputs())]
         if names != ["crops", "logits"]:
             raise WeightsMismatchError(
-                f"{path} is no verifier: expected input 'crops' and output 'logits', got {names}; "
+                f"{path} is not a verifier: expected input 'crops' and output 'logits', got {names}; "
                 "restore the folder"
             )
 
     def verify(self, image: RgbImage, candidates: Sequence[Detection]) -> list[Detection]:
-        """The same places with the joint score of both looks; those outside the image are left out.
+        """Return the candidates with their joint scores; those outside the image are dropped.
 
         Args:
             image: RGB ``uint8`` of shape (H, W, 3).
-            candidates: With the detector's own scores.
+            candidates: Detections with the detector's own scores.
         """
         height, width = image.shape[:2]
         inside = [place for place in candidates if place.box.clip(width, height) is not None]
@@ -90,7 +90,7 @@ class FaceVerifier:
         return [replace(place, score=score) for place, score in zip(inside, joint.tolist(), strict=True)]
 
     def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The log-odds that each crop shows a face, shape (N,).
+        """Return the log-odds that each crop shows a face, shape (N,).
 
         Args:
             crops: RGB ``uint8`` of shape (N, side, side, 3), from :func:`verified_crop`.
@@ -109,10 +109,10 @@ def verified_crop(
     margin: float = VERIFIED_MARGIN,
     side: int = VERIFIED_SIDE,
 ) -> RgbImage:
-    """Return the network's view of a place, upright; RGB ``uint8`` of shape (side, side, 3).
+    """Return the upright network input for a candidate, RGB ``uint8`` of shape (side, side, 3).
 
     Raises:
-        ValueError: The place does not touch the image.
+        ValueError: The candidate does not touch the image.
     """
     crop = crop_face(image, reference_square(place, framing), margin, largest=2 * side)
     method = cv2.INTER_AREA if crop.shape[0] > side else cv2.INTER_LINEAR
@@ -120,7 +120,7 @@ def verified_crop(
 
 
 def log_odds(shares: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """Of probabilities, kept from infinity."""
+    """Return the log-odds of probabilities, clipped to stay finite."""
     kept = np.clip(shares, _SMALLEST_DOUBT, 1 - _SMALLEST_DOUBT)
     odds: NDArray[np.floating[Any]] = np.log(kept / (1 - kept))
     return odds

@@ -1,4 +1,4 @@
-"""YuNet, OpenCV Zoo's small face detector, run by OpenCV from a file that is fetched on request."""
+"""YuNet, OpenCV Zoo's small face detector, run by OpenCV from a file that is downloaded on request."""
 
 from pathlib import Path
 from typing import ClassVar, Final, Self
@@ -27,14 +27,14 @@ PHOTO_SIDE: Final = 640
 LIVE_SIDE: Final = 320
 
 EAGER_SCORE: Final = 0.3
-"""Least score that finds doubtful faces too, with far more false positives."""
+"""Minimum score that finds doubtful faces, too, with far more false positives."""
 
 _SCORE: Final = 0.6  # OpenCV's 0.9 is too strict: it loses turned and small faces
 _OVERLAP: Final = 0.3
 _CANDIDATES: Final = 1000
 _LEAST_SIDE: Final = 64
-"""OpenCV reads memory that is not the picture's where its coarsest grid (stride 32) has a single row or
-column: flat strips gave faces of a score up to 1, now and then."""
+"""OpenCV reads memory outside the image if its coarsest grid (stride 32) has a single row or column: flat
+strips occasionally gave faces with scores up to 1."""
 
 
 def yunet_path() -> Path:
@@ -43,16 +43,16 @@ def yunet_path() -> Path:
 
 
 class YuNetDetector:
-    """Finds faces with five landmarks; may be called from several threads.
+    """A face detector with five landmarks; may be called from several threads.
 
     Args:
-        path: The network's file; None for the one that was fetched.
-        longest_side: Larger pictures are shrunk to this for the search.
-        least_score: Less certain faces are dropped, in [0, 1].
+        path: The network file; None for the downloaded one.
+        longest_side: Larger images are shrunk to this for the search.
+        least_score: Faces with lower scores are dropped, in [0, 1].
 
     Raises:
-        UnknownModelError: The file was not fetched yet.
-        WeightsMismatchError: It is another file.
+        UnknownModelError: The file has not been downloaded.
+        WeightsMismatchError: The file has the wrong hash.
     """
 
     name: ClassVar[str] = "yunet"
@@ -66,27 +66,27 @@ class YuNetDetector:
         self._path = _verified(path or yunet_path())
         self.longest_side = longest_side
         self._least_score = least_score
-        # OpenCV keeps the input size between calls, so each caller needs a network of its own.
+        # OpenCV keeps the input size between calls, so each caller needs its own network.
         self._networks = Pool(self._build)
 
     @classmethod
     def missing(cls) -> str | None:
-        """Say how to get its file; None when it is there."""
+        """Return an instruction for getting its file; None when it exists."""
         return None if yunet_path().is_file() else "run “python -m fer fetch yunet”"
 
     @classmethod
     def create(cls, *, live: bool = False, eager: bool = False) -> Self:
-        """Build it for photos, for the frames of a stream, or to miss as few faces as possible."""
+        """Build the detector for photos, for live frames, or to miss as few faces as possible."""
         if eager:
             return cls(least_score=EAGER_SCORE)
         return cls(longest_side=LIVE_SIDE if live else PHOTO_SIDE)
 
     def close_up(self) -> Self:
-        """Return itself: small pictures are searched quickly as they are."""
+        """Return itself: it is fast enough on small images."""
         return self
 
     def detect(self, image: RgbImage) -> list[Detection]:
-        """All faces, largest first, with landmarks and the roll they tell.
+        """Return all faces, largest first, with landmarks and the roll derived from them.
 
         Args:
             image: RGB ``uint8`` of shape (H, W, 3).
@@ -94,7 +94,7 @@ class YuNetDetector:
         height, width = image.shape[:2]
         shrink = min(1.0, self.longest_side / max(height, width))
         size_wh = (max(round(width * shrink), 1), max(round(height * shrink), 1))
-        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)  # what OpenCV's networks were trained on
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)  # OpenCV's networks expect BGR
         if shrink < 1.0:
             bgr = cv2.resize(bgr, size_wh, interpolation=cv2.INTER_AREA)
         below, right = (max(_LEAST_SIDE - side, 0) for side in bgr.shape[:2])
@@ -117,7 +117,7 @@ class YuNetDetector:
 
 
 def _detection(row: NDArray[np.float32]) -> Detection:
-    """From YuNet's row: x, y, width, height, five points, score."""
+    """Convert YuNet's row: x, y, width, height, five points, score."""
     x, y, width, height = map(float, row[:4])
     landmarks = Landmarks.from_array(row[4:14].reshape(5, 2))
     score = float(np.clip(row[14], 0, 1))
@@ -130,7 +130,7 @@ def _verified(path: Path) -> Path:
     found = file_hash(path)
     if found != YUNET.sha256:
         raise WeightsMismatchError(
-            f"{path} is not the file that was expected: SHA-256 {YUNET.sha256[:12]}…, got {found[:12]}…; "
+            f"{path} is not the expected file: expected SHA-256 {YUNET.sha256[:12]}…, got {found[:12]}…; "
             "delete it and run 'python -m fer fetch yunet'"
         )
     return path

@@ -1,1 +1,1 @@
-"""Folders of pictures: what they hold, records of it, tables, a cluster."""
+"""Folders of images: listings, records, tables, Ray workers."""

@@ -1,4 +1,4 @@
-"""A folder's files: pictures to read, and what is left out with the reason."""
+"""List a folder's files: images to read, and skipped files with the reason."""
 
 import os
 from collections import Counter
@@ -12,13 +12,13 @@ _SYSTEM_NAMES: Final = frozenset(
     {"__macosx", "@eadir", "@recycle", "#recycle", "$recycle.bin", "system volume information", "lost+found"}
     | {"__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
 )
-"""Folders and files that operating systems and network drives add, lower case; never a user's photos."""
+"""Folders and files created by operating systems and network drives, lower case; never a user's photos."""
 
 _OTHER_PICTURES: Final = frozenset(
     {".3fr", ".arw", ".cr2", ".cr3", ".dcm", ".dng", ".eps", ".erf", ".exr", ".fits", ".hdr", ".jxl", ".jxr"}
     | {".kdc", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw", ".svg", ".x3f", ".xcf"}
 )
-"""Endings of pictures that are not read: a folder that holds some was not read whole."""
+"""Suffixes of unsupported image formats; a folder that contains such files is not read completely."""
 
 _STARTS: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*", b"RIFF", b"BM")
 
@@ -29,8 +29,8 @@ class FolderListing:
 
     Attributes:
         pictures: Files to read, sorted.
-        left_out: How many files and folders are not read, by reason.
-        lost_count: How many of them are, or may hold, pictures.
+        left_out: Number of skipped files and folders by reason.
+        lost_count: Number of these that are, or may contain, images.
     """
 
     pictures: list[Path] = field(default_factory=list)
@@ -38,38 +38,38 @@ class FolderListing:
     lost_count: int = 0
 
     def leave(self, reason: str, *, is_lost: bool = False) -> None:
-        """Count one that is not read."""
+        """Count one skipped file or folder."""
         self.left_out[reason] += 1
         self.lost_count += is_lost
 
     def sentence(self, unread_count: int = 0) -> str | None:
-        """The counts, such as ``3 pictures read, 2 left out (1 .txt, 1 dangling link)``.
+        """Return the counts, such as ``3 photos read, 2 skipped (1 .txt, 1 dangling link)``.
 
         Args:
-            unread_count: Of the pictures, those that could not be decoded.
+            unread_count: Number of images that could not be decoded.
 
         Returns:
-            None where everything in the folder was read.
+            None if everything in the folder was read.
         """
         if not self.left_out and not unread_count:
             return None
         read_count = len(self.pictures) - unread_count
-        parts = [f"{read_count:,} {'picture' if read_count == 1 else 'pictures'} read"]
+        parts = [f"{read_count:,} {'photo' if read_count == 1 else 'photos'} read"]
         if unread_count:
             parts.append(f"{unread_count:,} could not be read")
         if self.left_out:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.left_out.items()))
-            parts.append(f"{self.left_out.total():,} left out ({reasons})")
+            parts.append(f"{self.left_out.total():,} skipped ({reasons})")
         return ", ".join(parts)
 
 
 def is_system_name(name: str) -> bool:
-    """Return whether a file or folder is hidden, or was added by a system."""
+    """Return whether a file or folder is hidden, or was created by the system."""
     return name.startswith(".") or name.lower() in _SYSTEM_NAMES
 
 
 def list_folder(folder: Path, *, recursive: bool = False) -> FolderListing:
-    """Look at every name in a folder, and in those below where asked; links to folders are not followed.
+    """List a folder, with its subfolders if ``recursive``; links to folders are not followed.
 
     Raises:
         OSError: The folder itself cannot be listed.
@@ -104,7 +104,7 @@ def _folder_below(folder: Path, listing: FolderListing, recursive: bool) -> list
     elif recursive:
         return [folder]
     else:
-        listing.leave("folder below (--recursive reads it)")
+        listing.leave("subfolder (--recursive includes it)")
     return []
 
 
@@ -125,9 +125,9 @@ def _take_file(entry: "os.DirEntry[str]", listing: FolderListing, recursive: boo
     elif suffix in _OTHER_PICTURES:
         listing.leave(suffix, is_lost=True)
     elif _starts_like_a_picture(path):
-        listing.leave(f"picture named {suffix or 'without ending'}", is_lost=True)
+        listing.leave(f"image named {suffix or 'without suffix'}", is_lost=True)
     else:
-        listing.leave(suffix or "without ending")
+        listing.leave(suffix or "without suffix")
 
 
 def _starts_like_a_picture(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Pictures read by the workers of a Ray cluster that is running already."""
+"""Read images with the workers of a running Ray cluster."""
 
 import logging
 from collections import deque
@@ -11,7 +11,7 @@ from fer.folders.records import AnalyzerRecipe, Record, WorkerDiedError, chunked
 
 
 class _Worker:
-    """Lives on the cluster: one analyzer, one thread."""
+    """A worker on the cluster with one analyzer and one thread."""
 
     def __init__(self, recipe: AnalyzerRecipe) -> None:
         cv2.setNumThreads(1)
@@ -22,12 +22,12 @@ class _Worker:
 
 
 def read_on_ray(recipe: AnalyzerRecipe, paths: Sequence[str], worker_count: int) -> Iterator[Record]:
-    """Read with workers of a Ray cluster; pictures and weights must lie at the same place on every node.
+    """Read images on a Ray cluster; images and weights must have the same paths on every node.
 
     Args:
         recipe: Each worker builds its own analyzer from it.
-        paths: Picture files.
-        worker_count: Workers of one core each.
+        paths: Image files.
+        worker_count: Number of workers, one core each.
 
     Yields:
         Records in the order of the paths; a few chunks are read ahead.

@@ -1,4 +1,4 @@
-"""Pictures read one after another or by several processes, each into the record that ``--json`` prints."""
+"""Read images in one or several processes into the records that ``--json`` prints."""
 
 import os
 import signal
@@ -22,28 +22,28 @@ from fer.reports import faces_to_dict
 Record = dict[str, Any]
 """``path, width, height, faces`` as in :func:`fer.reports.faces_to_dict`, or ``path, error``.
 
-``notes`` say how a picture was read where that was not in the usual way.
+``notes`` describe anything unusual about the way an image was read.
 """
 
 _CHUNK: Final = 8
-"""Pictures a process is handed at once: little to lose at the end, little to send."""
+"""Images per task: few enough to balance the load at the end, enough to keep overhead low."""
 
 _ANALYSIS_ERRORS: Final = (cv2.error, ArithmeticError, MemoryError, ValueError)
 
 
 class WorkerDiedError(RuntimeError):
-    """A worker process ended without an answer."""
+    """A worker process that ended without a result."""
 
 
 @dataclass(frozen=True)
 class AnalyzerRecipe:
-    """Everything that a process needs to build an analyzer of its own; names as in :func:`fer.load_analyzer`.
+    """Everything a process needs to build its own analyzer; names as in :func:`fer.load_analyzer`.
 
     Attributes:
         weights: Name or folder of weights; None for the default.
         detector: Name of a detector; None for the default.
         head: Name of a head; None for the card's default.
-        live: Detector settings for the frames of a stream instead of those for photos.
+        live: Use the detector settings for live frames instead of those for photos.
     """
 
     weights: str | None = None
@@ -57,7 +57,7 @@ class AnalyzerRecipe:
 
 
 def read_record(analyzer: FaceAnalyzer, path: str) -> Record:
-    """Find the faces of one picture file; what cannot be read becomes a record with ``error``."""
+    """Analyse one image file; an unreadable file gives a record with ``error``."""
     try:
         picture = read_picture(path)
     except UnreadableImageError as error:
@@ -65,7 +65,7 @@ def read_record(analyzer: FaceAnalyzer, path: str) -> Record:
     height, width = (side * picture.reduced for side in picture.image.shape[:2])
     try:
         faces = [enlarge_face(face, picture.reduced) for face in analyzer.analyze(picture.image)]
-    except _ANALYSIS_ERRORS as error:  # of one picture; those after it are read all the same
+    except _ANALYSIS_ERRORS as error:  # skip this image only
         sentence = f"{path} cannot be searched for faces ({type(error).__name__}); save it in another size"
         return {"path": plain_path(path), "error": plain_path(sentence)}
     record = faces_to_dict(faces, width, height, plain_path(path))
@@ -73,24 +73,24 @@ def read_record(analyzer: FaceAnalyzer, path: str) -> Record:
 
 
 def read_in_turn(analyzer: FaceAnalyzer, paths: Sequence[str]) -> Iterator[Record]:
-    """Read in this process."""
+    """Read images in this process."""
     for path in paths:
         yield read_record(analyzer, path)
 
 
 def read_in_processes(recipe: AnalyzerRecipe, paths: Sequence[str], worker_count: int) -> Iterator[Record]:
-    """Read with several processes of one thread each.
+    """Read images with several processes of one thread each.
 
     Args:
         recipe: Each process builds its own analyzer from it.
-        paths: Picture files.
-        worker_count: Processes.
+        paths: Image files.
+        worker_count: Number of processes.
 
     Yields:
         Records in the order of the paths; a few chunks are read ahead.
 
     Raises:
-        WorkerDiedError: A process was killed, most often for lack of memory.
+        WorkerDiedError: A process was killed, most likely for lack of memory.
     """
     chunks = chunked(paths)
     pool = ProcessPoolExecutor(
@@ -106,24 +106,24 @@ def read_in_processes(recipe: AnalyzerRecipe, paths: Sequence[str], worker_count
             yield from waiting.popleft().result()
     except BrokenProcessPool as error:
         raise WorkerDiedError(
-            "a worker process ended without an answer, most often for lack of memory; try fewer --workers"
+            "a worker process ended without a result, most likely for lack of memory; try fewer --workers"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def chunked(paths: Sequence[str]) -> Iterator[list[str]]:
-    """The paths in pieces that are worth sending."""
+    """Split the paths into chunks for the workers."""
     for start in range(0, len(paths), _CHUNK):
         yield list(paths[start : start + _CHUNK])
 
 
-_analyzer: FaceAnalyzer | None = None  # of a worker process, never of the process that the user started
+_analyzer: FaceAnalyzer | None = None  # set in worker processes only
 
 
 def _begin_worker(recipe: AnalyzerRecipe) -> None:
-    """Set a worker process up: one thread, no part in Ctrl-C, gone when its parent is gone."""
-    global _analyzer  # noqa: PLW0603 - the only memory that a pool gives its processes
+    """Set up a worker process: one thread, Ctrl-C ignored, ends with its parent."""
+    global _analyzer  # noqa: PLW0603 - a pool passes no other state to its processes
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
@@ -131,7 +131,7 @@ def _begin_worker(recipe: AnalyzerRecipe) -> None:
 
 
 def end_with_parent() -> None:
-    """Wait for the parent's end: a killed parent cannot tell its workers to stop."""
+    """Exit when the parent ends: a killed parent cannot stop its workers."""
     parent = parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])

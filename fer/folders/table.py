@@ -1,4 +1,4 @@
-"""The table of a folder's faces: a journal while it grows, one renamed file when it is whole."""
+"""The table of a folder's faces: a journal while it grows, one renamed file when it is complete."""
 
 import errno
 import json
@@ -29,7 +29,7 @@ class TableError(ValueError):
 def table_schema(emotions: Sequence[Label]) -> pa.Schema:
     """Return the columns of a folder's table, as docs/api.md lists them.
 
-    One row for each face; an image without any has one row of empty cells, an unreadable one says ``error``.
+    One row per face; an image without faces has one row of empty cells, an unreadable image has ``error``.
     """
     return pa.schema(
         [("path", pa.string()), ("width", pa.int32()), ("height", pa.int32()), ("face", pa.int32())]
@@ -39,19 +39,19 @@ def table_schema(emotions: Sequence[Label]) -> pa.Schema:
 
 
 class PictureJournal:
-    """Keeps every record on disk from the moment it is known; a context manager.
+    """A journal that writes every record to disk immediately; a context manager.
 
-    The journal lies beside the table as ``<table>.partial.jsonl``: a first line that says where the numbers
-    come from, then one ``--json`` line per picture. A cut-off last line is dropped on the next start, so a
-    killed run is continued where it stopped.
+    The journal is stored beside the table as ``<table>.partial.jsonl``: a first line with the origin of the
+    numbers, then one ``--json`` line per image. An incomplete last line is dropped on the next start, so an
+    interrupted run resumes where it stopped.
 
     Args:
-        tables: The files to write in the end, by kind: ``csv``, ``parquet``.
-        origin: Which models the numbers come from; a table is never continued with other ones.
+        tables: The files to write at the end, by kind: ``csv``, ``parquet``.
+        origin: The models that produce the numbers; a table is never continued with different ones.
         emotions: The probability columns.
 
     Raises:
-        TableError: The place cannot be written, or holds a table of another origin.
+        TableError: The file cannot be written, or contains a table of another origin.
     """
 
     def __init__(
@@ -68,12 +68,14 @@ class PictureJournal:
             self.done.update(_finished_paths(self._earlier))
         try:
             self._resume()
-            # Without a buffer nothing is left to be written when a full disk closes the file.
+            # Unbuffered, so that closing the file on a full disk has nothing left to write.
             self._file = self.path.open("ab", buffering=0)
             if self._file.tell() == 0:
                 self._write_line(self._origin)
         except OSError as error:
-            advice = "make room" if error.errno == errno.ENOSPC else "name a file in a folder of yours"
+            advice = (
+                "make room" if error.errno == errno.ENOSPC else "name a file in a folder you can write to"
+            )
             raise TableError(f"{first} cannot be written ({error.strerror}); {advice}") from error
 
     def __enter__(self) -> Self:
@@ -85,32 +87,32 @@ class PictureJournal:
         self._file.close()
 
     def add(self, record: Record) -> None:
-        """Keep one picture.
+        """Append one record.
 
         Raises:
-            TableError: The disk is full; what was added before is safe.
+            TableError: The disk is full; earlier records are safe.
         """
         try:
             self._write_line(json.dumps(record))
         except OSError as error:
             raise TableError(
-                f"{self.path} cannot grow ({error.strerror}); what is in it is safe, "
-                "make room and run the same command again"
+                f"{self.path} cannot grow ({error.strerror}); its contents are safe, "
+                "free some space and run the same command again"
             ) from error
         if "error" not in record:
             self.done.add(record["path"])
 
     def finish(self) -> None:
-        """Write the tables from the journal, then take the journal away.
+        """Write the tables from the journal, then delete the journal.
 
         Raises:
-            TableError: The disk is full; the journal stays.
+            TableError: The disk is full; the journal is kept.
         """
         self._file.close()
         table = self._whole_table()
         try:
             for kind, path in self._tables.items():
-                # Arrow itself takes names in UTF-8 only.
+                # Arrow itself accepts file names in UTF-8 only.
                 with replaced(path) as temporary, temporary.open("wb") as file:
                     if kind == "csv":
                         pyarrow.csv.write_csv(_for_spreadsheets(table), file)
@@ -118,25 +120,25 @@ class PictureJournal:
                         pyarrow.parquet.write_table(table, file)
         except OSError as error:
             raise TableError(
-                f"{path} cannot be written ({error.strerror or error}); {self.path} holds all that was read, "
-                "make room and run the same command again"
+                f"{path} cannot be written ({error.strerror or error}); {self.path} holds all results, "
+                "free some space and run the same command again"
             ) from error
         self.path.unlink()
 
     def _write_line(self, line: str) -> None:
         rest = (line + "\n").encode()
-        while rest:  # a nearly full disk takes a part
+        while rest:  # a nearly full disk may write only a part
             rest = rest[self._file.write(rest) :]
 
     def _resume(self) -> None:
-        """Take over what a run that was cut off has left."""
+        """Resume the journal of an interrupted run."""
         if not self.path.is_file():
             return
         with self.path.open("rb+") as file:
             origin = file.readline()
             if origin.endswith(b"\n") and origin.decode(errors="replace").strip() != self._origin:
                 raise TableError(
-                    f"{self.path} was begun with other models ({origin.decode(errors='replace').strip()}); "
+                    f"{self.path} was started with other models ({origin.decode(errors='replace').strip()}); "
                     "name another table or delete that file"
                 )
             whole = len(origin) if origin.endswith(b"\n") else 0
@@ -156,11 +158,11 @@ class PictureJournal:
             with path.open("rb") as file:
                 table = pyarrow.parquet.read_table(file)
         except (OSError, pa.ArrowInvalid) as error:
-            raise TableError(f"{path} is there but no Parquet table; name another file") from error
+            raise TableError(f"{path} exists but is not a Parquet table; name another file") from error
         found = (table.schema.metadata or {}).get(_ORIGIN_KEY, b"").decode()
         if found != self._origin or not _is_part(table.schema, self._schema):
             raise TableError(
-                f"{path} holds other models' numbers ({found or 'not written here'}); "
+                f"{path} holds the results of other models ({found or 'not written by this program'}); "
                 "name another file or delete that one"
             )
         return _widened(table, self._schema)
@@ -172,7 +174,7 @@ class PictureJournal:
                 yield json.loads(line)
 
     def _whole_table(self) -> pa.Table:
-        """Earlier table and journal, a later record in place of an earlier one, sorted by path and face."""
+        """Merge earlier table and journal; later records replace earlier ones; sorted by path and face."""
         latest = {record["path"]: number for number, record in enumerate(self._records())}
         tables = [] if self._earlier is None else [_without(self._earlier, set(latest))]
         rows: list[dict[str, Any]] = []
@@ -188,13 +190,13 @@ class PictureJournal:
 
 
 def _is_part(found: pa.Schema, schema: pa.Schema) -> bool:
-    """Whether each column found is one of the schema's; earlier versions wrote fewer."""
+    """Return whether all columns found are in the schema; earlier versions wrote fewer."""
     names = set(schema.names)
     return all(field.name in names and field.type == schema.field(field.name).type for field in found)
 
 
 def _widened(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return the table with all columns of a schema, empty where an earlier version did not write them."""
+    """Return the table with all columns of a schema; those missing from an earlier version are empty."""
     columns = [
         table[field.name] if field.name in table.column_names else pa.nulls(len(table), field.type)
         for field in schema

@@ -1,1 +1,1 @@
-"""One stream's memory: who is who, steadiness in time, where to look next."""
+"""Analysis of video streams: face search, tracking, smoothing over time."""

@@ -1,4 +1,4 @@
-"""Notices when a stream jumps to another scene, where nobody is who they were before."""
+"""Detect cuts to another scene, after which all tracks are invalid."""
 
 from typing import Final
 
@@ -8,23 +8,23 @@ from numpy.typing import NDArray
 from fer.images import RgbImage
 
 _SAMPLES: Final = 32
-"""Points along each side that are compared: enough for a scene, too few for a moving hand."""
+"""Sample points along each side: enough to identify a scene, too few to react to a moving hand."""
 
 _ALIKE: Final = 0.35
-"""Correlation under which two frames show other scenes: one person moving stays above 0.9."""
+"""Correlation below which two frames show different scenes: a person who moves stays above 0.9."""
 
 _PLAIN: Final = 3.0
-"""A frame that varies less than this (of 255) is a covered lens or a fade; it says nothing."""
+"""A frame with a lower standard deviation (of 255) is a covered lens or a fade and is ignored."""
 
 
 class CutDetector:
-    """Compares each frame with the one before; belongs to one stream."""
+    """A detector that compares each frame with the previous one; one instance per stream."""
 
     def __init__(self) -> None:
         self._before: NDArray[np.float32] | None = None
 
     def is_cut(self, frame: RgbImage) -> bool:
-        """Whether this frame shows another scene than the last one given.
+        """Return whether this frame shows another scene than the previous one.
 
         Args:
             frame: RGB ``uint8`` of shape (H, W, 3); a change of size counts as a cut.
@@ -39,7 +39,7 @@ class CutDetector:
 
 
 def _sketch(frame: RgbImage) -> NDArray[np.float32] | None:
-    """A few samples of the green channel with mean 0 and deviation 1; None for a plain frame."""
+    """Return samples of the green channel with mean 0 and deviation 1; None for a blank frame."""
     rows, columns = (max(side // _SAMPLES, 1) for side in frame.shape[:2])
     samples = frame[rows // 2 :: rows, columns // 2 :: columns, 1].astype(np.float32)
     deviation = float(samples.std())

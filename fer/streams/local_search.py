@@ -1,4 +1,4 @@
-"""Looks for a face around the place where it is expected."""
+"""Search for a face around its expected position."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,10 +13,10 @@ from fer.faces import Box, Detection, Landmarks
 from fer.images import RgbImage
 
 _REACH: Final = 2.4
-"""Side of the searched square in sides of the face: room for what a head moves in a tenth of a second."""
+"""Side of the searched square relative to the face: enough for a head's movement in a tenth of a second."""
 
 _SIDE: Final = 120
-"""Larger squares are shrunk to this, so that a search costs the same for large and small faces."""
+"""Larger squares are shrunk to this, so that large and small faces take the same time."""
 
 _SMALLEST_OVERLAP: Final = 0.15
 _SIZES: Final = (0.6, 1.6)
@@ -24,14 +24,14 @@ _SAME_FACE: Final = 0.5
 
 
 def search_around(detector: FaceDetector, frame: RgbImage, expected: Detection) -> Detection | None:
-    """The face near where it is expected, or None.
+    """Return the face near its expected position, or None.
 
-    The searched square is turned with the head, so that a detector of upright faces follows a tilted one.
+    The searched square is turned with the head, so that a detector of upright faces can follow a tilted one.
 
     Args:
-        detector: Any detector; its ``close_up()`` is the quickest for this.
+        detector: Any detector; its ``close_up()`` is the fastest choice.
         frame: RGB ``uint8`` of shape (H, W, 3).
-        expected: Where the face should be, and how far it is turned.
+        expected: Expected box and roll of the face.
     """
     box = expected.box
     height, width = frame.shape[:2]
@@ -54,7 +54,7 @@ def search_around(detector: FaceDetector, frame: RgbImage, expected: Detection) 
 
 
 def drop_doubles(detections: Sequence[Detection]) -> list[Detection]:
-    """Keep the surest of detections that mean the same face, in their order otherwise."""
+    """Remove duplicate detections of a face, keeping the highest score; the order is preserved."""
     kept: list[Detection] = []
     for detection in sorted(detections, key=lambda detection: -detection.score):
         if all(detection.box.iou(other.box) < _SAME_FACE for other in kept):
@@ -63,7 +63,7 @@ def drop_doubles(detections: Sequence[Detection]) -> list[Detection]:
 
 
 def _to_frame(local: Detection, square: Square, region_side: int) -> Detection:
-    """From pixels of the searched square to those of the frame."""
+    """Convert a detection from pixels of the searched square to those of the frame."""
     scale = square.side / region_side
     angle = np.radians(square.roll)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * scale

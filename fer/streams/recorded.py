@@ -1,4 +1,4 @@
-"""A recorded video's way to its timeline, with an annotated copy where one is asked for."""
+"""Analyse a recorded video into a timeline, with an optional annotated copy."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -20,12 +20,12 @@ from fer.translation import ENGLISH
 from fer.video import Frame, VideoFile, VideoWriter
 
 _DRAWN_FOR_S: Final = 0.3
-"""So long a box stays in the annotated copy after its face was missed; the timeline holds no such rows."""
+"""Seconds that a box stays in the annotated copy after its face is lost; the timeline has no such rows."""
 
 _READ_AHEAD: Final = 6
 
 Watcher = Callable[[Frame, list[Face]], None]
-"""Told of each frame and its faces, in order; may raise to stop."""
+"""Called with each frame and its faces, in order; may raise to stop."""
 
 
 def analyze_video(
@@ -40,27 +40,27 @@ def analyze_video(
     watcher: Watcher | None = None,
     language: str = ENGLISH,
 ) -> Timeline:
-    """Look at a whole video.
+    """Analyse a whole video.
 
     Args:
         analyzer: Shared by the threads; one with a detector for live use is fastest.
-        video: Just opened.
-        output: Where to write an annotated copy with the sound of the video; None for none.
-        every_s: Shortest time between two frames that are looked at; 0 for every frame.
-        steadiness: How slowly a face's expression may change; None for the tracker's default.
-        rest_s: The video begins with so many seconds in which everybody rests; 0 for a usual video.
-            ``video.notes`` tell of faces that did not.
-        thread_count: Frames searched side by side, with detectors that do not follow faces from frame to
-            frame; everything else runs beside them.
-        watcher: Told of every frame that was looked at.
+        video: A newly opened video.
+        output: Path of an annotated copy with the video's sound; None for no copy.
+        every_s: Minimum time between two analysed frames; 0 for every frame.
+        steadiness: Smoothing over time; None for the tracker's default.
+        rest_s: Seconds at the start in which everybody shows a resting face; 0 for none. ``video.notes``
+            list faces that did not rest.
+        thread_count: Frames searched in parallel, with detectors that do not follow faces from frame to
+            frame; everything else runs concurrently.
+        watcher: Called with every analysed frame.
         language: Code of the language of the labels in the annotated copy.
 
     Returns:
-        One row for each face in each frame that was looked at.
+        One row for each face in each analysed frame.
 
     Raises:
-        UnwritableVideoError: The copy cannot be written; nothing is left behind. Sound that cannot be kept
-            is no such case: ``video.notes`` tell of it.
+        UnwritableVideoError: The copy cannot be written; no partial file remains. Sound that cannot be copied
+            is not an error but gives an entry in ``video.notes``.
     """
     steadiness = steadiness or Steadiness()
     tracking = TrackingSettings(steadiness=steadiness, hold_s=0.0, rest_s=rest_s)
@@ -73,7 +73,7 @@ def analyze_video(
         writer = None
         if output is not None:
             writer = stack.enter_context(VideoWriter(output, video.info.frame_rate, video.path))
-        # One thread keeps the frames in order where each answer leans on the one before.
+        # One thread keeps the order if each search depends on the previous frame.
         pool = stack.enter_context(ThreadPoolExecutor(1 if search.is_following else thread_count, "detect"))
         stack.callback(pool.shutdown, cancel_futures=True)
         for frame, look in _detect(stream, video, pool, every_s):
@@ -98,7 +98,7 @@ def analyze_video(
 
 
 class _RestNotes:
-    """Remembers over a video who was adjusted to a resting face, and who was not."""
+    """A record of who in a video was adjusted to a resting face and who was not."""
 
     def __init__(self) -> None:
         self._adjusted: set[int] = set()
@@ -116,7 +116,7 @@ class _RestNotes:
 
 
 class _Painter:
-    """Draws the faces, those missed for a moment too."""
+    """A painter of tracked faces, including those missed for a moment."""
 
     def __init__(self, steadiness: Steadiness, hold_s: float, rest_s: float, language: str) -> None:
         self._tracker = FaceTracker(TrackingSettings(steadiness=steadiness, hold_s=hold_s, rest_s=rest_s))
@@ -138,9 +138,9 @@ _Look = tuple[NoticedFrame, list[Detection]]
 def _detect(
     stream: StreamAnalyzer, video: VideoFile, pool: ThreadPoolExecutor, every_s: float
 ) -> Iterator[tuple[Frame, _Look | None]]:
-    """Each frame with what was found, in order; None for frames that are passed over.
+    """Yield each frame with its detections, in order; None for skipped frames.
 
-    A few frames are read ahead, so memory does not grow with the length of the video.
+    Only a few frames are read ahead, so memory does not grow with the length of the video.
     """
     waiting: deque[tuple[Frame, Future[_Look] | None]] = deque()
 

@@ -1,4 +1,4 @@
-"""One person's resting face: learned in two seconds, so that it reads as neutral while the person stays."""
+"""Calibrate predictions to a person's resting face, learned in two seconds, so that it reads as neutral."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,10 +15,10 @@ REST_S: Final = 2.0
 """Seconds of rest that are enough."""
 
 _USUAL_LOG_ODDS: Final = -3.0
-"""Log-odds against neutral that each other expression of a resting face ought to have: 80 % are neutral."""
+"""Target log-odds of each expression against neutral for a resting face: about 80 % neutral."""
 
 _STRENGTH: Final = 0.6
-"""Share of the distance to that which is made up for: the whole would hide weak expressions."""
+"""Share of the distance to the target that is corrected: correcting all of it would hide weak expressions."""
 
 _FEWEST: Final = 3
 _LIVELY: Final = 0.7
@@ -28,7 +28,7 @@ _LOST_S: Final = 0.5
 
 
 class RestingFaceError(ValueError):
-    """These frames show no resting face; the message says why, and what to do."""
+    """Frames that show no resting face; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,10 +44,10 @@ class RestingFace:
     offset: NDArray[np.float64] = field(repr=False)
 
     def apply(self, prediction: Prediction) -> Prediction:
-        """The answer for this person.
+        """Return the adjusted prediction.
 
         Raises:
-            ValueError: The prediction has other labels, as another model's have.
+            ValueError: The prediction has different labels, as from another model.
         """
         if prediction.labels != self.labels:
             raise ValueError(
@@ -59,10 +59,10 @@ class RestingFace:
 
 
 def learn_resting_face(predictions: Sequence[Prediction]) -> RestingFace:
-    """Learn from some frames of one person at rest.
+    """Learn the offset from some frames of one person at rest.
 
     Args:
-        predictions: Each frame's own answer, in order, as ``FaceAnalyzer.analyze`` gives it for one face.
+        predictions: Unsmoothed predictions of successive frames, as from ``FaceAnalyzer.analyze``.
 
     Raises:
         RestingFaceError: Too few frames, a face that laughs or changes, or a model without "neutral".
@@ -74,7 +74,7 @@ def learn_resting_face(predictions: Sequence[Prediction]) -> RestingFace:
         )
     labels = predictions[0].labels
     if Emotion.NEUTRAL not in labels or any(prediction.labels != labels for prediction in predictions):
-        raise RestingFaceError("expected frames of one model that knows 'neutral'; choose such a model")
+        raise RestingFaceError("expected frames of one model with the label 'neutral'; choose such a model")
     shares = np.array([prediction.probabilities for prediction in predictions], dtype=np.float64)
     half = len(shares) // 2
     moved = float(np.abs(shares[:half].mean(axis=0) - shares[-half:].mean(axis=0)).sum()) / 2
@@ -100,9 +100,9 @@ class RestStatus:
     """State of a stream's resting faces.
 
     Attributes:
-        state: ``off``, ``learning``, ``adjusted``, or ``failed`` where nobody is adjusted after a failed try.
-        track_ids: The people who are adjusted now.
-        problem: Why the last try came to nothing, as a sentence; empty otherwise.
+        state: ``off``, ``learning``, ``adjusted``, or ``failed`` if nobody is adjusted after a failed try.
+        track_ids: The people who are currently adjusted.
+        problem: Reason why the last try failed, as a sentence; empty otherwise.
     """
 
     state: Literal["off", "learning", "adjusted", "failed"] = "off"
@@ -111,11 +111,11 @@ class RestStatus:
 
 
 class RestLesson:
-    """Collects one person's frames until they are enough for a resting face.
+    """A collector of one person's frames for learning a resting face.
 
     Args:
         start_s: Time of the first frame that counts, in seconds.
-        length_s: How long to collect.
+        length_s: Duration of the collection, in seconds.
     """
 
     def __init__(self, start_s: float, length_s: float = REST_S) -> None:
@@ -124,12 +124,12 @@ class RestLesson:
         self._frames: list[Prediction] = []
 
     def add(self, prediction: Prediction, timestamp_s: float) -> RestingFace | None:
-        """Take in a frame; the resting face once there are enough.
+        """Add a frame; return the resting face once there are enough frames.
 
         Raises:
-            RestingFaceError: They are enough, but show no resting face.
+            RestingFaceError: There are enough frames, but they show no resting face.
         """
-        if timestamp_s > self._seen_s or not self._frames:  # a time that repeats is no other look
+        if timestamp_s > self._seen_s or not self._frames:  # skip repeated times
             self._frames.append(prediction)
         self._seen_s = timestamp_s
         elapsed_s = timestamp_s - self._start_s
@@ -137,5 +137,5 @@ class RestLesson:
         return learn_resting_face(self._frames) if elapsed_s >= self._length_s and is_enough else None
 
     def is_over(self, timestamp_s: float) -> bool:
-        """Whether the person has not been seen for so long that the rest is interrupted."""
+        """Return whether the person has been unseen for so long that the rest is interrupted."""
         return timestamp_s - self._seen_s > max(_LOST_S, self._length_s / 2)

@@ -1,4 +1,4 @@
-"""Decides where the frames of one stream are searched for faces."""
+"""Decide where to search the frames of a stream for faces."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,59 +12,59 @@ from fer.streams.local_search import drop_doubles, search_around
 from fer.streams.tracking import Expectation
 
 People = Callable[[float], Sequence[Expectation]]
-"""Tells who is expected where at a time in seconds."""
+"""Returns the expected people and positions at a time in seconds."""
 
 _SCAN_EVERY_S: Final = 0.2
-"""Longest time for which a newcomer may go unseen, in seconds; at a cut a newcomer is shown at once."""
+"""Longest time for which a new face may go undetected, in seconds; after a cut it is shown at once."""
 
 _FOUND_AGAIN: Final = 0.3
 
 _MOST_SEARCHES: Final = 2
-"""Around more faces the whole frame is cheaper: a search costs about a quarter of it."""
+"""With more faces, searching the whole frame is cheaper: a local search takes about a quarter of it."""
 
 
 class FrameSearch(Protocol):
-    """Finds the faces of one stream's frames, given in order. Belongs to one stream."""
+    """A search for faces in the successive frames of one stream; one instance per stream."""
 
     def find(self, frame: RgbImage, timestamp_s: float, people: People, /) -> list[Detection]:
-        """The faces of the next frame; an empty list when there are none, or it was skipped.
+        """Return the faces of the next frame; an empty list if there are none or the frame is skipped.
 
         Args:
             frame: RGB ``uint8`` of shape (H, W, 3).
-            timestamp_s: When it was taken.
-            people: Asked for the people who are followed.
+            timestamp_s: Time of the frame.
+            people: Returns the tracked people.
         """
 
     def forget(self) -> None:
-        """Start anew: nobody is where they were."""
+        """Reset: earlier positions are no longer valid."""
 
 
 class WholeSearch:
-    """Searches every frame as a whole: right where frames are seconds apart.
+    """A search of every whole frame, for frames that are seconds apart.
 
     Args:
-        detector: Shared, without memory.
+        detector: Shared and stateless.
     """
 
     def __init__(self, detector: FaceDetector) -> None:
         self._detector = detector
 
     def find(self, frame: RgbImage, _timestamp_s: float, _people: People) -> list[Detection]:
-        """The faces of the frame, largest first."""
+        """Return the faces of the frame, largest first."""
         return list(self._detector.detect(frame))
 
     def forget(self) -> None:
-        """Nothing is remembered."""
+        """Do nothing: the search is stateless."""
 
 
 class FollowingSearch:
-    """Searches every frame of a recorded video; the same video gives the same faces on every machine.
+    """A search of every frame of a recorded video, with the same result on every machine.
 
-    The whole frame is searched every fifth of a second, whenever a face of the frame before is lost, and
-    always with detectors that are as quick on the whole frame.
+    The whole frame is searched every fifth of a second and whenever a face of the previous frame is lost;
+    detectors without a faster close-up search whole frames only.
 
     Args:
-        detector: Shared, without memory.
+        detector: Shared and stateless.
     """
 
     def __init__(self, detector: FaceDetector) -> None:
@@ -75,11 +75,11 @@ class FollowingSearch:
 
     @property
     def is_following(self) -> bool:
-        """Whether a frame's answer depends on the frame before; if not, threads may share the search."""
+        """Whether a frame's result depends on the previous frame; if not, threads may share the search."""
         return self._close_up is not self._detector
 
     def find(self, frame: RgbImage, timestamp_s: float, _people: People) -> list[Detection]:
-        """The faces of the next frame, largest first; an empty list when there are none."""
+        """Return the faces of the next frame, largest first; an empty list if there are none."""
         found = self._search(frame, timestamp_s)
         if found is None:
             found = self._scan(frame, timestamp_s)
@@ -87,12 +87,12 @@ class FollowingSearch:
         return found
 
     def forget(self) -> None:
-        """Search the next frame as a whole: nobody is where they were."""
+        """Reset: search the whole next frame."""
         self._last = []
         self._scanned_s = float("-inf")
 
     def _scan(self, frame: RgbImage, timestamp_s: float) -> list[Detection]:
-        """In the whole frame, and around those whom that misses: a head that turned slowly is still there."""
+        """Search the whole frame and around the last faces that it misses, such as turned heads."""
         found = list(self._detector.detect(frame))
         is_next = 0 <= timestamp_s - self._scanned_s < 2 * _SCAN_EVERY_S
         self._scanned_s = timestamp_s
@@ -105,7 +105,7 @@ class FollowingSearch:
         return sorted(found, key=lambda face: -face.box.area)
 
     def _search(self, frame: RgbImage, timestamp_s: float) -> list[Detection] | None:
-        """Around the last faces; None where the whole frame has to be searched."""
+        """Search around the last faces; return None if the whole frame has to be searched."""
         is_due = not 0 <= timestamp_s - self._scanned_s < _SCAN_EVERY_S - 1e-6
         if not self.is_following or is_due or not 0 < len(self._last) <= _MOST_SEARCHES:
             return None
@@ -124,12 +124,12 @@ class SearchBudget:
     """Time budget of a frame, and the interval between searches of the whole frame.
 
     Attributes:
-        budget_s: Where searching one frame takes longer, searches are skipped and faces glide on.
-        quick_s: Detectors that are good for any size of face and take less search every frame as a whole.
-        scan_every_s: While people are followed, the whole frame is searched this often for newcomers.
-        rescan_after_s: The same after somebody was lost.
-        lost_after_s: People unseen for longer are looked for in whole frames only.
-        skip_for_s: Nobody glides on unseen for longer, however slow the machine: frames may come seldom, too.
+        budget_s: If searching a frame takes longer, searches are skipped and positions are extrapolated.
+        quick_s: Detectors without a close-up variant that take less search every whole frame.
+        scan_every_s: Interval between searches of the whole frame for new faces while people are tracked.
+        rescan_after_s: The same after a face was lost.
+        lost_after_s: Faces lost for longer are searched in whole frames only.
+        skip_for_s: Longest extrapolation without a search, however slow the machine.
     """
 
     budget_s: float = 0.025
@@ -141,12 +141,12 @@ class SearchBudget:
 
 
 class BudgetSearch:
-    """Keeps a live stream quick: around the last faces, the whole frame now and then, nothing when slow.
+    """A search for live streams within a time budget: around the last faces, at times in the whole frame.
 
     Args:
-        detector: Shared, without memory.
-        budget: What a frame may cost.
-        clock: Measures costs, in seconds.
+        detector: Shared and stateless.
+        budget: Time budget of a frame.
+        clock: Clock for measuring costs, in seconds.
     """
 
     def __init__(
@@ -163,13 +163,13 @@ class BudgetSearch:
         self.forget()
 
     def forget(self) -> None:
-        """Search the next frame as a whole: nobody is where they were."""
+        """Reset: search the whole next frame."""
         self._scanned_s: float | None = None
         self._searched_s: float | None = None
         self._has_lost = False
 
     def find(self, frame: RgbImage, timestamp_s: float, people: People) -> list[Detection]:
-        """The faces of a frame: whole when that is due, else around the people who are expected."""
+        """Return the faces of a frame, searched as a whole if due, otherwise around the tracked people."""
         expected = [person for person in people(timestamp_s) if person.unseen_s <= self.budget.lost_after_s]
         detections: list[Detection] = []
         if self._is_scan_due(len(expected), timestamp_s):
@@ -186,8 +186,10 @@ class BudgetSearch:
         return drop_doubles(detections + self._search(frame, missing))
 
     def _search(self, frame: RgbImage, people: Sequence[Expectation]) -> list[Detection]:
-        """Around as many people as the budget allows, those unseen for longest first, and all who must be."""
-        cost = self._search_cost.value or (self._scan_cost.value or 0.0) / 4  # a guess before the first one
+        """Search around as many people as the budget allows, longest unseen first, and around all overdue."""
+        cost = (
+            self._search_cost.value or (self._scan_cost.value or 0.0) / 4
+        )  # an estimate before the first search
         affordable = max(1, int(self.budget.budget_s / max(cost, 1e-6)))
         found = []
         for rank, person in enumerate(sorted(people, key=lambda person: -person.unseen_s)):
@@ -207,7 +209,7 @@ class BudgetSearch:
         if self._scanned_s is None or cost is None:
             return True
         if cost <= self.budget.quick_s and self._close_up is self._detector:
-            return True  # parts would save little and miss newcomers
+            return True  # local searches would save little and miss new faces
         elapsed_s = timestamp_s - self._scanned_s
         is_slow = cost > self.budget.budget_s
         if expected_count == 0:
@@ -220,7 +222,7 @@ class BudgetSearch:
         return elapsed_s >= max(self.budget.scan_every_s, 10 * cost)
 
     def _is_search_due(self, timestamp_s: float) -> bool:
-        """Every frame, but every second one or fewer where the machine is slow."""
+        """Return True for every frame, on a slow machine for every second one or fewer."""
         cost = self._search_cost.value or 0.0
         if cost <= self.budget.budget_s or self._searched_s is None:
             return True
@@ -228,7 +230,7 @@ class BudgetSearch:
 
 
 class _Mean:
-    """A running mean of what something costs, None before the first time, which may be warming up."""
+    """A running mean of a cost, None before the first measurement, which may include a warm-up."""
 
     def __init__(self) -> None:
         self.value: float | None = None

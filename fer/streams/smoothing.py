@@ -1,4 +1,4 @@
-"""Steadiness over real time: what one face showed and where it was, without flicker."""
+"""Smooth a face's expression and position over time, without flicker."""
 
 import math
 from dataclasses import dataclass
@@ -11,36 +11,35 @@ from fer.emotions import Emotion, Label
 from fer.faces import Prediction
 
 _UNSURE_LEEWAY: Final = 0.05
-"""An answer that was unsure becomes sure this far above the threshold, and the other way round."""
+"""Hysteresis: an unsure prediction becomes sure this far above the threshold, and vice versa."""
 
 _QUICK_S: Final = 0.1
-"""Time constant of the mean that a new expression starts from."""
+"""Time constant of the short-term mean from which a new expression starts."""
 
 _TURN_S: Final = 0.2
 """Time constant of the share of frames whose head is turned away: landmarks jitter."""
 
 _ALIKE_S: Final = 0.15
-"""Frames within this time say much the same; a single frame counts for no more, however late it comes."""
+"""Frames within this time are highly correlated; no single frame counts for more than this time."""
 
 _CLEAR_LEAD: Final = math.log(2.0)
-"""An answer starts anew only from an expression that leads all others by so much; a close race goes on."""
+"""Lead in log-probability that an expression needs before the mean restarts from it."""
 
 _LEAST: Final = 1e-3
-"""Smaller probabilities count as this: no single frame may rule an expression out."""
+"""Floor of the probabilities: no single frame may rule an expression out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Steadiness:
-    """Settings that tell a change of one face's expression from noise.
+    """Settings that separate a change of a face's expression from noise.
 
     Attributes:
-        time_constant_s: While an expression lasts, its answers are averaged over this time; 0 shows every
-            frame as it is.
-        evidence_per_s: Independent looks at the face that one second of many frames is worth. Fewer of them
-            make the answer calmer, and later.
-        changes_per_s: How often an expression is expected to give way to another one.
-        hold_ratio: The label shown gives way to one that is so many times as probable, in [1, 2].
-        hold_s: The label shown gives way to any that has been more probable for so long.
+        time_constant_s: Averaging time while an expression lasts; 0 shows every frame unsmoothed.
+        evidence_per_s: Number of independent observations in one second of many frames. Fewer make the
+            output calmer and later.
+        changes_per_s: Expected rate of changes of expression.
+        hold_ratio: Ratio of probabilities at which another label replaces the one shown, in [1, 2].
+        hold_s: Time after which any more probable label replaces the one shown.
     """
 
     time_constant_s: float = 1.0
@@ -70,7 +69,7 @@ class SteadyPrediction(Prediction):
 
     @property
     def emotion(self) -> Label:
-        """The expression to show: held until another one leads clearly."""
+        """The expression to show, held until another one leads clearly."""
         return self.shown
 
     @property
@@ -80,20 +79,20 @@ class SteadyPrediction(Prediction):
 
     @property
     def is_unsure(self) -> bool:
-        """Whether the confidence has fallen below the card's threshold for good, or the head turned away."""
+        """Whether the confidence is clearly below the card's threshold, or the head is turned away."""
         return self.shown_unsure
 
 
 class ProbabilitySmoother:
-    """One face's memory: a change of expression shows at once, noise does not.
+    """A filter for one face's predictions: changes of expression show at once, noise does not.
 
-    Two views of the same frames. The forward filter of a hidden expression, which rarely changes, weighs the
-    evidence that it has; each frame counts for the time it stands for, for neighbouring frames say the same.
-    The answer to show is the mean of the log-probabilities since the last change, so that it stays as
-    calibrated as a single frame's; at a change it starts anew from the last tenth of a second. The label
-    shown is the most probable one of that answer, or was until a moment ago.
+    It combines two estimates. A forward filter (hidden Markov model with rare changes) detects a change of
+    expression; each frame is weighted by its duration, since neighbouring frames are correlated. The output
+    is the mean of the log-probabilities since the last change, so it stays as calibrated as a single frame;
+    at a change it restarts from the last tenth of a second. The label shown is the most probable one, with
+    hysteresis.
 
-    The same at 10 and at 30 frames per second. Belongs to one face of one stream; one thread at a time.
+    Independent of the frame rate. One instance per face of a stream; used by one thread at a time.
     """
 
     def __init__(self, steadiness: Steadiness | None = None) -> None:
@@ -102,9 +101,9 @@ class ProbabilitySmoother:
         self._time_s = 0.0
 
     def update(self, prediction: Prediction, timestamp_s: float) -> SteadyPrediction:
-        """Take in what one frame says and give the steady answer.
+        """Add one frame's prediction and return the smoothed one.
 
-        A step back in time, or labels other than before, start anew.
+        A step back in time or different labels reset the filter.
         """
         last = self._last
         if last is None or timestamp_s < self._time_s or last.labels != prediction.labels:
@@ -144,7 +143,7 @@ class ProbabilitySmoother:
         self._away = float(prediction.turned_away)
 
     def _mix(self, prediction: Prediction, elapsed_s: float) -> None:
-        """Weigh the evidence for a change, then average, or start anew."""
+        """Update the evidence for a change, then average or restart."""
         settings, now = self.steadiness, log_shares(prediction.probabilities)
         change = 1 - math.exp(-settings.changes_per_s * elapsed_s)
         expected = (1 - change) * self._belief + change / len(now)
@@ -162,11 +161,11 @@ class ProbabilitySmoother:
         self._other += _share(elapsed_s, self._span_s) * (prediction.other - self._other)
 
     def _is_turned_away(self, last: SteadyPrediction) -> bool:
-        """As shown before, unless most of the last frames were otherwise."""
+        """Return the previous state unless most recent frames contradict it."""
         return self._away > (0.3 if last.turned_away else 0.7)
 
     def _choose(self, last: SteadyPrediction, timestamp_s: float) -> Label:
-        """The expression shown before, unless another one leads it far or for long."""
+        """Return the expression shown before, unless another one leads it far or for long."""
         best = int(np.argmax(self._mean))
         lead = float(self._mean[best] - self._mean[last.labels.index(last.shown)])
         if lead <= 0:
@@ -188,7 +187,7 @@ def _with_leeway(threshold: float, last: SteadyPrediction) -> float:
 
 
 def log_shares(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the logarithms of probabilities, none of which rules an expression out; any shape."""
+    """Return the logarithms of probabilities, bounded from below; any shape."""
     return np.log(np.maximum(probabilities.astype(np.float64), _LEAST))
 
 
@@ -199,11 +198,11 @@ def shares_of(logarithms: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class SteadyPoint:
-    """Smooths a few measured numbers more the slower they move, the 'one euro' filter of Casiez (CHI 2012).
+    """The 'one euro' filter of Casiez (CHI 2012): the slower the values change, the more they are smoothed.
 
     Args:
-        cutoff_hz: Below this, movement at rest is taken for noise.
-        cutoff_per_speed: What each unit of speed (units a second) adds to the cutoff, in hertz.
+        cutoff_hz: Cutoff frequency at rest, in hertz.
+        cutoff_per_speed: Increase of the cutoff per unit of speed (units per second), in hertz.
     """
 
     def __init__(self, cutoff_hz: float = 1.5, cutoff_per_speed: float = 8.0) -> None:
@@ -213,12 +212,12 @@ class SteadyPoint:
         self._speed: NDArray[np.float64] = np.zeros(0)
 
     def update(self, value: NDArray[np.float64], elapsed_s: float, unit: float = 1.0) -> NDArray[np.float64]:
-        """The smoothed numbers.
+        """Return the smoothed values.
 
         Args:
-            value: What was measured, shape (N,).
-            elapsed_s: Time since the last call; 0 starts anew.
-            unit: What counts as a change of one, so that large and small things are steadied alike.
+            value: Measured values, shape (N,).
+            elapsed_s: Time since the last call; 0 resets the filter.
+            unit: Size of a unit change, so that smoothing does not depend on scale.
         """
         if self._value is None or elapsed_s <= 0:
             self._value, self._speed = value.copy(), np.zeros_like(value)
@@ -231,5 +230,5 @@ class SteadyPoint:
 
 
 def _share(elapsed_s: float, time_constant_s: float) -> float:
-    """Return the share of a change that shows after some time, in [0, 1]."""
+    """Return the weight of a new value after some time, in [0, 1]."""
     return 1.0 if time_constant_s <= 0 else 1.0 - math.exp(-elapsed_s / time_constant_s)

@@ -1,4 +1,4 @@
-"""Reads the frames of one stream, live, recorded or watched: where to look, who is who, how steady."""
+"""Analyse the frames of one stream, live, recorded or watched: search, classify, track, smooth."""
 
 import time
 from collections.abc import Callable
@@ -24,12 +24,12 @@ class FrameCost:
 
 @dataclass(frozen=True, slots=True)
 class NoticedFrame:
-    """A frame that was compared with the one before.
+    """A frame that was compared with the previous one.
 
     Attributes:
         image: RGB ``uint8`` of shape (H, W, 3).
-        timestamp_s: When it was taken.
-        is_anew: Whether it shows another scene, or comes from an earlier time: nobody is who they were.
+        timestamp_s: Time of the frame.
+        is_anew: Whether it shows another scene or an earlier time, so that all tracks are reset.
     """
 
     image: RgbImage
@@ -38,16 +38,16 @@ class NoticedFrame:
 
 
 class StreamAnalyzer:
-    """One stream's reader; what it looks at in a frame is up to its search.
+    """An analyzer of one stream, with a configurable search strategy.
 
-    Belongs to one stream and is used by one thread at a time; the analyzer may be shared and be exchanged.
-    ``read`` does everything; programs that read frames ahead call its steps, each for all frames in order.
+    One instance per stream, used by one thread at a time; the face analyzer may be shared and replaced.
+    ``read`` does everything; programs that read ahead call its steps, each for all frames in order.
 
     Args:
-        analyzer: Shared, without memory.
-        search: Makes the search of the analyzer's detector; by default one that keeps a live stream quick.
-        tracking: How faces are followed.
-        clock: Measures costs, in seconds.
+        analyzer: Shared and stateless.
+        search: Builds the search for the analyzer's detector; by default one with a time budget for live use.
+        tracking: Settings of the tracker.
+        clock: Clock for measuring costs, in seconds.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class StreamAnalyzer:
         self.search = search(analyzer.detector)
 
     def change_analyzer(self, analyzer: FaceAnalyzer) -> None:
-        """Use another detector or classifier from the next frame on; the people stay who they are.
+        """Use another detector or classifier from the next frame on; tracks are kept.
 
-        Resting faces were learned with the classifier before and are forgotten with it.
+        A new classifier discards resting faces, which were learned with the old one.
         """
         if analyzer.classifier is not self.analyzer.classifier:
             self.tracker.forget_rest()
@@ -78,14 +78,14 @@ class StreamAnalyzer:
         self.search = self._make_search(analyzer.detector)
 
     def read(self, frame: RgbImage, timestamp_s: float) -> list[Face]:
-        """The people in one frame.
+        """Return the people in one frame.
 
         Args:
             frame: RGB ``uint8`` of shape (H, W, 3).
-            timestamp_s: When it was taken, by the medium or a monotonic clock; a step back starts anew.
+            timestamp_s: Time of the frame, by the medium or a monotonic clock; a step back resets the tracks.
 
         Returns:
-            Largest first, each with a ``track_id`` and a steady prediction.
+            Faces, largest first, each with a ``track_id`` and a smoothed prediction.
         """
         noticed = self.notice(frame, timestamp_s)
         start = self._clock()
@@ -98,21 +98,21 @@ class StreamAnalyzer:
         return people
 
     def notice(self, frame: RgbImage, timestamp_s: float) -> NoticedFrame:
-        """First step: compare a frame with the one before."""
+        """First step: compare a frame with the previous one."""
         image = as_rgb(frame)
         is_back = self._time_s is not None and timestamp_s < self._time_s
         self._time_s = timestamp_s
         return NoticedFrame(image, timestamp_s, self._cuts.is_cut(image) or is_back)
 
     def find(self, frame: NoticedFrame) -> list[Detection]:
-        """Second step: the faces that the search finds."""
+        """Second step: search for faces."""
         if frame.is_anew:
             self.search.forget()
         people = _nobody if frame.is_anew else self.tracker.predict
         return self.search.find(frame.image, frame.timestamp_s, people)
 
     def name(self, frame: NoticedFrame, detections: list[Detection]) -> list[Face]:
-        """Third step: the expressions of these faces, each by itself."""
+        """Third step: classify the expressions, without smoothing."""
         faces = self.analyzer.read_faces(frame.image, detections)
         if self.unsure_below is None:
             return faces
@@ -122,7 +122,7 @@ class StreamAnalyzer:
         ]
 
     def follow(self, frame: NoticedFrame, faces: list[Face]) -> list[Face]:
-        """Last step: who is who, each with a steady answer."""
+        """Last step: track the faces and smooth their predictions."""
         if frame.is_anew:
             self.tracker.reset()
         return self.tracker.update(faces, frame.timestamp_s)

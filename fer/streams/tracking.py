@@ -1,4 +1,4 @@
-"""Tracks people from one frame of a stream to the next."""
+"""Track people from frame to frame of a stream."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,11 +15,11 @@ _VELOCITY_TIME_S: Final = 0.15
 """Time constant of the measured velocity: two to five frames."""
 
 _GLIDE_TIME_S: Final = 1.0
-"""Time for which an unseen face keeps moving, in seconds: heads slow down."""
+"""Time constant with which an unseen face slows down, in seconds."""
 
 _REACH: Final = 0.6
 _REACH_PER_S: Final = 0.8
-"""Farthest distance of a face from its expected place, in sides of it, plus a share per second unseen."""
+"""Largest distance of a face from its expected position, in face sides, plus a share per second unseen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,14 @@ class TrackingSettings:
     """Settings of the tracker.
 
     Attributes:
-        steadiness: How slowly a face's expression may change.
-        gap_s: A face not seen for longer is forgotten; it comes back as somebody new.
-        hold_s: For so long a face that was not found this time is still reported, where it should be by now.
-        confirm_count: Frames in which a face must be found before it is reported; keeps out false flashes.
-        max_count: The largest number of people remembered; the longest unseen go first.
-        rest_s: The stream begins with so many seconds in which everybody rests; 0 for a usual stream. Those
-            who are there from the start are then adjusted to their resting faces.
+        steadiness: Smoothing of expressions over time.
+        gap_s: A face unseen for longer is dropped; if it returns, it gets a new track.
+        hold_s: Time for which a missed face is still reported, at its extrapolated position.
+        confirm_count: Frames in which a face must be detected before it is reported; suppresses brief false
+            positives.
+        max_count: Maximum number of tracks; those unseen for longest are dropped first.
+        rest_s: Seconds at the start in which everybody shows a resting face; 0 for none. People present from
+            the start are adjusted to their resting faces.
     """
 
     steadiness: Steadiness = field(default_factory=Steadiness)
@@ -46,7 +47,7 @@ class TrackingSettings:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """Expected place of a person, and the time since the last sight."""
+    """Expected position of a person, and the time since the last detection."""
 
     track_id: int
     detection: Detection
@@ -54,9 +55,9 @@ class Expectation:
 
 
 class FaceTracker:
-    """One stream's memory: gives each face its ``track_id`` and a steady prediction.
+    """A tracker that assigns each face a ``track_id`` and a smoothed prediction.
 
-    Belongs to one stream and is used by one thread at a time; bounded by ``max_count`` people.
+    One instance per stream, used by one thread at a time; limited to ``max_count`` people.
     """
 
     def __init__(self, settings: TrackingSettings | None = None) -> None:
@@ -68,14 +69,14 @@ class FaceTracker:
         self._problem = ""
 
     def update(self, faces: Sequence[Face], timestamp_s: float) -> list[Face]:
-        """Take in the faces of one frame.
+        """Add the faces of one frame.
 
         Args:
-            faces: What was found in it; an empty list when nothing was.
-            timestamp_s: When it was taken, by the medium or a monotonic clock; a step back starts anew.
+            faces: The detected faces; an empty list if there are none.
+            timestamp_s: Time of the frame, by the medium or a monotonic clock; a step back resets the tracks.
 
         Returns:
-            The people seen, and those missed for up to ``hold_s``, largest first, with their ``track_id``.
+            The people detected, and those missed for up to ``hold_s``, largest first, with ``track_id``.
         """
         if self._time_s is not None and timestamp_s < self._time_s:
             self.reset()
@@ -105,28 +106,28 @@ class FaceTracker:
         return sorted(shown, key=lambda face: -face.detection.box.area)
 
     def predict(self, timestamp_s: float) -> list[Expectation]:
-        """Return the expected places of all remembered people at this time, the last seen first."""
+        """Return the expected positions of all tracked people at this time, last seen first."""
         return [
             Expectation(track.track_id, track.predict(timestamp_s), timestamp_s - track.time_s)
             for track in self._tracks
         ]
 
     def reset(self) -> None:
-        """Forget everybody; numbers are not used again."""
+        """Drop all tracks; their numbers are not reused."""
         if any(track.lesson is not None for track in self._tracks):
             self._problem = "the picture changed before two seconds were over; hold still and try again"
         self._tracks = []
         self._time_s = None
 
     def change_steadiness(self, steadiness: Steadiness) -> None:
-        """Change how slowly expressions may change, for the people followed now too."""
+        """Change the smoothing, including that of current tracks."""
         self.settings = replace(self.settings, steadiness=steadiness)
         for track in self._tracks:
             track.smoother.steadiness = steadiness
 
     @property
     def rest(self) -> RestStatus:
-        """The people who are adjusted to a resting face, and the outcome of the last try."""
+        """The people adjusted to a resting face, and the outcome of the last try."""
         adjusted = tuple(sorted(track.track_id for track in self._tracks if track.resting is not None))
         if any(track.lesson is not None for track in self._tracks):
             return RestStatus("learning", adjusted)
@@ -135,13 +136,13 @@ class FaceTracker:
         return RestStatus("failed" if self._problem else "off", problem=self._problem)
 
     def learn_rest(self, track_id: int | None = None) -> None:
-        """Take the next two seconds of a person for rest, and adjust the answers while they stay.
+        """Learn a person's resting face from the next two seconds, and adjust predictions while they stay.
 
         Args:
-            track_id: Who rests; None for the only person in view.
+            track_id: The person; None for the only person in view.
 
         Raises:
-            RestingFaceError: Nobody is there, or several people are.
+            RestingFaceError: Nobody or more than one person is in view.
         """
         self._problem = ""
         time_s = 0.0 if self._time_s is None else self._time_s
@@ -160,7 +161,7 @@ class FaceTracker:
         people[0].problem = ""
 
     def forget_rest(self) -> None:
-        """Undo: everybody's answers are the network's own again."""
+        """Remove all adjustments: predictions are the network's own again."""
         self._problem = ""
         for track in self._tracks:
             track.lesson = None
@@ -169,7 +170,7 @@ class FaceTracker:
                 track.adjust(None)
 
     def _check_lessons(self, tracks: list["_Track"], timestamp_s: float) -> None:
-        """Say why a rest came to nothing; a person who left takes everything along."""
+        """Report why learning a resting face failed; all data of a person who left is dropped."""
         for track in {*self._tracks, *tracks}:
             is_gone = track not in tracks
             if track.lesson is not None and (is_gone or track.lesson.is_over(timestamp_s)):
@@ -184,7 +185,7 @@ class FaceTracker:
 
 
 class _Track:
-    """One person: where, how fast, and what the face shows."""
+    """The track of one person: position, velocity and expression."""
 
     def __init__(self, track_id: int, face: Face, timestamp_s: float, steadiness: Steadiness) -> None:
         self.track_id = track_id
@@ -197,11 +198,11 @@ class _Track:
         self._velocity = np.zeros(2)
         self._measured = face.detection
         self._point = SteadyPoint()
-        self._turn = SteadyPoint(1.0, 3.0)  # calmer: landmarks jitter by degrees, heads turn by ten a second
+        self._turn = SteadyPoint(1.0, 3.0)  # calmer: landmarks jitter by degrees, heads turn slowly
         self._take(face, 0.0)
 
     def see(self, face: Face, timestamp_s: float) -> None:
-        """The person was found again."""
+        """Update the track with a new detection."""
         elapsed_s = timestamp_s - self.time_s
         if elapsed_s > 0:
             moved = np.subtract(face.detection.box.centre, self._measured.box.centre) / elapsed_s
@@ -212,7 +213,7 @@ class _Track:
         self._take(face, elapsed_s)
 
     def predict(self, timestamp_s: float) -> Detection:
-        """Return the expected place of the face: it glides on in its direction, slowing down."""
+        """Return the expected position of the face: it keeps moving and slows down."""
         return _glide(self._measured, self._velocity, timestamp_s - self.time_s)
 
     def face(self, timestamp_s: float) -> Face:
@@ -221,7 +222,7 @@ class _Track:
         return Face(detection, self._prediction, self.track_id)
 
     def adjust(self, resting: RestingFace | None) -> None:
-        """Use another resting face from the next frame on; what was shown so far is no measure any more."""
+        """Use another resting face from the next frame on and reset the smoothing."""
         self.resting = resting
         self.smoother = ProbabilitySmoother(self.smoother.steadiness)
 
@@ -254,7 +255,7 @@ class _Track:
 
 
 def _glide(detection: Detection, velocity: NDArray[np.float64], elapsed_s: float) -> Detection:
-    """The detection moved on; its landmarks are left out, for nobody measured them."""
+    """Return the extrapolated detection, without landmarks, which were not measured."""
     if elapsed_s <= 0:
         return detection
     dx, dy = velocity * _GLIDE_TIME_S * (1 - np.exp(-elapsed_s / _GLIDE_TIME_S))
@@ -266,7 +267,7 @@ def _glide(detection: Detection, velocity: NDArray[np.float64], elapsed_s: float
 def _match(
     predicted: Sequence[Detection], unseen_s: Sequence[float], faces: Sequence[Face]
 ) -> dict[int, int]:
-    """Pairs of face and track by overlap and distance, the surest first: ``{face index: track index}``."""
+    """Match faces to tracks greedily by overlap and distance: ``{face index: track index}``."""
     pairs = []
     for track_index, expected in enumerate(predicted):
         for face_index, face in enumerate(faces):
@@ -283,7 +284,7 @@ def _match(
 
 
 def _likeness(expected: Box, found: Box, unseen_s: float) -> float | None:
-    """Score the match of a box with the expected one; None where it cannot be the same person."""
+    """Score the match of a box with the expected one; None if it cannot be the same person."""
     size_ratio = _side(found) / _side(expected)
     distance = float(np.hypot(*np.subtract(found.centre, expected.centre))) / _side(expected)
     reach = _REACH + _REACH_PER_S * unseen_s

@@ -1,4 +1,4 @@
-"""A timeline as a file: CSV, JSON, Parquet, subtitles or chart, by the ending."""
+"""Write a timeline as CSV, JSON, Parquet, subtitles or chart, depending on the file suffix."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -19,15 +19,15 @@ from fer.timeline.table import Summary, Timeline
 
 
 def write_timeline(timeline: Timeline, path: Path) -> None:
-    """Write under a temporary name, then rename.
+    """Write a timeline to a file, under a temporary name first.
 
     Args:
-        timeline: What was seen.
+        timeline: The timeline.
         path: Ends in .csv, .json, .parquet, .srt or .svg.
 
     Raises:
-        ValueError: Another ending.
-        OSError: The place cannot be written.
+        ValueError: Unknown suffix.
+        OSError: The file cannot be written.
     """
     write = WRITERS.get(path.suffix.lower())
     if write is None:
@@ -37,12 +37,12 @@ def write_timeline(timeline: Timeline, path: Path) -> None:
 
 
 def summary_to_dict(summary: Summary) -> dict[str, Any]:
-    """A summary as values that ``json.dumps`` takes."""
+    """Convert a summary to values for ``json.dumps``."""
     return asdict(summary) | {"shares": {emotion.value: share for emotion, share in summary.shares.items()}}
 
 
 def timeline_to_dict(timeline: Timeline) -> dict[str, Any]:
-    """Frames, summaries and rows as values that ``json.dumps`` takes; nothing is rounded."""
+    """Convert frames, summaries and rows to values for ``json.dumps``; nothing is rounded."""
     rows = [
         row
         for table in timeline.chunks()
@@ -69,7 +69,7 @@ def _write_json(timeline: Timeline, path: Path) -> None:
 
 def _write_parquet(timeline: Timeline, path: Path) -> None:
     writer: Any = None
-    with path.open("wb") as file:  # Arrow itself takes names in UTF-8 only
+    with path.open("wb") as file:  # Arrow itself accepts file names in UTF-8 only
         try:
             for table in timeline.chunks():
                 rows = pa.Table.from_pandas(table, preserve_index=False)
@@ -96,7 +96,7 @@ WRITERS: Final[Mapping[str, Callable[[Timeline, Path], None]]] = {
     ".srt": _write_subtitles,
     ".svg": _write_chart,
 }
-"""Writer for each ending."""
+"""Writer for each suffix."""
 
 
 PLOT_LEFT: Final = 90
@@ -110,10 +110,10 @@ _STEPS_S: Final = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600,
 
 
 def timeline_chart(timeline: Timeline) -> str:
-    """The chart as SVG, in colours that fit light and dark pages; people seen longest, twelve at most.
+    """Draw the chart as SVG for light and dark pages, with the twelve people seen longest.
 
-    The plot reaches from ``PLOT_LEFT`` over ``PLOT_WIDTH`` units; ``data-end`` of the drawing is the time at
-    its right edge, in seconds.
+    The plot starts at ``PLOT_LEFT`` and is ``PLOT_WIDTH`` units wide; the attribute ``data-end`` is the time
+    at its right edge, in seconds.
     """
     end_s = max(timeline.end_s + (timeline.frame_durations()[-1] if timeline.frame_count else 0.0), 1e-3)
     by_person: dict[int | None, list[Span]] = {}

@@ -1,4 +1,4 @@
-"""Stretches of time in which a face kept one expression, as data and as subtitles."""
+"""Time spans in which a face keeps one expression, as data and as subtitles."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from fer.emotions import Label, label_of
 from fer.timeline.table import Timeline
 
 _GAP_S: Final = 0.5
-"""A face missed for longer ends the stretch."""
+"""Longest gap within a span."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +17,10 @@ class Span:
     """One expression of one face, kept from ``start_s`` to ``end_s``.
 
     Attributes:
-        track_id: The person; None where faces were not followed.
-        emotion: What it showed.
-        start_s: First frame.
-        end_s: When the next thing began, or the last frame was over.
+        track_id: The person; None if faces were not tracked.
+        emotion: The expression.
+        start_s: Time of the first frame.
+        end_s: Start of the next span, or end of the last frame.
     """
 
     track_id: int | None
@@ -30,7 +30,7 @@ class Span:
 
 
 def spans(timeline: Timeline) -> list[Span]:
-    """All stretches, by person and time; empty without a face."""
+    """Return all spans, sorted by person and time; an empty list without faces."""
     durations = timeline.frame_durations()
     found: list[Span] = []
     open_: dict[int | None, Span] = {}
@@ -57,7 +57,7 @@ def spans(timeline: Timeline) -> list[Span]:
 
 
 def subtitles(timeline: Timeline) -> str:
-    """Return the spans as a SubRip file; people are numbered where there are several."""
+    """Return the spans as a SubRip file; people are numbered if there are several."""
     found = spans(timeline)
     are_several = len({span.track_id for span in found}) > 1
     edges = sorted({span.start_s for span in found} | {span.end_s for span in found})
@@ -95,7 +95,7 @@ def _subrip(cues: Sequence[tuple[float, float, str]]) -> str:
 
 
 def _clock(time_s: float) -> str:
-    """Hours:minutes:seconds,milliseconds."""
+    """Format a time as hours:minutes:seconds,milliseconds."""
     milliseconds = round(max(time_s, 0.0) * 1000)
     seconds, milliseconds = divmod(milliseconds, 1000)
     minutes, seconds = divmod(seconds, 60)

@@ -1,4 +1,4 @@
-"""Expressions over time: one row for each face in each frame."""
+"""Expressions over time: one row per face and frame."""
 
 import math
 from array import array
@@ -19,16 +19,16 @@ _CHUNK_ROWS: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Summary of one person's expressions, or of everybody's.
+    """Summary of the expressions of one person or of everybody.
 
     Attributes:
         track_id: The person; None for everybody.
-        start_s: First sight.
-        end_s: Last sight.
-        seen_s: How long the face was visible, each frame counted until the next one; summed over people.
+        start_s: Time of the first detection.
+        end_s: Time of the last detection.
+        seen_s: Time for which the face was visible, each frame counted until the next; summed over people.
         shares: Share of that time with each expression; sum 1.
-        change_count: How often the expression changed.
-        mean_confidence: Weighted by time.
+        change_count: Number of changes of expression.
+        mean_confidence: Mean confidence, weighted by time.
     """
 
     track_id: int | None
@@ -41,7 +41,7 @@ class Summary:
 
 
 class Timeline:
-    """A table that grows by frames; kept in columns, about 120 bytes per row.
+    """A table that grows frame by frame; stored in columns, about 120 bytes per row.
 
     Args:
         emotions: The probability columns.
@@ -56,10 +56,10 @@ class Timeline:
         self._labels = array("b")
         self._kinds = face_columns(self.emotions)
         self._number_columns = [name for name, kind in self._kinds.items() if kind is not str]
-        self._numbers = array("f")  # of the columns above, row by row; NaN where nothing is known
+        self._numbers = array("f")  # of the columns above, row by row; NaN if unknown
 
     def __len__(self) -> int:
-        """Rows: faces in frames."""
+        """Return the number of rows."""
         return len(self._tracks)
 
     @property
@@ -68,11 +68,11 @@ class Timeline:
         return ["timestamp_s", "frame", "track_id", *self._kinds]
 
     def add(self, faces: Sequence[Face], timestamp_s: float) -> None:
-        """Take in one frame.
+        """Add one frame.
 
         Args:
-            faces: Tracked faces; an empty list counts as a frame without anybody.
-            timestamp_s: Later than the frame before.
+            faces: Tracked faces; an empty list for a frame without faces.
+            timestamp_s: Time of the frame, later than the previous one.
         """
         if self._times and timestamp_s <= self._times[-1]:
             raise ValueError(f"expected a time after {self._times[-1]} s, got {timestamp_s} s")
@@ -87,11 +87,11 @@ class Timeline:
 
     @property
     def end_s(self) -> float:
-        """The time of the last frame; 0 when there was none."""
+        """The time of the last frame; 0 if there is none."""
         return self._times[-1] if self._times else 0.0
 
     def table(self, start: int = 0, stop: int | None = None) -> pd.DataFrame:
-        """The rows from ``start`` to ``stop``, by time; ``track_id`` is empty where there is none."""
+        """Return the rows from ``start`` to ``stop``, by time; ``track_id`` is empty for untracked faces."""
         rows = slice(start, len(self) if stop is None else stop)
         frames = np.asarray(self._row_frames, dtype=np.int64)[rows]
         tracks = pd.Series(np.asarray(self._tracks, dtype=np.int64)[rows], dtype="Int64")
@@ -108,12 +108,12 @@ class Timeline:
         return pd.DataFrame({name: cells[name] for name in self.columns})
 
     def chunks(self) -> Iterator[pd.DataFrame]:
-        """The table in pieces that fit any memory; at least one, empty where nothing was seen."""
+        """Yield the table in chunks of limited size; at least one, empty without faces."""
         for start in range(0, max(len(self), 1), _CHUNK_ROWS):
             yield self.table(start, min(start + _CHUNK_ROWS, len(self)))
 
     def resample(self, step_s: float) -> pd.DataFrame:
-        """Means over steps of time: one row for each step and person seen in it.
+        """Return means over time steps: one row per step and person seen in it.
 
         Args:
             step_s: Length of a step.
@@ -139,7 +139,7 @@ class Timeline:
         return means.reset_index()
 
     def summaries(self) -> list[Summary]:
-        """Everybody together first, then each person in the order of appearance; empty without a face."""
+        """Return the summary of everybody, then of each person by first appearance; empty without faces."""
         if not len(self):
             return []
         tracks = np.asarray(self._tracks, dtype=np.int64)
@@ -161,7 +161,7 @@ class Timeline:
         ]
 
     def frame_durations(self) -> NDArray[np.float64]:
-        """Return the duration of each frame in seconds; the last one gets the usual duration."""
+        """Return the duration of each frame in seconds; the last one gets the median duration."""
         gaps = np.diff(np.asarray(self._times, dtype=np.float64))
         return np.append(gaps, float(np.median(gaps)) if len(gaps) else 0.0)
 

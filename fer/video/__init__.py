@@ -1,4 +1,4 @@
-"""Video: timestamped frames from files, cameras and network streams, annotated H.264 files out."""
+"""Video: read timestamped frames from files, cameras and network streams, write annotated H.264 files."""
 
 from fer.video.cameras import LiveStream
 from fer.video.files import VideoFile

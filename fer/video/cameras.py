@@ -1,4 +1,4 @@
-"""The newest frame of a camera or network stream that may break off and come back."""
+"""Read the newest frame of a camera or network stream, reconnecting if it is interrupted."""
 
 import re
 import threading
@@ -25,7 +25,7 @@ _READ_TIMEOUT_S: Final = 5.0
 _CLOSE_S: Final = 2.0
 
 _MOST_LAG_S: Final = 1.0
-"""Further behind, only key frames are decoded until the stream has been caught up with."""
+"""With more lag, only key frames are decoded until the reader has caught up."""
 
 _JUMP_S: Final = 5.0
 _FORGET: Final = 1e-3
@@ -43,29 +43,29 @@ class _Picture:
     def rgb(self) -> RgbImage:
         if isinstance(self.frame, av.VideoFrame):
             return rgb_from_frame(self.frame)
-        image: RgbImage = self.frame  # a camera's, RGB already
+        image: RgbImage = self.frame  # from a camera, already RGB
         return image
 
 
 class LiveStream:
-    """Reads a camera or a network stream on a thread of its own and keeps only the newest frame.
+    """A reader that reads a camera or a network stream in its own thread and keeps the newest frame only.
 
-    A stream that breaks off is opened again, after a pause that doubles up to half a minute. Where decoding
-    is slower than the stream, frames are left out rather than shown late.
+    An interrupted stream is reopened after a pause that doubles up to half a minute. If decoding is slower
+    than the stream, frames are dropped rather than delayed.
     ``next_frame`` and ``close`` are called from one other thread.
 
     Args:
-        source: A camera's number, or an address such as ``rtsp://…`` or ``http://…``.
+        source: A camera number, or an address such as ``rtsp://…`` or ``http://…``.
 
     Raises:
-        ValueError: Neither a number nor an address of a known kind.
+        ValueError: Neither a number nor an address with a known scheme.
     """
 
     def __init__(self, source: str) -> None:
         if not (source.isdecimal() or ADDRESS.match(source)):
             raise ValueError(
                 "expected a camera's number such as 0, or an address such as rtsp://…, "
-                f"got {hide_password(source)!r}; a recorded video is read by 'python -m fer FILE'"
+                f"got {hide_password(source)!r}; to analyse a recorded video, use 'python -m fer FILE'"
             )
         self.source = source
         self.name = hide_password(source)
@@ -86,18 +86,18 @@ class LiveStream:
 
     @property
     def problem(self) -> str | None:
-        """Explain why no frames come at the moment; None while they come."""
+        """Reason why no frames arrive at the moment; None while they do."""
         return self._problem
 
     def next_frame(self, timeout_s: float) -> Frame | None:
-        """The newest frame that was not given yet; None when none came within the time."""
+        """Return the newest frame not yet returned; None if none arrives in time."""
         with self._news:
             self._news.wait_for(lambda: self._newest is not None or self._closing.is_set(), timeout_s)
             picture, self._newest = self._newest, None
         return None if picture is None else Frame(picture.rgb(), picture.timestamp_s)
 
     def close(self) -> None:
-        """Stop reading; a thread that waits for the network is not waited for longer than two seconds."""
+        """Stop reading; wait at most two seconds for a thread that is blocked by the network."""
         self._closing.set()
         with self._news:
             self._news.notify_all()
@@ -128,7 +128,7 @@ def _pictures(source: str) -> Iterator[_Picture]:
 
 def _camera(number: int) -> Iterator[_Picture]:
     spoken = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong is said below, once
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # errors are reported once, below
     try:
         camera = cv2.VideoCapture(number)
     finally:
@@ -149,7 +149,7 @@ def _network(address: str) -> Iterator[_Picture]:
     options = {"rtsp_transport": "tcp", "fflags": "nobuffer"} if address.lower().startswith("rtsp") else {}
     with av.open(address, options=options, timeout=(_OPEN_TIMEOUT_S, _READ_TIMEOUT_S)) as container:
         if not container.streams.video:
-            raise OSError("it holds no picture track")
+            raise OSError("it has no video track")
         stream = container.streams.video[0]
         lag = LagMeter()
         is_skipping = False
@@ -157,19 +157,19 @@ def _network(address: str) -> Iterator[_Picture]:
             media_s = None if packet.dts is None else float(packet.dts * packet.time_base)
             is_late = lag.update(media_s, time.monotonic(), waited_s) > _MOST_LAG_S
             if is_late or packet.is_keyframe:
-                is_skipping = is_late  # pictures between key frames are of use only in an unbroken row
+                is_skipping = is_late  # other frames need an unbroken sequence
             if is_skipping and not packet.is_keyframe:
                 continue
             try:
                 frames = packet.decode()
             except av.InvalidDataError:
-                continue  # a packet was lost on the way
+                continue  # a packet was lost in transit
             for frame in frames:
                 yield _Picture(frame, time.monotonic())
 
 
 def _timed(packets: Iterator[Any]) -> Iterator[tuple[Any, float]]:
-    """Each packet with the seconds that were spent waiting for it."""
+    """Yield each packet with the seconds spent waiting for it."""
     asked_s = time.monotonic()
     for packet in packets:
         yield packet, time.monotonic() - asked_s
@@ -177,11 +177,11 @@ def _timed(packets: Iterator[Any]) -> Iterator[tuple[Any, float]]:
 
 
 class LagMeter:
-    """Tells how far a reader is behind a stream, from the stream's times and the clock.
+    """A meter of how far a reader is behind a stream, from the stream's timestamps and the clock.
 
-    The best that was seen counts as no lag; it is forgotten slowly, since no two clocks run alike. A reader
-    that spends time waiting has read all there is: a sender that paused, or that sends slower than its times
-    say, is not caught up with by leaving pictures out.
+    The smallest delay seen so far counts as no lag; it decays slowly, since clocks drift. A reader that
+    spends time waiting has no lag: if the sender paused, or sends more slowly than its timestamps claim,
+    dropping frames would not help.
     """
 
     def __init__(self) -> None:
@@ -193,12 +193,12 @@ class LagMeter:
         self._waited_s = 0.0
 
     def update(self, media_s: float | None, clock_s: float, waited_s: float) -> float:
-        """Take in the time of a packet; answers the lag in seconds.
+        """Add a packet and return the lag in seconds.
 
         Args:
-            media_s: By the stream; None or a jump, as between repeated files, counts as no progress.
-            clock_s: By the monotonic clock.
-            waited_s: How long the reader waited for it, in seconds.
+            media_s: Stream time; None or a jump, as between repeated files, counts as no progress.
+            clock_s: Time by the monotonic clock.
+            waited_s: Time the reader waited for the packet, in seconds.
         """
         if media_s is not None:
             if self._media_s is not None and 0 <= media_s - self._media_s < _JUMP_S:
@@ -215,7 +215,7 @@ class LagMeter:
         return behind_s - self._best_s
 
     def _was_idle(self, clock_s: float, waited_s: float) -> bool:
-        """Whether a window ends here of which a good part was spent waiting."""
+        """Return whether a time window ends here with a considerable share of waiting."""
         self._waited_s += waited_s
         if self._window_start_s is None:
             self._window_start_s = clock_s

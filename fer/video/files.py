@@ -1,4 +1,4 @@
-"""Frames of a recorded video, with the times at which they are shown."""
+"""Read the frames of a recorded video with their presentation times."""
 
 import math
 from collections.abc import Iterator
@@ -17,15 +17,15 @@ CONTAINERS: Final = (
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,h264,hevc,m4v,mp3,wav,flac,aac,"
     "mxf,dv,yuv4mpegpipe,ivf,obu,mjpeg,gif,apng,gxf,nut"
 )
-"""Formats that hold their own data: a playlist could name other files of the machine, or addresses."""
+"""Self-contained formats: a playlist could refer to other local files or to addresses."""
 
 
 _WITHOUT_SHOWN_TIMES: Final = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo", "mjpeg"})
-"""Formats that keep frames in the order of decoding without the times at which they are shown."""
+"""Formats that store frames in decoding order without presentation times."""
 
 
 _ASPECTS: Final = (1 / 16, 16.0)
-"""Widths of a pixel over its height that are believed; beyond, the file is damaged or made up."""
+"""Plausible pixel aspect ratios; beyond these, the file is damaged or forged."""
 
 _CONVERSION_ERRORS: Final = (
     av.FFmpegError,
@@ -37,22 +37,23 @@ _CONVERSION_ERRORS: Final = (
     TypeError,
     ValueError,
 )
-"""Errors of PyAV for files that contradict themselves; found by fuzzing."""
+"""Errors that PyAV raises for inconsistent files; found by fuzzing."""
 
 
 class VideoFile:
-    """A recorded video that is read once, frame after frame; a context manager for one thread.
+    """A recorded video that is read once, frame by frame; a context manager for one thread.
 
-    Damaged packets are skipped; ``skipped_count`` says how many. Frames of another size than the first one
-    are scaled into its size. ``notes`` say what else could not be kept, each to follow the file's name.
+    Damaged packets are skipped; ``skipped_count`` is their number. Frames of a different size than the first
+    are scaled to fit into its size. ``notes`` list other losses, each worded to follow the file's name.
 
     Args:
-        path: The file; its content counts, not its ending.
-        max_pixels: A larger frame ends the reading, wherever it stands in the file.
-        max_length_s: So does a frame that is shown later, whatever the file says of its length.
+        path: The file; its content decides, not its suffix.
+        max_pixels: A larger frame anywhere in the file raises an error.
+        max_length_s: So does a later frame, whatever length the file declares.
 
     Raises:
-        UnreadableVideoError: Missing, no video, only sound, no frame, an unknown codec, or too large.
+        UnreadableVideoError: The file is missing, not a video, has only sound, no frame or an unknown codec,
+            or is too large.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class VideoFile:
             self._decoded = self._decode()
             self._first = next(self._decoded, None)
             if self._first is None:
-                raise UnreadableVideoError(f"{self.path} holds no frame that can be decoded; record it again")
+                raise UnreadableVideoError(f"{self.path} has no frame that can be decoded; record it again")
             self.info = self._describe(self._first)
         except UnreadableVideoError:
             self._container.close()
@@ -95,7 +96,7 @@ class VideoFile:
         self._container.close()
 
     def frames(self) -> Iterator[Frame]:
-        """Every frame, upright, with times that always increase; can be walked through once.
+        """Yield every frame, upright, with strictly increasing times; can be iterated once.
 
         Raises:
             UnreadableVideoError: A frame is too large, too late, or cannot be converted.
@@ -111,13 +112,13 @@ class VideoFile:
                 first_dts = frame.dts if first_dts is None else first_dts
                 timestamp_s = _time_since(first_dts, frame)
             if timestamp_s is None or (last_s is not None and timestamp_s <= last_s):
-                # No time, or one that steps back: the file is at fault, the frame is shown all the same.
+                # No time, or a step back: the file is faulty, the frame is kept nevertheless.
                 timestamp_s = 0.0 if last_s is None else last_s + 1 / self._rate
             last_s = timestamp_s
             if timestamp_s > self._max_length_s:
                 raise UnreadableVideoError(
-                    f"{self.path} is longer than {self._max_length_s / 60:g} minutes, which is more than is "
-                    "read here; cut it into shorter pieces"
+                    f"{self.path} is longer than {self._max_length_s / 60:g} minutes, the "
+                    "maximum here; cut it into shorter pieces"
                 )
             image = self._convert(frame)
             if image.shape[:2] != (self.info.height, self.info.width):
@@ -131,9 +132,7 @@ class VideoFile:
         aspect = float(declared or 1) or 1.0
         if _ASPECTS[0] <= aspect <= _ASPECTS[1]:
             return aspect
-        self.notes.append(
-            f"says that its pixels are {declared} times as wide as high; they were read as square"
-        )
+        self.notes.append(f"declares pixels {declared} times as wide as high; they were read as square")
         return 1.0
 
     def _convert(self, frame: av.VideoFrame) -> RgbImage:
@@ -154,7 +153,7 @@ class VideoFile:
         )
 
     def _note_size(self, width: int, height: int) -> None:
-        note = f"changes its size to {width}×{height}; such frames are scaled into the first size"
+        note = f"changes its size to {width}×{height}; such frames are scaled to the first size"
         if note not in self.notes:
             self.notes.append(note)
 
@@ -184,14 +183,14 @@ class VideoFile:
 
 
 def _time_since(first_dts: int | None, frame: av.VideoFrame) -> float | None:
-    """By the order of decoding, which is even where no time of showing is stored."""
+    """Return the time by decoding order, which is regular in formats without presentation times."""
     if first_dts is None or frame.dts is None or frame.time_base is None:
         return None
     return float((frame.dts - first_dts) * frame.time_base)
 
 
 def _next_packet(packets: Iterator[Any]) -> Any:
-    """The next packet; None at the end, which may come in the middle of a truncated file."""
+    """Return the next packet; None at the end, which may come early in a truncated file."""
     try:
         return next(packets, None)
     except av.FFmpegError:
@@ -212,24 +211,24 @@ def _open(path: Path) -> Any:
             options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"},
         )
     except PermissionError as error:
-        raise UnreadableVideoError(f"{path} may not be read by this user") from error
+        raise UnreadableVideoError(f"{path} cannot be read by this user (permission denied)") from error
     except (av.FFmpegError, OSError, ValueError) as error:
         raise UnreadableVideoError(
-            f"{path} is no video that can be read, or it was cut off while it was recorded; "
+            f"{path} is not a readable video, or its recording was cut off; "
             "expected MP4, MOV, MKV, WebM or AVI"
         ) from error
 
 
 def _picture_track(container: Any, path: Path) -> Any:
-    """The first track of moving pictures; the cover of a song is none."""
+    """Return the first video track; the cover image of a song does not count."""
     cover = av.stream.Disposition.attached_pic
     tracks = [stream for stream in container.streams.video if not stream.disposition & cover]
     if not tracks:
-        raise UnreadableVideoError(f"{path} holds sound or data, but no picture track")
+        raise UnreadableVideoError(f"{path} has sound or data, but no video track")
     stream = tracks[0]
     context = stream.codec_context
     if context is None or not context.name or context.codec is None:
-        raise UnreadableVideoError(f"{path} is in a codec that cannot be decoded here; convert it to H.264")
+        raise UnreadableVideoError(f"{path} uses a codec that cannot be decoded here; convert it to H.264")
     if context.width * context.height > MAX_PIXELS:
         raise UnreadableVideoError(
             f"{path} has frames of {context.width}×{context.height} pixels; "

@@ -1,4 +1,4 @@
-"""Types that describe a video: frames, size, length."""
+"""Types that describe a video: frame, size, length."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +17,11 @@ VIDEO_SUFFIXES: Final = frozenset(
     | {".h265", ".265", ".m2v", ".m1v", ".mpe", ".mpv", ".asf", ".f4v", ".ivf", ".mjpeg", ".mjpg", ".qt"}
     | {".mod", ".tod", ".divx", ".nut"}
 )
-"""Endings that are taken for videos on the command line."""
+"""File suffixes that count as videos on the command line."""
 
 
 class UnreadableVideoError(ValueError):
-    """A video that cannot be opened, holds no frame, or is too large."""
+    """A video that cannot be opened, has no frames, or is too large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Frame:
 
     Attributes:
         image: RGB, upright.
-        timestamp_s: Since the start of the file, or by the monotonic clock for a live stream.
+        timestamp_s: Seconds since the start of the file, or of the monotonic clock for a live stream.
     """
 
     image: RgbImage = field(repr=False)
@@ -39,14 +39,14 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """Properties that a file declares about itself.
+    """Properties that a video file declares.
 
     Attributes:
-        width: Of the upright frame with square pixels.
-        height: Of the upright frame.
-        duration_s: None where the file does not say.
-        frame_rate: Mean frames per second; None where the file does not say.
-        codec: Of the picture track.
+        width: Width of the upright frame with square pixels.
+        height: Height of the upright frame.
+        duration_s: Length in seconds; None if not declared.
+        frame_rate: Mean frames per second; None if not declared.
+        codec: Codec of the video track.
         has_sound: Whether there is a sound track.
     """
 
@@ -59,19 +59,19 @@ class VideoInfo:
 
 
 def is_video_name(path: Path) -> bool:
-    """Whether the ending is a video's."""
+    """Return whether a file name has a video suffix."""
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def rgb_from_frame(
     frame: av.VideoFrame, pixel_aspect: float = 1.0, reformatter: VideoReformatter | None = None
 ) -> RgbImage:
-    """Decoded pixels as RGB, upright by the display matrix.
+    """Convert a decoded frame to RGB, upright by the display matrix.
 
     Args:
-        frame: As the decoder gave it.
-        pixel_aspect: Width of a stored pixel over its height; the answer's pixels are square.
-        reformatter: One for all frames of a video; a new one for each starts threads of its own.
+        frame: Frame from the decoder.
+        pixel_aspect: Width of a stored pixel divided by its height; the result has square pixels.
+        reformatter: Shared by all frames of a video, since each instance starts its own threads.
     """
     width = max(round(frame.width * pixel_aspect), 1)
     reformatter = reformatter or VideoReformatter()
@@ -81,7 +81,7 @@ def rgb_from_frame(
 
 
 def fit_into(image: RgbImage, width: int, height: int) -> RgbImage:
-    """The image scaled into a frame of this size, in proportion, with black bars at the sides."""
+    """Scale an image to fit into this size, keeping its aspect ratio, with black bars."""
     if image.shape[:2] == (height, width):
         return image
     scale = min(width / image.shape[1], height / image.shape[0])
@@ -95,7 +95,7 @@ def fit_into(image: RgbImage, width: int, height: int) -> RgbImage:
 
 
 def _as_displayed(image: RgbImage, frame: av.VideoFrame) -> RgbImage:
-    """Turned and mirrored by the display matrix; ``frame.rotation`` would forget the mirror."""
+    """Rotate and mirror by the display matrix; ``frame.rotation`` ignores mirroring."""
     side_data: Any = frame.side_data
     matrix = next((data for data in side_data if data.type.name == "DISPLAYMATRIX"), None)
     if matrix is None:

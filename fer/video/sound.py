@@ -1,4 +1,4 @@
-"""The sound of a video on its way into an annotated copy."""
+"""Copy the sound of a video into an annotated copy."""
 
 import errno
 import io
@@ -14,13 +14,13 @@ import av
 from fer.video.files import CONTAINERS
 
 _MOST_CHANNELS: Final = 6
-"""More channels are often laid out in a way of the file's own: asking PyAV for such a layout, or only for the
-number of channels, frees memory twice and ends the process (PyAV 18.1)."""
+"""More channels often have a custom layout: asking PyAV for such a layout, or just the channel count, frees
+memory twice and crashes the process (PyAV 18.1)."""
 
 _PCM: Final = re.compile(r"pcm_[suf](\d+)")
 
 _RATES: Final = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
-"""Sample rates that AAC can hold; other sound is resampled."""
+"""Sample rates supported by AAC; other sound is resampled."""
 
 _TRIED_PACKETS: Final = 20
 
@@ -28,13 +28,13 @@ _SOUND_ERRORS: Final = (av.FFmpegError, OSError, ValueError, TypeError, LookupEr
 
 
 class Sound:
-    """AAC as it is, anything else turned into AAC; what cannot be kept is left out with a note.
+    """The sound of a copy: AAC is copied, other codecs are converted to AAC, the rest is dropped with a note.
 
     Args:
-        path: The video whose sound goes along.
-        output: The container it goes into, opened for writing.
+        path: The video with the sound.
+        output: The output container, opened for writing.
         stack: Closes the video.
-        notes: Where a sentence goes about sound that is left out.
+        notes: Receives a sentence about dropped sound.
     """
 
     def __init__(self, path: Path, output: Any, stack: ExitStack, notes: list[str]) -> None:
@@ -60,7 +60,7 @@ class Sound:
             self._packets = self._encoded(source, track)
 
     def write_until(self, time_s: float | None) -> None:
-        """Write what is heard up to a time; None for all that is left.
+        """Write the sound up to a time; None for all the rest.
 
         Raises:
             OSError: The disk is full.
@@ -92,7 +92,7 @@ class Sound:
         for packet in _intact(source.demux(track)):
             if packet.pts is None or packet.dts is None:
                 continue
-            if packet.dts - shift < next_ticks:  # joined files begin anew: the sound goes on without a break
+            if packet.dts - shift < next_ticks:  # joined files restart their times: continue without a gap
                 shift = packet.dts - next_ticks
             packet.pts -= shift
             packet.dts -= shift
@@ -109,7 +109,7 @@ class Sound:
                 if len(frame.layout.channels) > _MOST_CHANNELS:
                     continue
                 found = (frame.format.name, frame.layout.name, frame.sample_rate)
-                if form is not None and found != form:  # joined files: the sound changes its form
+                if form is not None and found != form:  # joined files: the format changes
                     resampler = av.AudioResampler("fltp", "stereo", self._stream.rate)
                 form = found
                 time_s = None if frame.time is None else max(frame.time - self._start_s, 0.0)
@@ -118,7 +118,7 @@ class Sound:
                     if next_sample is None or (
                         wanted is not None and wanted > next_sample + self._stream.rate // 5
                     ):
-                        next_sample = wanted or 0  # a gap in the sound stays one
+                        next_sample = wanted or 0  # keep a gap in the sound
                     piece.pts, piece.time_base = next_sample, 1 / Fraction(self._stream.rate)
                     next_sample += piece.samples
                     yield from self._stream.encode(piece)
@@ -126,20 +126,20 @@ class Sound:
 
 
 def _problem(path: Path, track: Any) -> str | None:
-    """Explain why a track cannot be turned into AAC; None where it can."""
+    """Return the reason why a track cannot be converted to AAC; None if it can."""
     context = track.codec_context
     if context is None or not context.name or context.codec is None:
-        return "is in a codec that cannot be decoded here"
+        return "uses a codec that cannot be decoded here"
     channel_count = _pcm_channel_count(path, context)
     if channel_count is None:
         channel_count = getattr(context, "channels", 0) or 0
     if channel_count > _MOST_CHANNELS:
-        return f"has {channel_count} channels, at most {_MOST_CHANNELS} are read"
-    return None if context.sample_rate else "says nothing of its sample rate"
+        return f"has {channel_count} channels, at most {_MOST_CHANNELS} are supported"
+    return None if context.sample_rate else "declares no sample rate"
 
 
 def _pcm_channel_count(path: Path, context: Any) -> int | None:
-    """Count the channels of PCM by the size of its first packet; None for other sound."""
+    """Count the channels of PCM by the size of its first packet; return None for other codecs."""
     match = _PCM.match(context.name)
     if match is None or not context.sample_rate:
         return None
@@ -160,7 +160,7 @@ def _opened(path: Path) -> Any:
 
 
 def _can_be_copied(path: Path, format_name: str) -> bool:
-    """Whether a container takes the sound as it is: tried on its beginning, in memory."""
+    """Return whether a container accepts the sound unchanged, by trying its beginning in memory."""
     name = format_name.partition(",")[0]
     try:
         with _opened(path) as source, av.open(io.BytesIO(), "w", format=name) as trial:
@@ -182,7 +182,7 @@ def _can_be_copied(path: Path, format_name: str) -> bool:
 
 
 def _decoded(packet: Any) -> list[Any]:
-    """A packet's sound; nothing where it is damaged."""
+    """Decode a packet; return nothing if it is damaged."""
     try:
         return list(packet.decode())
     except av.FFmpegError:
@@ -190,6 +190,6 @@ def _decoded(packet: Any) -> list[Any]:
 
 
 def _intact(packets: Iterator[Any]) -> Iterator[Any]:
-    """The packets up to the end, which may come early in a truncated file."""
+    """Yield the packets up to the end, which may come early in a truncated file."""
     with suppress(av.FFmpegError):
         yield from packets

@@ -1,4 +1,4 @@
-"""Frames written as an H.264 file that browsers play, with the sound of another file."""
+"""Write frames as an H.264 file that browsers can play, with the sound of another file."""
 
 from contextlib import ExitStack
 from fractions import Fraction
@@ -14,7 +14,7 @@ from fer.video.sound import Sound
 
 OUTPUT_SUFFIXES: Final = frozenset({".mp4", ".m4v", ".mov", ".mkv"})
 
-_CLOCK: Final = 90_000  # ticks a second: the frames keep their own times, whatever the frame rate
+_CLOCK: Final = 90_000  # ticks per second: frames keep their own times, whatever the frame rate
 _MOST_SIDE: Final = 16_384  # of an H.264 frame
 _QUALITY: Final = "21"
 
@@ -24,18 +24,18 @@ class UnwritableVideoError(OSError):
 
 
 class VideoWriter:
-    """Writes frames with their own times; a context manager for one thread.
+    """A writer of frames with their own times; a context manager for one thread.
 
-    The file appears under its name only when all went well. Sound that cannot be kept is left out; ``notes``
-    say so, each to follow the file's name.
+    The file appears under its name only if everything succeeds. Sound that cannot be copied is dropped with
+    an entry in ``notes``, each worded to follow the file's name.
 
     Args:
         path: Ends in .mp4, .m4v, .mov or .mkv.
-        frame_rate: What to tell players; the times of the frames are kept as they are.
-        sound_from: A video whose sound goes along; None for a silent one.
+        frame_rate: Declared frame rate; the times of the frames are not changed.
+        sound_from: A video whose sound is copied; None for no sound.
 
     Raises:
-        UnwritableVideoError: Another ending, or a place that cannot be written.
+        UnwritableVideoError: Unknown suffix, or the file cannot be written.
     """
 
     def __init__(self, path: Path, frame_rate: float | None = None, sound_from: Path | None = None) -> None:
@@ -67,7 +67,7 @@ class VideoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Finish the file, or take it away where something went wrong."""
+        """Finish the file, or delete it after an error."""
         try:
             if error is None:
                 self._finish()
@@ -82,7 +82,7 @@ class VideoWriter:
             raise _unwritable(self.path, problem) from problem
 
     def write(self, frame: Frame) -> None:
-        """Add a frame; the first one sets the size, an odd last row or column is left out.
+        """Add a frame; the first one sets the size, an odd last row or column is dropped.
 
         Raises:
             UnwritableVideoError: The disk is full, or the sizes differ.
@@ -104,13 +104,13 @@ class VideoWriter:
     def _open_stream(self, width: int, height: int) -> Any:
         if max(width, height) > _MOST_SIDE:
             raise OSError(
-                f"H.264 holds frames of at most {_MOST_SIDE} pixels a side, got {width}×{height}; crop it"
+                f"H.264 allows at most {_MOST_SIDE} pixels per side, got {width}×{height}; scale it down"
             )
         stream = self._container.add_stream("libx264", rate=self._rate)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.time_base = Fraction(1, _CLOCK)
         stream.options = {"crf": _QUALITY, "preset": "veryfast"}
-        if self._sound_from is not None:  # after the pictures: players expect them in front
+        if self._sound_from is not None:  # after the video stream: players expect it first
             self._sound = Sound(self._sound_from, self._container, self._stack, self.notes)
         return stream
 
@@ -124,4 +124,4 @@ class VideoWriter:
 
 def _unwritable(path: Path, error: Exception) -> UnwritableVideoError:
     reason = getattr(error, "strerror", None) or error
-    return UnwritableVideoError(f"{path} cannot be written ({reason}); nothing was left behind")
+    return UnwritableVideoError(f"{path} cannot be written ({reason}); no partial file remains")

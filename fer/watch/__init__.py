@@ -1,1 +1,1 @@
-"""Cameras watched for days: the log, alerts and what they set off."""
+"""Watch cameras for days: log, alerts and their actions."""

@@ -1,4 +1,4 @@
-"""Alerts: an expression that is held for long enough by one face."""
+"""Alerts: one face shows an expression for long enough."""
 
 import os
 import re
@@ -18,17 +18,17 @@ from fer.video import Frame
 
 _FORM: Final = re.compile(r"([^:]+):([0-9.]+):([0-9.]+)s?")
 _MISSED_FOR_S: Final = 1.0
-"""A face unseen for longer has to begin anew."""
+"""The duration restarts for a face unseen for longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Condition that sets off an alert.
+    """Condition that triggers an alert.
 
     Attributes:
         emotion: The expression.
-        confidence: Its probability, at least.
-        duration_s: For how long without a break.
+        confidence: Its minimum probability.
+        duration_s: Its minimum duration without interruption, in seconds.
     """
 
     emotion: Label
@@ -40,14 +40,14 @@ class Alert:
 
 
 def parse_alert(text: str, labels: Sequence[Label] = ()) -> Alert:
-    """Read ``fearful:0.8:3s``: expression, probability, duration.
+    """Parse an alert such as ``fearful:0.8:3s``: expression, probability, duration.
 
     Args:
-        text: As typed.
-        labels: Of the head that answers; they are known besides the expressions.
+        text: The text to parse.
+        labels: Labels of the head in use, accepted in addition to the expressions.
 
     Raises:
-        ValueError: Another form, an unknown expression, a probability outside (0, 1].
+        ValueError: Wrong format, an unknown expression, or a probability outside (0, 1].
     """
     match = _FORM.fullmatch(text.strip())
     problem = f"expected an alert such as fearful:0.8:3s (expression, probability, seconds), got {text!r}"
@@ -68,16 +68,16 @@ def parse_alert(text: str, labels: Sequence[Label] = ()) -> Alert:
 
 @dataclass(slots=True)
 class AlertWatch:
-    """One stream's memory of who has been showing what for how long; goes off once until the face lets go."""
+    """The state of an alert in one stream; triggers once per face until the expression ends."""
 
     alert: Alert
     _held: dict[int | None, "_Held"] = field(default_factory=dict)
 
     def update(self, faces: Sequence[Face], time_s: float) -> list[Face]:
-        """Take in the tracked faces of one look.
+        """Add the tracked faces of one frame.
 
         Returns:
-            The faces for which the alert goes off now.
+            The faces for which the alert triggers now.
         """
         off = []
         self._held = {
@@ -104,20 +104,20 @@ class _Held:
 
 
 _MOST_COMMANDS: Final = 4
-"""Programs that may run at once; further alerts are recorded only."""
+"""Programs that may run concurrently; further alerts are only recorded."""
 
 
 class AlertActions:
-    """Acts at alerts; belongs to one thread and never waits for a program.
+    """The actions taken at alerts; used by one thread, never waits for a program.
 
     Args:
-        source: What is watched, as it may be shown.
-        command: Program with arguments, split as a shell would, run without one; None for none.
-        pictures: Folder for the frame of each alert; None keeps no pictures.
-        on_problem: Told in a sentence what could not be done; watching goes on.
+        source: Name of the source, without passwords.
+        command: Program with arguments, split like in a shell but run without one; None for none.
+        pictures: Folder for the frame of each alert; None keeps no images.
+        on_problem: Called with a sentence if an action fails; watching continues.
 
     Raises:
-        ValueError: Quotes in the command that do not close.
+        ValueError: The command has an unclosed quote.
     """
 
     def __init__(
@@ -130,14 +130,16 @@ class AlertActions:
         self._running: list[subprocess.Popen[bytes]] = []
 
     def act(self, alert: Alert, face: Face, frame: Frame) -> str | None:
-        """Keep the frame and run the program, as far as wanted; answers where the picture lies."""
+        """Save the frame and run the program, if requested; return the path of the image."""
         now = datetime.now(UTC)
         picture = self._keep(alert, frame, now)
         self._running = [process for process in self._running if process.poll() is None]
         if not self._words:
             return picture
         if len(self._running) >= _MOST_COMMANDS:
-            self._on_problem(f"{_MOST_COMMANDS} programs of earlier alerts still run; none was started")
+            self._on_problem(
+                f"{_MOST_COMMANDS} programs of earlier alerts are still running; none was started"
+            )
             return picture
         facts = {
             "FER_ALERT": str(alert),
@@ -157,12 +159,12 @@ class AlertActions:
         return picture
 
     def finish(self, timeout_s: float = 5.0) -> None:
-        """Wait a little for programs that still run."""
+        """Wait briefly for programs that are still running."""
         for process in self._running:
             try:
                 process.wait(timeout_s)
             except subprocess.TimeoutExpired:
-                self._on_problem(f"{self._words[0]} still runs and was left alone")
+                self._on_problem(f"{self._words[0]} is still running and was not stopped")
 
     def _keep(self, alert: Alert, frame: Frame, now: datetime) -> str | None:
         if self._pictures is None:

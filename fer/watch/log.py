@@ -1,4 +1,4 @@
-"""The record of a watched camera: a small SQLite file of faces, gaps and alerts, never of pictures."""
+"""The log of a watched camera: a small SQLite file of faces, gaps and alerts, without images."""
 
 import sqlite3
 import time
@@ -41,13 +41,13 @@ _CHECK_SIZE_EVERY_S: Final = 10.0
 _RETRY_MOVE_S: Final = 60.0
 
 _OPEN_WAIT_S: Final = 30.0
-"""Longest wait of the first and the last write for other programs, in seconds."""
+"""Longest wait of the first and last write for locks of other programs, in seconds."""
 
 _WRITE_WAIT_S: Final = 0.2
-"""Longest wait of a write in between, in seconds; rows that cannot be written yet are kept in memory."""
+"""Longest wait of other writes, in seconds; rows that cannot be written yet are kept in memory."""
 
 _MOST_UNWRITTEN: Final = 100_000
-"""Statements kept in memory, about 50 MB; more are written to a dated file beside the log."""
+"""Statements kept in memory, about 50 MB; above this they are written to a dated file beside the log."""
 
 _PASSING_ERRORS: Final = (
     "SQLITE_BUSY",
@@ -57,7 +57,7 @@ _PASSING_ERRORS: Final = (
     "SQLITE_LOCKED",
     "SQLITE_PROTOCOL",
 )
-"""Beginnings of the names of SQLite's errors that may be over soon: other programs' locks, a full disk."""
+"""Prefixes of the names of transient SQLite errors: locks of other programs, a full disk."""
 
 
 class LogError(ValueError):
@@ -65,25 +65,25 @@ class LogError(ValueError):
 
 
 class WatchLog:
-    """Rows of what was seen; a context manager for one thread. All times are seconds since 1970, UTC.
+    """The log of a watch; a context manager for one thread. All times are seconds since 1970, UTC.
 
-    Tables: ``runs`` (when somebody watched, through which models), ``faces`` (the record of each face in
-    each look), ``gaps`` (when nothing came, and why), ``alerts``. Written once a second: a power cut loses
-    that much. While another program locks the file or the disk is full, rows wait in memory; a log that was
-    deleted or renamed is begun anew. Several watches may share a log.
+    Tables: ``runs`` (times and models of each watch), ``faces`` (the record of each face in each analysed
+    frame), ``gaps`` (times without frames, and the reason), ``alerts``. Written once per second, so a power
+    cut loses one second. While another program locks the file or the disk is full, rows are kept in memory;
+    a log that was deleted or renamed is created again. Several watches may share a log.
 
     Args:
-        path: The file; rows of one above ``rotate_bytes`` are moved to a file with the time in its name.
+        path: The file; above ``rotate_bytes`` its rows are moved to a file with the time in its name.
         emotions: The probability columns.
-        origin: What is watched, through which models.
-        rotate_bytes: From which size rows are put aside.
-        keep_count: How many files are put aside; older ones are deleted.
+        origin: The source and the models.
+        rotate_bytes: Size at which the log is rotated.
+        keep_count: Number of rotated files to keep; older ones are deleted.
 
     Attributes:
-        problem: Why rows wait in memory or are not put aside, as a sentence; None where all is well.
+        problem: Reason why rows are kept in memory or not rotated, as a sentence; None if there is none.
 
     Raises:
-        LogError: The place cannot be written, or holds something else.
+        LogError: The file cannot be written, or is not a log.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class WatchLog:
         self.close()
 
     def add_faces(self, faces: Sequence[Face], time_s: float) -> None:
-        """One look; an empty list says that nobody was there."""
+        """Add one analysed frame; an empty list means that there was no face."""
         self._add("UPDATE runs SET end_s = ?2, look_count = look_count + 1 WHERE id = ?1", time_s)
         for face in faces:
             cells = flat_face(face_to_dict(face))
@@ -133,17 +133,17 @@ class WatchLog:
         self._write_now_and_then()
 
     def begin_gap(self, time_s: float, reason: str) -> None:
-        """Nothing comes from here on."""
+        """Record the start of a gap without frames."""
         self._gap = (time_s, reason)
         self._add("INSERT INTO gaps (run, start_s, reason) VALUES (?, ?, ?)", *self._gap)
         self._write()
 
     def end_gap(self, time_s: float) -> None:
-        """Frames come again."""
+        """Record the end of the gap."""
         if self._gap is None:
             return
         where = "WHERE run = ?1 AND start_s = ?2"
-        # The row may have been put aside meanwhile.
+        # The row may have been rotated in the meantime.
         self._add(
             "INSERT INTO gaps (run, start_s, reason) SELECT ?1, ?2, ?3 "
             f"WHERE NOT EXISTS (SELECT 1 FROM gaps {where})",
@@ -154,7 +154,7 @@ class WatchLog:
         self._write()
 
     def add_alert(self, time_s: float, name: str, track_id: int | None, picture: str | None) -> None:
-        """An alert went off."""
+        """Record an alert."""
         self._add(
             "INSERT INTO alerts (run, time_s, alert, track_id, picture) VALUES (?, ?, ?, ?, ?)",
             *(time_s, name, track_id, picture),
@@ -162,10 +162,10 @@ class WatchLog:
         self._write()
 
     def close(self) -> None:
-        """Write what is left; into a file beside the log where that stays locked.
+        """Write the remaining rows, to a file beside the log if the log stays locked.
 
         Raises:
-            LogError: Rows are left that can be written nowhere.
+            LogError: The remaining rows cannot be written anywhere.
         """
         try:
             with suppress(sqlite3.Error):
@@ -177,9 +177,10 @@ class WatchLog:
             self._connection.close()
 
     def rotate(self, least_bytes: int = 0) -> None:
-        """Move the rows into a file with the time in its name, delete the oldest such files.
+        """Move the rows into a file with the time in its name and delete the oldest such files.
 
-        Where another program locks the log or the disk is full, nothing is moved and ``problem`` says so.
+        If another program locks the log or the disk is full, nothing is moved and ``problem`` gives the
+        reason.
 
         Args:
             least_bytes: Nothing is moved below this size.
@@ -190,7 +191,7 @@ class WatchLog:
                 delete_oldest(self.path, self._keep_count)
                 self._shrink()
         except (sqlite3.Error, OSError) as error:
-            self.problem = f"rows of {self.path} cannot be put aside yet ({error}); it grows meanwhile"
+            self.problem = f"{self.path} cannot be rotated yet ({error}); it keeps growing"
             self._check_size_s = time.monotonic() + _RETRY_MOVE_S
 
     def _open(self) -> None:
@@ -199,7 +200,7 @@ class WatchLog:
         try:
             self._connection.execute(
                 "PRAGMA journal_mode = WAL"
-            )  # readers do not wait, a kill breaks nothing
+            )  # readers do not block, and a kill does not corrupt the log
             self._connection.executescript(f"BEGIN IMMEDIATE; {self._tables} COMMIT")
             self._add_columns()
             finish_moves(self._connection, self.path)
@@ -211,7 +212,7 @@ class WatchLog:
         self._wait_for_others(_WRITE_WAIT_S)
 
     def _add_columns(self) -> None:
-        """Widen a log of an earlier version or of another model; its rows have nothing in the new columns."""
+        """Add missing columns to a log of an earlier version or another model; they are empty in old rows."""
         self._connection.execute("BEGIN IMMEDIATE")
         known = {row[1] for row in self._connection.execute("PRAGMA table_info(faces)")}
         for name, kind in self._columns.items():
@@ -227,16 +228,16 @@ class WatchLog:
         ).lastrowid
 
     def _open_anew(self) -> None:
-        """Go on in a new file where the log was deleted or renamed."""
+        """Create the log again after it was deleted or renamed."""
         with suppress(sqlite3.Error):
-            # Whoever renamed the log expects all rows in it, not in the -wal file that keeps the old name.
+            # The renamed log should contain all rows, but the -wal file keeps the old name.
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._connection.close()
         self._place = None
         self._open()
 
     def _has_run(self) -> bool:
-        """Return whether the log still holds this run; another watch may have put its rows aside."""
+        """Return whether the log still has this run; another watch may have rotated its rows."""
         row = (self._run, self._start_s)
         found = self._connection.execute("SELECT 1 FROM runs WHERE id = ? AND start_s = ?", row).fetchone()
         return found is not None
@@ -245,7 +246,7 @@ class WatchLog:
         self._connection.execute(f"PRAGMA busy_timeout = {round(time_s * 1000)}")
 
     def _add(self, statement: str, *values: object) -> None:
-        """Note a statement whose first parameter is the run."""
+        """Queue a statement whose first parameter is the run."""
         self._unwritten.append((statement, values))
 
     def _write_now_and_then(self) -> None:
@@ -255,15 +256,15 @@ class WatchLog:
             self._committed_s = time.monotonic()
         if now >= self._check_size_s and self._place is not None:
             self._check_size_s = now + _CHECK_SIZE_EVERY_S
-            with suppress(sqlite3.Error):  # the next write says what is wrong
+            with suppress(sqlite3.Error):  # the next write reports the error
                 if used_bytes(self._connection) >= self._rotate_bytes:
                     self.rotate(self._rotate_bytes)
 
     def _write(self) -> None:
-        """Write the noted statements in one transaction, or keep them where that is not possible now.
+        """Write the queued statements in one transaction, or keep them if that is not possible now.
 
         Raises:
-            LogError: The log is damaged, or too much is kept and can be written nowhere.
+            LogError: The log is damaged, or the queue is too long and cannot be written anywhere.
         """
         if not self._unwritten:
             return
@@ -281,10 +282,10 @@ class WatchLog:
             if not name.startswith(_PASSING_ERRORS):
                 beside = self._write_beside()
                 raise LogError(
-                    f"{self.path} cannot be written ({error}); what came last is in {beside.name}, "
-                    "name another file, then start again"
+                    f"{self.path} cannot be written ({error}); the last rows are in {beside.name}; "
+                    "name another file and start again"
                 ) from error
-            self.problem = f"{self.path} cannot be written ({error}); rows are kept in memory meanwhile"
+            self.problem = f"{self.path} cannot be written ({error}); rows are kept in memory for now"
             if len(self._unwritten) > _MOST_UNWRITTEN:
                 self._write_beside()
         else:
@@ -297,10 +298,10 @@ class WatchLog:
         self._unwritten.clear()
 
     def _write_beside(self) -> Path:
-        """Write the noted statements to a dated file.
+        """Write the queued statements to a dated file.
 
         Raises:
-            LogError: That cannot be written either.
+            LogError: The dated file cannot be written either.
         """
         beside = dated_path(self.path)
         try:
@@ -310,13 +311,13 @@ class WatchLog:
                 self._execute_all(connection)
         except sqlite3.Error as error:
             raise LogError(
-                f"{self.path} cannot be written, nor can {beside.name} ({error}); what was written before is "
-                f"safe, the last {len(self._unwritten)} entries are lost; make room, then start again"
+                f"{self.path} cannot be written, nor can {beside.name} ({error}); earlier entries are safe, "
+                f"the last {len(self._unwritten)} entries are lost; free some space and start again"
             ) from error
         return beside
 
     def _shrink(self) -> None:
-        """Give the freed pages back, unless somebody uses the log just now: then later rows fill them."""
+        """Return freed pages to the system; if the log is in use, later rows reuse them instead."""
         with suppress(sqlite3.Error):
             self._connection.execute("VACUUM")
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

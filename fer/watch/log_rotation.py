@@ -1,4 +1,4 @@
-"""Moves the rows of a watch log into a dated file beside it, safely while other programs use the log."""
+"""Move the rows of a watch log into a dated file beside it, safely while other programs use the log."""
 
 import glob
 import os
@@ -13,13 +13,13 @@ _MOVED_TABLES: Final = ("faces", "gaps", "alerts", "runs")
 
 
 def dated_path(path: Path) -> Path:
-    """Return the name for rows that are put aside now."""
+    """Return the dated file name for rows that are rotated now."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
     return path.with_name(f"{path.stem}.{stamp}{path.suffix}")
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:
-    """Return the size of what the log holds; pages that were freed by an earlier move do not count."""
+    """Return the size of the log's content; pages freed by an earlier move do not count."""
     page_count, free_count, page_size = (
         int(connection.execute(f"PRAGMA {name}").fetchone()[0])
         for name in ("page_count", "freelist_count", "page_size")
@@ -28,7 +28,7 @@ def used_bytes(connection: sqlite3.Connection) -> int:
 
 
 def place_of(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from another one of the same name; None where there is none."""
+    """Return device and inode, which identify a file regardless of its name; None if it does not exist."""
     try:
         status = path.stat()
     except OSError:
@@ -39,22 +39,22 @@ def place_of(path: Path) -> tuple[int, int] | None:
 def move_rows(connection: sqlite3.Connection, path: Path, least_bytes: int) -> Path | None:
     """Move all rows of a log into a dated file.
 
-    The file itself stays where it is: renamed, it would lack the newest rows, which lie in a ``-wal`` file
-    under the old name while any program reads the log. The rows are copied to a temporary name and made
-    durable first; one commit then deletes them from the log, and a rename publishes the copy.
-    :func:`finish_moves` tells by the rows left in the log which of these steps a killed process reached.
+    The log itself is not renamed: it would lack the newest rows, which are in a ``-wal`` file under the old
+    name while any program reads the log. First the rows are copied to a temporary file and synced to disk;
+    then one commit deletes them from the log, and a rename publishes the copy. If the process is killed,
+    :func:`finish_moves` finds out from the rows left in the log how far it got.
 
     Args:
-        connection: To the log, in autocommit mode, without an open transaction.
+        connection: Connection to the log, in autocommit mode, without an open transaction.
         path: The log.
         least_bytes: Nothing is moved below this size; another writer may just have moved the rows.
 
     Returns:
-        The dated file; None where nothing was moved.
+        The dated file; None if nothing was moved.
 
     Raises:
-        sqlite3.Error: The log is locked or the disk is full; the log is as it was.
-        OSError: The copy cannot be made durable; the log is as it was.
+        sqlite3.Error: The log is locked or the disk is full; the log is unchanged.
+        OSError: The copy cannot be synced to disk; the log is unchanged.
     """
     target = dated_path(path)
     part = target.with_name(f".{target.name}{_PART_SUFFIX}")
@@ -66,7 +66,7 @@ def move_rows(connection: sqlite3.Connection, path: Path, least_bytes: int) -> P
         with closing(sqlite3.connect(path, isolation_level=None)) as reader:
             reader.execute("VACUUM INTO ?", (str(part),))
         with closing(sqlite3.connect(part, isolation_level=None)) as copy:
-            copy.execute("PRAGMA journal_mode = DELETE")  # one file that can be read from any medium
+            copy.execute("PRAGMA journal_mode = DELETE")  # a single file, readable from any medium
         _make_durable(part)
         for table in _MOVED_TABLES:
             connection.execute(f"DELETE FROM {table}")
@@ -82,7 +82,7 @@ def move_rows(connection: sqlite3.Connection, path: Path, least_bytes: int) -> P
 
 
 def finish_moves(connection: sqlite3.Connection, path: Path) -> None:
-    """Publish or discard the copies of processes that were killed while they moved rows.
+    """Publish or discard the copies of processes that were killed while moving rows.
 
     Raises:
         sqlite3.Error: The log is locked.
@@ -104,7 +104,7 @@ def finish_moves(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def delete_oldest(path: Path, keep_count: int) -> None:
-    """Keep the newest dated files of a log only."""
+    """Delete all but the newest dated files of a log."""
     name = f"{glob.escape(path.stem)}.[0-9]*T[0-9]*{glob.escape(path.suffix)}"
     kept = sorted(path.parent.glob(name))
     for old in kept[: max(len(kept) - keep_count, 0)]:
@@ -112,14 +112,14 @@ def delete_oldest(path: Path, keep_count: int) -> None:
 
 
 def remove_orphans(path: Path) -> None:
-    """Delete what SQLite left beside a deleted log, so that a new log does not take it for its own."""
+    """Delete SQLite's files beside a deleted log, so that a new log does not use them."""
     if not path.exists():
         for suffix in ("-wal", "-shm", "-journal"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def _is_only_copy(part: Path, connection: sqlite3.Connection) -> bool:
-    """Return whether the log no longer holds the rows of a copy; nothing relied on an unreadable copy."""
+    """Return whether the rows of a copy are no longer in the log; False for an unreadable copy."""
     try:
         with closing(sqlite3.connect(f"{part.absolute().as_uri()}?mode=ro", uri=True)) as copy:
             row = copy.execute("SELECT id, start_s FROM runs ORDER BY id DESC LIMIT 1").fetchone()
@@ -133,7 +133,7 @@ def _is_only_copy(part: Path, connection: sqlite3.Connection) -> bool:
 
 def _make_durable(path: Path) -> None:
     if path.is_dir() and os.name == "nt":
-        return  # Windows gives no handle of a folder
+        return  # Windows cannot open a folder
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""Watches a live stream until stopped: looks, records, raises alerts."""
+"""Watch a live stream until stopped: analyse, record, raise alerts."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ from fer.watch.alerts import Alert, AlertWatch
 from fer.watch.log import WatchLog
 
 _GAP_AFTER_S: Final = 2.0
-"""A stream that is silent for longer has a gap."""
+"""A longer time without frames is a gap."""
 
 _WAIT_S: Final = 0.25
 
@@ -25,26 +25,26 @@ class Stream(Protocol):
 
     @property
     def problem(self) -> str | None:
-        """Explain why no frames come at the moment."""
+        """Reason why no frames arrive at the moment."""
 
     def next_frame(self, timeout_s: float) -> Frame | None:
-        """The newest frame that was not given yet."""
+        """Return the newest frame not yet returned; None if none arrives in time."""
 
 
 class StreamNeverStartedError(OSError):
-    """Nothing came at all."""
+    """A stream without a single frame."""
 
 
 class Watch:
-    """One stream under watch; belongs to one thread.
+    """A watch of one stream; used by one thread.
 
     Args:
-        analyzer: With a detector for live use.
-        log: Where looks, gaps and alerts go.
-        alerts: What to raise an alert for.
-        every_s: Shortest time between two looks.
-        on_alert: Told of an alert with its face and frame; answers where a picture was kept, if it was.
-        on_change: Told in a sentence what begins or ends.
+        analyzer: An analyzer with a detector for live use.
+        log: Receives faces, gaps and alerts.
+        alerts: Conditions for alerts.
+        every_s: Minimum time between two analysed frames.
+        on_alert: Called at an alert with its face and frame; returns the path of a saved image or None.
+        on_change: Called with a sentence when the state changes.
     """
 
     def __init__(
@@ -74,13 +74,13 @@ class Watch:
         """Watch until ``stop`` is set.
 
         Args:
-            stream: Opened.
+            stream: The open stream.
             stop: Set by another thread or a signal.
-            give_up_s: How long to wait for the first frame; None for as long as it takes.
+            give_up_s: Time to wait for the first frame; None waits forever.
 
         Raises:
-            StreamNeverStartedError: No frame came in that time.
-            LogError: The log cannot be written any more.
+            StreamNeverStartedError: No frame arrived in that time.
+            LogError: The log can no longer be written.
         """
         start_s = time.monotonic()
         told: str | None = None
@@ -95,22 +95,23 @@ class Watch:
             problem = stream.problem
             if self._seen_s is None:
                 if problem and problem != told:
-                    self._say(f"nothing comes yet ({problem}); trying again")
+                    self._say(f"no frames yet ({problem}); trying again")
                     told = problem
                 if give_up_s is not None and now_s - start_s > give_up_s:
                     raise StreamNeverStartedError(
-                        f"nothing came within {give_up_s:g} s ({problem or 'no answer'}); check that it runs"
+                        f"no frame within {give_up_s:g} s ({problem or 'no answer'}); "
+                        "check that the source is running"
                     )
             else:
                 self.miss(now_s, problem)
 
     def look(self, frame: Frame) -> None:
-        """Take in one frame; its time is by the monotonic clock."""
+        """Analyse one frame; its time is by the monotonic clock."""
         wall_s = frame.timestamp_s + _wall_offset_s()
         if self._has_gap:
             self._log.end_gap(wall_s)
             self._has_gap = False
-            self._say("it is back")
+            self._say("frames are arriving again")
         elif self._seen_s is None:
             self._say("watching")
         self._seen_s = frame.timestamp_s
@@ -118,7 +119,7 @@ class Watch:
         self._log.add_faces(self.faces, wall_s)
         if self._log.problem != self._log_problem:
             self._log_problem = self._log.problem
-            self._say(self._log_problem or "the log is written again")
+            self._say(self._log_problem or "the log can be written again")
         for alert in self._alerts:
             for face in alert.update(self.faces, frame.timestamp_s):
                 self._say(f"alert {alert.alert} for person {face.track_id}")
@@ -126,7 +127,7 @@ class Watch:
                 self._log.add_alert(wall_s, str(alert.alert), face.track_id, picture)
 
     def miss(self, now_s: float, problem: str | None) -> None:
-        """Nothing came; after a while that is a gap."""
+        """Handle a missing frame; after a while record a gap."""
         if (
             self._has_gap
             or self._seen_s is None
@@ -136,9 +137,9 @@ class Watch:
         self._has_gap = True
         self.gap_count += 1
         self.faces = []
-        reason = problem or "no frame came"
+        reason = problem or "no frame arrived"
         self._log.begin_gap(self._seen_s + _wall_offset_s(), reason)
-        self._say(f"nothing comes ({reason}); trying again")
+        self._say(f"no frames ({reason}); trying again")
 
     def _say(self, text: str) -> None:
         if self._on_change is not None:
@@ -146,5 +147,5 @@ class Watch:
 
 
 def _wall_offset_s() -> float:
-    """From the monotonic clock to the wall's, which may be set while a stream is watched."""
+    """Return the offset from the monotonic clock to the wall clock, which may be set during a watch."""
     return time.time() - time.monotonic()
