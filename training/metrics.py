@@ -159,7 +159,7 @@ def reliability(shares: NDArray[np.float64], target: NDArray[np.int64]) -> list[
 
 
 def coverage_risk(shares: NDArray[np.float64], target: NDArray[np.int64]) -> list[dict[str, float]]:
-    """Return the accuracy on the most confident share of the images, and the confidence threshold."""
+    """Return accuracy and confidence threshold at several coverages, most confident images first."""
     confidence, correct = shares.max(axis=1), shares.argmax(axis=1) == target
     order = np.argsort(-confidence, kind="stable")
     rows = []
@@ -192,9 +192,8 @@ def confidence_for_accuracy(
     confidence, correct = shares.max(axis=1), shares.argmax(axis=1) == target
     order = np.argsort(-confidence, kind="stable")
     accuracy = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
-    is_last_alike = np.append(
-        np.diff(confidence[order]) != 0, True
-    )  # a threshold cannot separate equal confidences
+    # A threshold cannot separate equal confidences.
+    is_last_alike = np.append(np.diff(confidence[order]) != 0, True)
     good = np.flatnonzero((accuracy >= wanted) & is_last_alike)
     if not len(good):
         return 1.0
