@@ -58,7 +58,7 @@ def test_splits_in_names_of_files(name, split):
 
 @pytest.mark.parametrize("name", ["my_eval.parquet", "train_and_test.csv"])
 def test_a_name_that_could_mean_several_splits_is_refused(name):
-    with pytest.raises(DatasetError, match="expected one split in the file name, got .* ambiguous"):
+    with pytest.raises(DatasetError, match=r"expected one split in the file name, got .* ambiguous"):
         split_from_name(name)
 
 

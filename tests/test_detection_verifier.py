@@ -255,7 +255,7 @@ class TestTraining:
         ]
         words += ["--boxed-photos", str(config.boxed_photos), "--web-photos", str(config.web_photos)]
         assert main(words) == 1
-        assert "expected faces and false places" in capsys.readouterr().err
+        assert "expected true and false positives" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         "wrong", [{"epochs": 0}, {"batch_size": 2}, {"learning_rate": 2}, {"val_share": 0}], ids=str
@@ -328,5 +328,5 @@ class TestExport:
                 (run.folder / BEST_FILE).touch()
         with pytest.raises(ValueError, match="trained kv_face; expected"):
             load_verifier(tmp_path / "detector")
-        with pytest.raises(ValueError, match="trained a verifier"):
+        with pytest.raises(ValueError, match="got a verifier"):
             export_run(DetectorExport(run=tmp_path / "verifier", weights=tmp_path / "weights"))
