@@ -162,7 +162,7 @@ def test_splits_are_drawn_alike_for_the_same_seed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "split", "expected"),
     [
-        pytest.param(("happy",), None, "has happy alone", id="one class"),
+        pytest.param(("happy",), None, "has only happy", id="one class"),
         pytest.param(("happy", "sad"), "val", "split 'val' is empty|no images", id="empty split"),
     ],
 )
