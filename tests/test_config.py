@@ -28,7 +28,7 @@ def test_settings_of_another_version_are_refused_by_name():
     ("changes", "words"),
     [
         pytest.param({"data": ()}, "data to be at least one folder or file, got ()", id="no data"),
-        pytest.param({"heads": ()}, "heads to be at least one head", id="no heads"),
+        pytest.param({"heads": ()}, "heads to be at least one of crowd", id="no heads"),
         pytest.param({"epochs": 0, "warmup_epochs": 0}, "epochs to be at least 1, got 0", id="epochs"),
         pytest.param({"batch_size": 1}, "batch_size to be at least 2, got 1", id="batch"),
         pytest.param({"learning_rate": 0}, "learning_rate to be a value in (0, 1], got 0", id="rate 0"),

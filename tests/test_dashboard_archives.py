@@ -227,7 +227,7 @@ def test_what_is_not_kept_is_counted(tmp_path):
     unpacked = kept(tmp_path, GOOD | more | {"__MACOSX/happy/._a.png": b"x"})
     assert unpacked.kept_count == 2
     assert unpacked.left_out == (
-        "2 files with .xyz, neither pictures nor tables, such as happy/c.xyz",
-        "1 picture outside of class folders, such as loose.png",
+        "2 files with .xyz, neither images nor tables, such as happy/c.xyz",
+        "1 image outside of class folders, such as loose.png",
         "1 table beside the class folders, such as fer2013.csv",
     )

@@ -81,7 +81,7 @@ def test_the_split_is_chosen_anew_for_other_pictures(tmp_path, faces, repository
     ("make", "words"),
     [
         pytest.param(lambda path: None, "no data at", id="missing"),
-        pytest.param(lambda path: path.mkdir(), "no pictures in", id="empty"),
+        pytest.param(lambda path: path.mkdir(), "no images in", id="empty"),
         pytest.param(
             lambda path: (
                 write_folder(path, 1, ("happy",)) and (path / "train" / "happy").rename(path / "grumpy")

@@ -58,7 +58,7 @@ def test_runs_are_listed_with_their_figures(many):
     assert table["val accuracy"].between(30, 90).all()  # percent
     assert list(table["epochs"]) == ["6 / 9", "3 / 9", "5 / 9", "8 / 8"]
     assert "1 run folder cannot be read" in texts(page)
-    assert "config.json is no JSON" in texts(page)
+    assert "expected JSON in config.json" in texts(page)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_run_is_told_from_the_address(many):
     [
         ("20260102-000000_kv_fast", ["stopped", "Resume"]),
         ("20260103-000000_kv_fast", ["the card fell off the bus", "Resume"]),
-        ("broken", ["config.json is no JSON"]),
+        ("broken", ["expected JSON in config.json"]),
         ("gone", ["The run 'gone' no longer exists"]),
     ],
 )

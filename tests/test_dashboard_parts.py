@@ -201,7 +201,7 @@ def test_presets_are_right_and_contain_only_differences(name):
 def test_every_setting_has_a_help_text():
     assert set(setting_help()) == set(TrainConfig.__dataclass_fields__)
     assert set(TrainConfig.__dataclass_fields__) >= ELSEWHERE
-    assert setting_help()["schedule"].startswith("`cosine` falls to 0")
+    assert setting_help()["schedule"].startswith("`cosine` decays to 0")
 
 
 def test_places_from_the_command_line(tmp_path):

@@ -91,7 +91,7 @@ def test_wide_pictures_are_cut_to_their_middle() -> None:
         pytest.param(lambda p: _write(p / "a.csv", "a,b\n1,2\n"), "no column emotion and pixels", id="csv columns"),
         pytest.param(lambda p: _write(p / "a.parquet", "x"), "cannot be read as parquet", id="no parquet"),
         pytest.param(lambda p: _class_folder(p, "grumpy"), "unknown expression 'grumpy'", id="unknown class"),
-        pytest.param(lambda p: _empty(p), "no pictures", id="empty folder"),
+        pytest.param(lambda p: _empty(p), "no images", id="empty folder"),
     ],
 )  # fmt: skip
 def test_unusable_data_is_told_in_a_sentence(tmp_path: Path, make, expected: str) -> None:
@@ -162,8 +162,8 @@ def test_splits_are_drawn_alike_for_the_same_seed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "split", "expected"),
     [
-        pytest.param(("happy",), None, "has happy alone", id="one class"),
-        pytest.param(("happy", "sad"), "val", "split 'val' is empty|no pictures", id="empty split"),
+        pytest.param(("happy",), None, "has only happy", id="one class"),
+        pytest.param(("happy", "sad"), "val", "split 'val' is empty|no images", id="empty split"),
     ],
 )
 def test_splits_that_cannot_train_are_refused(tmp_path: Path, words, split, expected: str) -> None:

@@ -255,7 +255,7 @@ class TestTraining:
         ]
         words += ["--boxed-photos", str(config.boxed_photos), "--web-photos", str(config.web_photos)]
         assert main(words) == 1
-        assert "expected faces and false places" in capsys.readouterr().err
+        assert "expected true and false positives" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         "wrong", [{"epochs": 0}, {"batch_size": 2}, {"learning_rate": 2}, {"val_share": 0}], ids=str
@@ -326,7 +326,9 @@ class TestExport:
         for name, architecture in (("detector", "kv_face"), ("verifier", "kv_face_verifier")):
             with RunWriter(tmp_path / name, {"architecture": architecture}, {}, 1) as run:
                 (run.folder / BEST_FILE).touch()
-        with pytest.raises(ValueError, match="trained kv_face; expected"):
+        with pytest.raises(
+            ValueError, match="expected a run of training.detector.train_verifier, got kv_face"
+        ):
             load_verifier(tmp_path / "detector")
-        with pytest.raises(ValueError, match="trained a verifier"):
+        with pytest.raises(ValueError, match="got a verifier"):
             export_run(DetectorExport(run=tmp_path / "verifier", weights=tmp_path / "weights"))

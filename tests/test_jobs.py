@@ -140,7 +140,7 @@ def test_a_stopped_job_in_the_queue_never_begins(queued, monkeypatch):
     jobs.stop(queued)
     jobs.look_after(queued)
     run = read_run(queued)
-    assert (run.state, run.status["message"]) == (RunState.STOPPED, "stopped before it began")
+    assert (run.state, run.status["message"]) == (RunState.STOPPED, "stopped before it started")
 
 
 def test_a_running_or_earlier_training_goes_first(queued):

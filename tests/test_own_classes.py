@@ -143,7 +143,7 @@ def test_folders_of_any_names_are_classes(names, own, expected):
         (["train/happy/a.png", "train/grumpy/b.png"], False, "with --heads own"),
         (["train/bored/a.png", "extra/bored/b.png", "train/calm down/c.png"], False, "unknown split 'extra'"),
         (["eval/bored/a.png", "train/focused/b.png"], True, "unknown split 'eval'"),
-        (["train/bored/test/a.png", "train/focused/b.png"], False, "says test and train"),
+        (["train/bored/test/a.png", "train/focused/b.png"], False, "got test and train"),
     ],
 )
 def test_folders_that_say_something_unclear_are_refused(names, own, sentence):
@@ -162,7 +162,7 @@ def test_a_list_of_classes_lets_own_names_stand_beside_expressions(tmp_path):
     assert set(table.labels) == {Emotion.HAPPY, FOCUSED}
     assert table.left_out == ()
     (folder / "classes.txt").write_text("happy\nfocussed\n")
-    with pytest.raises(DatasetError, match=r"focused is none of the classes in .*: happy, focussed"):
+    with pytest.raises(DatasetError, match=r"focused is not one of the classes in .*: happy, focussed"):
         read_table(folder)
 
 
@@ -192,7 +192,7 @@ def test_the_head_follows_from_the_classes():
     assert (own.heads, own.labels) == (("own",), ("bored", "focused", "happy"))
     assert TrainConfig.from_dict(json.loads(json.dumps(own.to_dict()))) == own
     assert settle_heads(own, [BORED, FOCUSED]) == own
-    with pytest.raises(DatasetError, match="got smiling besides"):
+    with pytest.raises(DatasetError, match="also got smiling"):
         settle_heads(own, [BORED, OwnLabel("smiling")])
     with pytest.raises(DatasetError, match="train with --heads own"):
         settle_heads(replace(usual, heads=("web",)), [BORED, FOCUSED])
@@ -212,7 +212,7 @@ def test_own_classes_train_and_export(own_run: Path, own_weights: Path):
     assert card.head().labels == ("bored", "focused")
     assert [head.name for head in card.choices] == ["own"]
     text = (own_weights / "README.md").read_text(encoding="utf-8")
-    assert "Reads Bored, Focused from" in text
+    assert "Classifies face crops as Bored, Focused" in text
     assert "--heads own" in text
     assert "FER2013" not in text
 

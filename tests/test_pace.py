@@ -63,7 +63,7 @@ def test_out_of_memory_says_which_batch_fits(monkeypatch):
 
     monkeypatch.setattr(pace, "_one_step", small_card)
     text = memory_advice(CONFIG, CPU)
-    assert "a batch of 8 pictures does not fit" in text
+    assert "a batch of 8 images does not fit" in text
     assert "a batch size of 2 fits" in text
     monkeypatch.setattr(pace, "fitting_batch", lambda config, device: None)
     assert "no batch fits" in memory_advice(CONFIG, CPU)

@@ -124,7 +124,7 @@ def test_a_run_goes_on_behind_a_half_written_line(tmp_path):
     ("name", "text", "problem"),
     [
         pytest.param(CONFIG_FILE, None, CONFIG_FILE, id="no config"),
-        pytest.param(CONFIG_FILE, "{", "config.json is no JSON", id="broken config"),
+        pytest.param(CONFIG_FILE, "{", "expected JSON in config.json", id="broken config"),
         pytest.param(CONFIG_FILE, "[1]", "expected an object in config.json, got list", id="list"),
         pytest.param(STATUS_FILE, '{"state": "dreaming"}', "another version", id="other version"),
         pytest.param(STATUS_FILE, "{}", "another version", id="no state"),

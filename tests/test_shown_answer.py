@@ -76,7 +76,7 @@ def test_sets_without_the_labels_take_no_part() -> None:
     unknown = JudgedSet("unknown", np.arange(5), [None, Emotion.CONTEMPTUOUS, None, None, None])
     both, one = fit_shown(logits, [known, unknown]), fit_shown(logits, [known])
     np.testing.assert_allclose(both.bias, one.bias)
-    with pytest.raises(ValueError, match="expected validation pictures labelled angry"):
+    with pytest.raises(ValueError, match="expected validation images labelled angry"):
         fit_shown(logits, [unknown])
 
 

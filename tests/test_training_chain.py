@@ -231,4 +231,4 @@ def test_sources_of_several_kinds_come_to_one_shown_answer(config: TrainConfig, 
     assert shown["accuracy"] == pytest.approx(
         heads["seven"]["sets"]["web"]["accuracy"], abs=0.05
     )  # eight bits
-    assert "ECE left out" in (folder / "README.md").read_text(encoding="utf-8")
+    assert "ECE held out" in (folder / "README.md").read_text(encoding="utf-8")

@@ -191,10 +191,10 @@ def test_a_parquet_never_names_a_file_outside_its_folder(tmp_path, link):
         "zero byte": "a\0b",
     }[link]
     path = parquet(tmp_path / "set" / "x.parquet", [{"bytes": None, "path": name}])
-    with pytest.raises(DatasetError, match="row 0: expected the picture's bytes in 'image', got none"):
+    with pytest.raises(DatasetError, match="row 0: expected an encoded image in 'image', got none"):
         read_table(path)
     missing = parquet(tmp_path / "set" / "x.parquet", [{"bytes": None, "path": "/no/such/file"}])
-    with pytest.raises(DatasetError, match="row 0: expected the picture's bytes in 'image', got none"):
+    with pytest.raises(DatasetError, match="row 0: expected an encoded image in 'image', got none"):
         read_table(missing)  # the same words: nobody learns what exists here
 
 

@@ -1,1 +1,1 @@
-"""From labelled pictures to a card with weights."""
+"""Training, evaluation and export of models."""

@@ -1,4 +1,4 @@
-"""Entry point: from a weight file of the student project to weights with a card."""
+"""Entry point: converts a weights file of the original student project to a weights folder with a card."""
 
 import pickle
 import sys
@@ -22,15 +22,15 @@ HEAD: Final = "adopted"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdoptOptions:
-    """File to adopt and the weights to make of it.
+    """The file to convert, and name and place of the weights.
 
     Attributes:
         file: A ``.pth`` file: a state dictionary, alone or under ``state_dict`` or ``model_state_dict``.
         labels: The expressions in the order of the network's outputs.
-        mean: What its training subtracted from pixels in [0, 1]: one number, or one per channel.
-        std: What its training divided by.
-        tag: What stands behind ``kv_cnn.`` in the name.
-        weights: The folder that gets ``kv_cnn.<tag>``.
+        mean: Mean of the normalisation in its training, for pixels in [0, 1]: one number, or one per channel.
+        std: Standard deviation of the normalisation.
+        tag: Suffix of the weights' name, after ``kv_cnn.``.
+        weights: Parent folder of ``kv_cnn.<tag>``.
     """
 
     file: tyro.conf.Positional[Path]
@@ -42,10 +42,10 @@ class AdoptOptions:
 
 
 def adopt(options: AdoptOptions) -> Path:
-    """Write a weights folder for a file of the origin's network.
+    """Write a weights folder for a file of the student project.
 
     Raises:
-        ValueError: The file, the labels or the tensors do not fit.
+        ValueError: File, labels or tensors do not match the network.
     """
     try:
         labels = tuple(str(emotion_from_name(label)) for label in options.labels)
@@ -64,14 +64,14 @@ def adopt(options: AdoptOptions) -> Path:
         preprocessing=Preprocessing(colour="grey" if channels == 1 else "rgb"),
         heads=(Head(HEAD, labels),),
         default_head=HEAD,
-        description=f"Adopted from {options.file.name}; not calibrated, no figures measured.",
+        description=f"Adopted from {options.file.name}; neither calibrated nor evaluated.",
     )
     write_weights(options.weights / card.name, network, Export(card))
     return options.weights / card.name
 
 
 def _read_state(file: Path) -> list[Tensor]:
-    """The tensors in the order of the file, without counters."""
+    """Return the tensors in file order, without counters."""
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
@@ -85,7 +85,7 @@ def _read_state(file: Path) -> list[Tensor]:
 
 
 def _copy(tensors: list[Tensor], network: ExpressionNetwork, file: Path) -> None:
-    """Names differ between versions of the origin, order and shapes do not."""
+    """Copy tensors by order and shape, since names differ between versions of the student project."""
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     places = [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
     expected, found = [list(place.shape) for place in places], [list(tensor.shape) for tensor in tensors]  # type: ignore[union-attr]
@@ -100,7 +100,7 @@ def _copy(tensors: list[Tensor], network: ExpressionNetwork, file: Path) -> None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line and adopt; 1 with a sentence when the file does not fit."""
+    """Read the command line and convert the file; return 1 with a sentence on an error."""
     options = tyro.cli(AdoptOptions, args=arguments, prog="python -m training.adopt")
     try:
         print(f"wrote {adopt(options)}")

@@ -1,4 +1,4 @@
-"""Entry point: finds labels that networks trained on the other pictures contradict, and takes them away."""
+"""Entry point: finds and removes doubtful labels by cross-validation."""
 
 import logging
 import sys
@@ -26,21 +26,21 @@ _HEAD = "fer2013"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanOptions:
-    """Train once a fold without it, let each network read the fold it has not seen.
+    """Train one network per fold on all other folds, and let it classify its held-out fold.
 
     Attributes:
-        data: Parquet with ``image`` and ``label``.
-        output: Parquet to write: the same rows, doubted labels empty; votes stay.
-        folds: Parts of the data.
-        most_for_label: A label is doubted where the network gives it at most this share …
-        least_for_other: … and another one at least this.
-        epochs: Of each training.
-        batch_size: Pictures a step.
-        learning_rate: The peak.
-        augment_strength: How often light, damage and covering happen, in [0, 1].
-        architecture: A name that ``fer.networks`` builds.
-        seed: Of the folds and the trainings.
-        thread_count: CPU threads of PyTorch; 0 leaves it to PyTorch.
+        data: Parquet file with ``image`` and ``label``.
+        output: Parquet file to write: the same rows, with doubtful labels emptied and votes kept.
+        folds: Number of folds.
+        most_for_label: A label is doubtful if its predicted probability is at most this …
+        least_for_other: … and that of another label at least this.
+        epochs: Epochs per training.
+        batch_size: Images per step.
+        learning_rate: Peak learning rate.
+        augment_strength: Frequency of changes of light, degradation and occlusion, in [0, 1].
+        architecture: Name of an architecture in ``fer.networks``.
+        seed: Random seed of folds and trainings.
+        thread_count: CPU threads of PyTorch; 0 for PyTorch's default.
     """
 
     data: Path
@@ -67,14 +67,14 @@ class CleanOptions:
 
 
 def clean_labels(options: CleanOptions) -> pd.DataFrame:
-    """Find and empty the doubted labels, write the data.
+    """Find and empty the doubtful labels, write the data.
 
     Returns:
-        A row for each doubted label: ``row``, ``label``, ``label_share``, ``other``, ``other_share``.
+        One row per doubtful label: ``row``, ``label``, ``label_share``, ``other``, ``other_share``.
 
     Raises:
         DatasetError: The data cannot be used.
-        ValueError: It is no parquet file.
+        ValueError: The data is not a parquet file.
     """
     if options.data.suffix.lower() != ".parquet":
         raise ValueError(f"expected a parquet file, got {options.data}")
@@ -134,7 +134,7 @@ def _doubted(
 ) -> pd.DataFrame:
     found = []
     for row, label, answer in zip(numbers, labels, shares, strict=True):
-        if label not in emotions:  # none, or one that the network does not know, such as contempt
+        if label not in emotions:  # no label, or one that the network lacks, such as contempt
             continue
         best = int(answer.argmax())
         given = float(answer[emotions.index(label)])
@@ -144,11 +144,11 @@ def _doubted(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line, clean, say how many."""
+    """Read the command line, clean the labels, print a summary."""
     import tyro  # noqa: PLC0415 - the entry point alone needs it
 
     logging.basicConfig(format="%(message)s")
-    logging.getLogger("training").setLevel(logging.INFO)  # PyTorch's exporter has much to say, too
+    logging.getLogger("training").setLevel(logging.INFO)  # but not PyTorch's exporter
     try:
         options = tyro.cli(CleanOptions, args=arguments, prog="python -m training.clean_labels")
         doubted = clean_labels(options)
@@ -156,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (DatasetError, WeightsMismatchError, ValueError, OSError) as error:
         print(f"cleaning stopped: {error}", file=sys.stderr)
         return 1
-    print(pd.crosstab(doubted["label"], doubted["other"]) if len(doubted) else "no label is doubted")
+    print(pd.crosstab(doubted["label"], doubted["other"]) if len(doubted) else "no doubtful labels")
     print(
         f"{len(doubted)} labels emptied in {options.output}, listed in {options.output.with_suffix('.csv')}"
     )

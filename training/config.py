@@ -17,17 +17,17 @@ Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 USUAL_HEADS: Final = ("crowd", "fer2013")
-"""The heads that are trained unless somebody asks for other heads."""
+"""Heads that are trained by default."""
 
 _NARROWER: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({"kv_accurate": ("kv_fast",)})
 """Architectures of the same depth with fewer channels, whose weights can be widened."""
 
 
 class SettingsError(ValueError):
-    """Settings that cannot be used; the message is the first problem's.
+    """Invalid settings; the message is that of the first problem.
 
     Attributes:
-        problems: For each wrong setting its name and a sentence.
+        problems: The name of each invalid setting with a sentence about it.
     """
 
     def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
@@ -37,10 +37,10 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """Settings of one training, described one by one in ``SETTING_HELP``.
+    """Settings of one training; ``SETTING_HELP`` describes each of them.
 
     Raises:
-        SettingsError: Names every wrong value; nothing is made of them.
+        SettingsError: Some values are invalid; the error lists all of them.
     """
 
     data: tuple[Path, ...]
@@ -96,14 +96,14 @@ class TrainConfig:
                 problems.append((setting, f"expected {setting} to be {expected}, got {found!r}"))
 
         _require_numbers(self, _require)
-        if problems:  # they cannot be compared with anything
+        if problems:  # the range checks below need numbers
             raise SettingsError(problems)
         _require(len(self.data) > 0, "data", self.data, "at least one folder or file")
         _require(
             len(self.heads) > 0 and set(self.heads) <= set(TRAINED_HEADS),
             "heads",
             self.heads,
-            f"at least one head out of {', '.join(TRAINED_HEADS)}",
+            f"at least one of {', '.join(TRAINED_HEADS)}",
         )
         _require(
             OWN_HEAD not in self.heads or len(self.heads) == 1,
@@ -129,7 +129,7 @@ class TrainConfig:
                 bool(stem) and bool(heads) and set(heads.split("+")) <= set(self.heads),
                 "teaches",
                 entry,
-                f"STEM=HEAD+HEAD with heads out of {', '.join(self.heads)}",
+                f"STEM=HEAD+HEAD with heads from {', '.join(self.heads)}",
             )
         for entry in self.insets:
             stem, _, share = entry.partition("=")
@@ -155,7 +155,7 @@ class TrainConfig:
             not self.other_places or bool({"crowd", "votes"} & set(self.heads)),
             "other_places",
             self.other_places,
-            "empty without the head crowd or votes, which alone have the output 'other'",
+            "empty without the head crowd or votes: only these have the output 'other'",
         )
         _require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         _require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2")
@@ -204,9 +204,9 @@ class TrainConfig:
             raise SettingsError(problems)
 
     def start_problem(self, architecture: str) -> str | None:
-        """Explain why the training cannot start from weights of an architecture; None where it can.
+        """Return why the training cannot start from weights of an architecture; None if it can.
 
-        Heads that such weights lack start at random.
+        Heads missing from such weights start from random weights.
         """
         fitting = (self.architecture, *_NARROWER.get(self.architecture, ()))
         if architecture in fitting:
@@ -214,32 +214,32 @@ class TrainConfig:
         return f"expected weights of {' or '.join(fitting)} to start from, got {architecture}"
 
     def labels_of(self, head: str) -> tuple[str, ...]:
-        """The outputs of a head in their order."""
+        """Return the outputs of a head, in order."""
         return self.labels if head == OWN_HEAD else HEAD_LABELS[head]
 
     def expressions_of(self, head: str) -> tuple[Label, ...]:
-        """The answers of a head, without its output ``other``."""
+        """Return the expressions of a head, without its output ``other``."""
         return tuple(label_of(label) for label in self.labels_of(head) if label != OTHER)
 
     def heads_of(self, source: str) -> tuple[str, ...]:
-        """The heads that a data set teaches.
+        """Return the heads that a data set trains.
 
         Args:
-            source: The name of its file or folder without ending.
+            source: Name of its file or folder, without extension.
         """
         heads = _by_source(self.teaches).get(source)
         return self.heads if heads is None else tuple(heads.split("+"))
 
     def inset_of(self, source: str) -> float:
-        """The share that is cut off on each side of a data set's pictures; see ``heads_of``."""
+        """Return the share to crop from each side of a data set's images; see ``heads_of``."""
         return float(_by_source(self.insets).get(source, 0.0))
 
     def draw_of(self, source: str) -> float:
-        """The share of a data set's pictures that one epoch draws; see ``heads_of``."""
+        """Return the share of a data set's images drawn per epoch; see ``heads_of``."""
         return float(_by_source(self.draws).get(source, 1.0))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as stored in a run directory."""
+        """Return plain values, as stored in a run directory."""
         data = asdict(self)
         for name in ("data", "other_places"):
             data[name] = [str(path) for path in data[name]]
@@ -250,7 +250,7 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "TrainConfig":
-        """Rebuild from stored values; unknown settings of other versions are refused by name."""
+        """Rebuild the settings from stored values; settings unknown to this version are rejected by name."""
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(data) - known)
         if unknown:

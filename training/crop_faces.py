@@ -1,4 +1,4 @@
-"""Entry point: from labelled pictures to tight face crops as the networks expect them."""
+"""Entry point: cuts tight face crops, as the networks expect them, out of labelled images."""
 
 import io
 import json
@@ -25,12 +25,12 @@ _WORDS: Final = tuple(str(emotion) for emotion in Emotion)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CropFacesOptions:
-    """Cut the largest face out of every picture of a data set.
+    """Cut the largest face out of every image of a data set.
 
     Attributes:
-        data: A data set whose pictures frame faces wider than FER2013, one labelled face a picture.
+        data: A data set with wider framing than FER2013 and one labelled face per image.
         output: The parquet file to write.
-        detector: Finds the faces.
+        detector: Name of the face detector.
     """
 
     data: Path
@@ -40,13 +40,13 @@ class CropFacesOptions:
 
 @dataclass(frozen=True, slots=True)
 class LabelledCrop:
-    """A crop with what is known about it.
+    """A crop with its label.
 
     Attributes:
         crop: Square, RGB ``uint8``.
-        label: None where the picture shows no face.
-        is_face: Whether it shows a face; the crowd would say "not a face" to the others.
-        split: The split of its picture; empty where the data set names none.
+        label: None if the crop shows no face.
+        is_face: Whether the crop shows a face; other crops count as crowd votes for "not a face".
+        split: The split of its image; empty if the data set names none.
     """
 
     crop: RgbImage
@@ -56,10 +56,10 @@ class LabelledCrop:
 
 
 def crop_labelled_faces(options: CropFacesOptions) -> tuple[int, list[str]]:
-    """Crop and write.
+    """Cut out all faces and write them.
 
     Returns:
-        How many faces were written, and a sentence for each picture that was left out.
+        The number of faces written, and a sentence for each skipped image.
 
     Raises:
         DatasetError: The data cannot be used.
@@ -84,21 +84,21 @@ def crop_labelled_faces(options: CropFacesOptions) -> tuple[int, list[str]]:
 
 
 def open_picture(picture: Picture) -> RgbImage:
-    """A picture of a table as pixels."""
+    """Decode an image of a table."""
     return read_image(picture) if isinstance(picture, bytes | Path) else as_rgb(picture)
 
 
 def largest_face(image: RgbImage, detector: FaceDetector) -> RgbImage | None:
-    """The tight crop of the largest face, upright; None where none is found."""
+    """Return the tight, upright crop of the largest face; None if no face is detected."""
     detections = detector.detect(image)
     return crop_face(image, reference_square(detections[0], detector.framing)) if detections else None
 
 
 def write_crops(path: Path, crops: Sequence[LabelledCrop]) -> None:
-    """Write a parquet file in Hugging Face's layout, under a temporary name first.
+    """Write a parquet file in Hugging Face's layout, atomically.
 
-    Crops without a face get ten votes for "not a face"; the others have no votes, so the two kinds go
-    into files of their own. Splits that a data set names are kept.
+    Crops without a face get ten votes for "not a face"; crops with a face have no votes, so the two kinds go
+    into separate files. Splits named by the data set are kept.
     """
     images = [{"bytes": _encode(item.crop), "path": None} for item in crops]
     own = {str(item.label) for item in crops if item.label is not None} - set(_WORDS)
@@ -128,7 +128,7 @@ def _encode(crop: RgbImage) -> bytes:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line, crop, say what was left out."""
+    """Read the command line, crop the faces, list the skipped images."""
     import tyro  # noqa: PLC0415 - the entry point alone needs it
 
     options = tyro.cli(CropFacesOptions, args=arguments, prog="python -m training.crop_faces")
@@ -138,8 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"cropping stopped: {error}", file=sys.stderr)
         return 1
     for problem in problems:
-        print(f"left out: {problem}", file=sys.stderr)
-    print(f"wrote {count} faces to {options.output}, left out {len(problems)}")
+        print(f"skipped: {problem}", file=sys.stderr)
+    print(f"wrote {count} faces to {options.output}, skipped {len(problems)}")
     return 0
 
 

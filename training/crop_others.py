@@ -1,4 +1,4 @@
-"""Entry point: from photos with known faces to crops that a detector takes for faces wrongly."""
+"""Entry point: cuts false positives of a detector out of photos with known faces."""
 
 import json
 import sys
@@ -25,27 +25,26 @@ from training.detector.inputs import find_copies, open_teacher
 from training.detector.scenes import make_scene
 
 _UPRIGHT: Final = replace(EAGER, tilts=())
-"""Turned places are searched by themselves."""
+"""Haar settings without tilts, since turned views are searched separately."""
 
 EAGER_SCORE: Final = 0.15
-"""Least score of the project's own detector: it errs far more often than in use."""
+"""Score threshold of the project's own detector, far below normal use, so that it errs more often."""
 
 _SIDE: Final = 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CropOthersOptions:
-    """Cut out what an eager detector finds beside the known faces of photos, and parts of faces.
+    """Cut out false positives of a detector with a low threshold, and parts of faces.
 
     Attributes:
-        photos: Parquet with ``image`` and a JSON list of all boxes in ``faces`` or ``boxes``.
+        photos: Parquet file with ``image`` and a JSON list of all boxes in ``faces`` or ``boxes``.
         output: The parquet file to write.
-        most: Crops of one photo at most, those first that the detector was surest of.
-        detector: Whose mistakes.
-        turned: How often each photo is searched turned and zoomed, besides.
-        teacher: YuNet's file, which is asked again about each place, for faces that nobody listed; empty
-            trusts the lists.
-        choosing: Parquet files with photos that figures are measured on; their copies are left out.
+        most: Maximum number of crops per photo, highest scores first.
+        detector: The detector that makes the mistakes.
+        turned: Number of additional searches of each photo, turned and zoomed.
+        teacher: YuNet's file, to check each false positive for unlisted faces; empty to trust the lists.
+        choosing: Parquet files with the evaluation photos; copies of these photos are skipped.
     """
 
     photos: Path
@@ -58,11 +57,11 @@ class CropOthersOptions:
 
 
 def known_photos(path: Path, *, incomplete: bool = False) -> Iterator[tuple[RgbImage, list[Box]]]:
-    """Photos with the boxes of all their faces.
+    """Yield photos with the boxes of all their faces.
 
     Args:
         path: The file.
-        incomplete: Give photos whose list is not exhaustive, too.
+        incomplete: Include photos whose list of faces is not exhaustive.
 
     Raises:
         DatasetError: The file has no photos with boxes.
@@ -87,7 +86,7 @@ def known_photos(path: Path, *, incomplete: bool = False) -> Iterator[tuple[RgbI
 
 
 def _box(face: object) -> Box:
-    """A list of four numbers, alone or as ``box`` or by side."""
+    """Parse a box: a list of four numbers, an object with such a ``box``, or one with a number per side."""
     if isinstance(face, dict):
         face = face.get("box") or [face[side] for side in ("left", "top", "right", "bottom")]
     if not isinstance(face, list):
@@ -96,7 +95,7 @@ def _box(face: object) -> Box:
 
 
 def _eager_detector(name: str) -> tuple[Callable[[RgbImage], list[Detection]], Framing]:
-    """A detector that takes too much for a face, and how its boxes map to the reference square."""
+    """Return a detector with a low threshold, and the mapping of its boxes to the reference square."""
     if name == "haar":
         haar = HaarDetector(_UPRIGHT)
         return haar.detect, haar.framing
@@ -110,7 +109,7 @@ def _eager_detector(name: str) -> tuple[Callable[[RgbImage], list[Detection]], F
 
 
 def crop_others(options: CropOthersOptions) -> int:
-    """Crop and write; gives the number of crops.
+    """Write the crops; return their number.
 
     Raises:
         DatasetError: The file has no photos with boxes.
@@ -140,7 +139,7 @@ def crop_others(options: CropOthersOptions) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line, crop, say how many."""
+    """Read the command line, write the crops, print their number."""
     import tyro  # noqa: PLC0415 - the entry point alone needs it
 
     options = tyro.cli(CropOthersOptions, args=arguments, prog="python -m training.crop_others")

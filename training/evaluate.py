@@ -1,4 +1,4 @@
-"""Entry point: from weights and labelled faces to a report."""
+"""Entry point: evaluates weights on labelled faces."""
 
 import json
 import sys
@@ -24,17 +24,17 @@ _BATCH_SIZE = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateOptions:
-    """Weights to judge and the data to judge them on.
+    """Weights to evaluate, and data to evaluate them on.
 
     Attributes:
         weights: A weights folder, or a name under ``weights/``.
-        data: A folder of class folders, a FER2013 CSV or a parquet file, with faces already cropped.
-        split: The split to judge on; everything when none is named.
-        head: A head of the card; its default when none is named.
-        votes: Take the crowd's majority as the label.
-        classes: ``head`` judges all expressions of the head, ``six`` the six of the default answer.
-        inset: Share to cut off on each side of data that frames faces wider than FER2013.
-        engine: ``onnx`` as it ships, ``torch`` on CUDA where there is a card.
+        data: A folder of class folders, a FER2013 CSV or a parquet file, with cropped faces.
+        split: The split to evaluate; default: all images.
+        head: A head of the card; default: the card's default head.
+        votes: Use the crowd's majority as the label.
+        classes: ``head`` evaluates all expressions of the head, ``six`` the six of the default answer.
+        inset: Share to crop from each side of data with wider framing than FER2013.
+        engine: ``onnx`` for the shipped network on the CPU, ``torch`` for CUDA if there is a GPU.
         json: Print one JSON object instead of a table.
     """
 
@@ -50,11 +50,11 @@ class EvaluateOptions:
 
 
 def evaluate(options: EvaluateOptions) -> dict[str, Any]:
-    """Judge weights on a data set.
+    """Evaluate weights on a data set.
 
     Raises:
         UnknownModelError: No such weights or head.
-        WeightsMismatchError: The weights do not belong to their card.
+        WeightsMismatchError: The weights do not match their card.
         DatasetError: The data cannot be used.
     """
     classifier = EmotionClassifier(find_weights(options.weights), engine=options.engine, head=options.head)
@@ -89,22 +89,22 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
 
 
 def true_labels(table: FaceTable, *, votes: bool) -> list[Label | None]:
-    """The data set's labels, or the crowd's majority.
+    """Return the data set's labels, or the crowd's majority.
 
     Raises:
-        DatasetError: Votes are asked for and there are none.
+        DatasetError: The data has no votes.
     """
     if not votes:
         return list(table.labels)
     if not table.has_votes:
-        raise DatasetError("expected columns votes_neutral … votes_nf for --votes, the data has none")
+        raise DatasetError("expected columns votes_neutral … votes_nf for --votes, got data without votes")
     voted = was_voted(table.votes)
     by_crowd = majority(np.where(voted[:, None], table.votes, 0))
     return [label if has else None for label, has in zip(by_crowd, voted, strict=True)]
 
 
 def classify_all(classifier: EmotionClassifier, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The head's probabilities of every prepared crop, in batches."""
+    """Return the head's probabilities of all preprocessed crops, computed in batches."""
     parts = [
         classifier.probabilities(crops[start : start + _BATCH_SIZE])
         for start in range(0, len(crops), _BATCH_SIZE)
@@ -113,11 +113,11 @@ def classify_all(classifier: EmotionClassifier, crops: NDArray[np.uint8]) -> NDA
 
 
 def format_report(report: dict[str, Any]) -> str:
-    """The report as a table for people."""
+    """Format a report as text."""
     lines = [
         f"{report['weights']}, head {report['head']}, on {report['data']} ({report['split']}"
         f"{', crowd majority' if report['votes'] else ''})",
-        f"{report['count']} faces, {report['skipped']} without one of the labels left out",
+        f"{report['count']} faces, {report['skipped']} without one of the labels skipped",
         f"accuracy {report['accuracy']:.3f}   balanced {report['balanced_accuracy']:.3f}   "
         f"macro F1 {report['macro_f1']:.3f}   NLL {report['nll']:.3f}   ECE {report['ece']:.3f}",
         "",
@@ -127,12 +127,12 @@ def format_report(report: dict[str, Any]) -> str:
         lines.append(
             f"{name:<12}{row['precision']:>10.3f}{row['recall']:>10.3f}{row['f1']:>10.3f}{row['count']:>8}"
         )
-    lines += [f"left out: {problem}" for problem in (*report["unreadable"], *report["left_out"])]
+    lines += [f"skipped: {problem}" for problem in (*report["unreadable"], *report["left_out"])]
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line, judge, print; 1 with a sentence when something is missing."""
+    """Read the command line, evaluate, print the report; return 1 with a sentence on an error."""
     import tyro  # noqa: PLC0415 - the entry point alone needs it
 
     options = tyro.cli(EvaluateOptions, args=arguments, prog="python -m training.evaluate")

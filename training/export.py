@@ -1,4 +1,4 @@
-"""Entry point: from a finished run to weights with a card."""
+"""Entry point: exports a finished run to a weights folder with a card."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,12 +23,12 @@ from training.weights_folder import Export, write_weights
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportOptions:
-    """Run to export and the weights to make of it.
+    """The run to export, and name and place of the weights.
 
     Attributes:
         run: The run directory.
-        tag: What stands behind the architecture in the name, such as ``crowd``.
-        weights: The folder that gets ``<architecture>.<tag>``.
+        tag: Suffix of the weights' name, after the architecture, such as ``crowd``.
+        weights: Parent folder of ``<architecture>.<tag>``.
         description: One sentence for the card.
     """
 
@@ -39,11 +39,11 @@ class ExportOptions:
 
 
 def export_run(options: ExportOptions) -> Path:
-    """Turn a run into a weights folder; an older one of the same name is replaced as a whole.
+    """Export a run to a weights folder, replacing an existing folder of the same name.
 
     Raises:
         ValueError: The run cannot be read or is not finished.
-        WeightsMismatchError: The exported network answers otherwise than the trained one.
+        WeightsMismatchError: The outputs of the exported network differ from those of the trained one.
     """
     from safetensors.torch import load_file  # noqa: PLC0415 - after the arguments are known to be right
 
@@ -64,7 +64,7 @@ def export_run(options: ExportOptions) -> Path:
     for head in heads:
         network.temperatures[head.name].data.fill_(head.temperature)
         shift = report["heads"][head.name].get("logit_shift")
-        if shift is not None:  # part of the last layer from here on
+        if shift is not None:  # merged into the bias of the last layer
             layer = cast(nn.Linear, network.heads[head.name])
             layer.bias.data += torch.tensor(shift, dtype=layer.bias.dtype)
     card = ModelCard(
@@ -118,7 +118,7 @@ def _files(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line and export; 1 with a sentence when something is missing."""
+    """Read the command line and export; return 1 with a sentence on an error."""
     import tyro  # noqa: PLC0415 - the entry point alone needs it
 
     options = tyro.cli(ExportOptions, args=arguments, prog="python -m training.export")

@@ -1,4 +1,4 @@
-"""Judges the best epoch of a training: the last fits, then the figures."""
+"""Final fits and evaluation of the best epoch of a training."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -44,16 +44,16 @@ def judge_best(
     val_crops: Tensor,
     val_truth: Mapping[str, Sequence[Label | None]],
 ) -> dict[str, Any]:
-    """Judge the best epoch on the validation split, after the fits that do not change the trunk.
+    """Evaluate the best epoch on the validation split, after the fits that do not change the trunk.
 
-    Writes a sample for the export and the worst mistakes into the run directory, too.
+    Also writes a sample for the export and the worst mistakes into the run directory.
 
     Args:
-        config: Of the training.
+        config: Settings of the training.
         folder: The run directory.
-        splits: What was trained and judged on.
-        val_crops: ``uint8`` of shape (N, C, size, size), on the device that judges.
-        val_truth: By head the true label of each.
+        splits: Training and validation data.
+        val_crops: ``uint8`` of shape (N, C, size, size), on the device for evaluation.
+        val_truth: Ground-truth labels of these crops, by head.
 
     Returns:
         The report of each head, with its temperature and thresholds.
@@ -78,7 +78,7 @@ def judge_best(
     heads: dict[str, Any] = {}
     for head, scores in predict(network, val_crops).items():
         truth, labels, is_fitted = truths[head], config.labels_of(head), head in SHOWN_HEADS
-        # A trained head that people see is expected to name rare expressions, too.
+        # The default head should also name rare expressions; fitted heads are adjusted already.
         strength = config.prior_shift if head == default and not is_fitted else 0.0
         shift = prior_shift(scores.numpy(), labels, strength)
         shifted = scores + torch.from_numpy(shift).float()
@@ -99,12 +99,12 @@ def judge_best(
 
 
 def is_shown_fitted(config: TrainConfig) -> bool:
-    """Whether the heads that people see are fitted over the trained ones."""
+    """Whether the shown heads are fitted to the trained ones."""
     return {"votes", "web"} <= set(config.heads)
 
 
 def default_head(config: TrainConfig) -> str:
-    """The head that people see."""
+    """Return the default head, whose answers users see."""
     return SHOWN_HEADS[0] if is_shown_fitted(config) else config.heads[0]
 
 
@@ -115,7 +115,7 @@ def _with_shown_heads(
     sets: Sequence[JudgedSet],
     val_crops: Tensor,
 ) -> tuple[ExpressionNetwork, dict[str, Any]]:
-    """Add the shown heads; gives the figures of their fit, too."""
+    """Add the shown heads; return the network and the figures of the fit."""
     logits = {head: scores.numpy() for head, scores in predict(network, val_crops).items()}
     shown = choose_shown(logits, sets, config.class_balance)
     for head, weight in shown.weights.items():
@@ -130,15 +130,15 @@ def _with_shown_heads(
 
 
 def _fit_other(config: TrainConfig, splits: Splits, network: ExpressionNetwork, heads: Sequence[str]) -> None:
-    """Fit the output ``other`` to places without a face.
+    """Fit the output ``other`` to crops without a face.
 
-    All else in the network stays, so that a report made again finds the same.
+    Nothing else changes, so a repeated report gives the same result.
     """
     preprocessing = Preprocessing(size=config.size)
     fits = fit_other(network, splits.train, config.other_places, preprocessing, heads)
     for head, fitted in fits.items():
         log.info(
-            "other of %s: loss %.4f before, %.4f after the fit to %d places and %d faces",
+            "other of %s: loss %.4f before, %.4f after the fit to %d crops without a face and %d faces",
             head, fitted["loss_before"], fitted["loss_after"], fitted["place_count"], fitted["face_count"],
         )  # fmt: skip
 
@@ -158,9 +158,9 @@ def save_mistakes(
     Args:
         path: The archive to write.
         probabilities: Shape (N, outputs) in the order of ``head_labels``.
-        head_labels: All outputs of the head that answered.
-        faces: The pictures that were judged.
-        truth: The true label of each.
+        head_labels: All outputs of the head.
+        faces: The evaluated crops.
+        truth: The ground-truth label of each crop.
     """
     emotions = [label for label in head_labels if label in {str(t) for t in truth if t is not None}]
     shares = restrict(probabilities, head_labels, emotions)
@@ -183,10 +183,10 @@ def save_mistakes(
 def prior_shift(
     logits: NDArray[np.floating], head_labels: Sequence[str], strength: float
 ) -> NDArray[np.float64]:
-    """Return the offsets that take some of their lead from frequent expressions.
+    """Return logit offsets that correct the bias towards frequent expressions.
 
-    Logit adjustment (Menon et al. 2021) with the mean predicted share of each expression as its prior;
-    ``other`` keeps its weight on average.
+    Logit adjustment (Menon et al. 2021) with the mean predicted probability of each expression as its prior;
+    the mean probability of ``other`` is preserved.
 
     Args:
         logits: Shape (N, outputs) in the order of ``head_labels``.
@@ -209,15 +209,15 @@ def prior_shift(
 def fit_temperature(
     logits: NDArray[np.floating], head_labels: Sequence[str], truth: Sequence[Label | None]
 ) -> float:
-    """The temperature that makes the true labels likeliest (Guo et al. 2017), over the head's expressions.
+    """Fit the temperature by maximum likelihood (Guo et al. 2017), over the head's expressions.
 
     Args:
         logits: Shape (N, outputs) in the order of ``head_labels``.
-        head_labels: All outputs of the head; ``other`` takes no part.
-        truth: The true label of each row; rows with none of the head's labels take no part.
+        head_labels: All outputs of the head; ``other`` is excluded.
+        truth: The ground-truth label of each row; rows with none of the head's labels are excluded.
 
     Returns:
-        A factor above 0; 1 where no row has a label.
+        A factor above 0; 1 if no row has a label.
     """
     emotions = [label for label in head_labels if label != OTHER]
     columns = [list(head_labels).index(label) for label in emotions]

@@ -1,4 +1,4 @@
-"""The frame of every training: epochs, schedule, averaged weights, best epoch, checkpoint, record."""
+"""The frame that all trainings share: epochs, schedule, averaged weights, best epoch, checkpoint, record."""
 
 import logging
 import math
@@ -18,7 +18,7 @@ from training.config import Schedule as ScheduleKind
 from training.runs import BEST_FILE, LAST_FILE, RunWriter, StopRequestedError
 
 LARGEST_GRADIENT: Final = 5.0
-"""Norm to which larger gradients are clipped."""
+"""Maximum gradient norm; larger gradients are clipped."""
 
 log = logging.getLogger(__name__)
 
@@ -28,13 +28,13 @@ class Schedule:
     """Length and learning rate of a training.
 
     Attributes:
-        epochs: Passes over the data at most.
-        learning_rate: The peak.
-        kind: ``cosine`` falls to 0; ``step`` is a tenth from half and a hundredth from three quarters of the
-            way on; ``plateau`` is divided by 10 when the validation loss rests; ``constant`` stays.
-        warmup_epochs: Epochs in which the rate rises from 0.
-        plateau_patience: Epochs without a better validation loss before the rate falls.
-        early_stopping_patience: Epochs without a better figure before the training stops; 0 is never.
+        epochs: Maximum number of passes over the data.
+        learning_rate: Peak learning rate.
+        kind: ``cosine`` decays to 0; ``step`` divides by 10 after half and again after three quarters of the
+            epochs; ``plateau`` divides by 10 when the validation loss stops improving; ``constant`` stays.
+        warmup_epochs: Epochs of linear warm-up from 0.
+        plateau_patience: Epochs without a better validation loss before ``plateau`` lowers the rate.
+        early_stopping_patience: Epochs without a better metric before the training stops; 0 is never.
     """
 
     epochs: int
@@ -45,11 +45,11 @@ class Schedule:
     early_stopping_patience: int = 0
 
     def rate(self, epoch: int, done: float) -> float:
-        """Return the learning rate within an epoch, plateaus aside.
+        """Return the learning rate within an epoch, without the plateau factor.
 
         Args:
             epoch: Number of the epoch, from 1.
-            done: Share of the epoch that is done, in [0, 1].
+            done: Completed share of the epoch, in [0, 1].
         """
         progress, warmup = (epoch - 1 + done) / self.epochs, self.warmup_epochs / self.epochs
         if progress < warmup:
@@ -64,7 +64,7 @@ class Schedule:
 
 @dataclass(slots=True)
 class Progress:
-    """State of a training between two epochs; stored in its checkpoint."""
+    """State of a training between two epochs, as stored in its checkpoint."""
 
     epoch: int = 0
     best_epoch: int = 0
@@ -76,16 +76,16 @@ class Progress:
 
 
 class Trainer(ABC):
-    """One training between its steps; subclasses say how an epoch learns and how it is judged.
+    """Base class of trainings; subclasses implement the epoch and its evaluation.
 
     Args:
         folder: The run directory.
-        writer: Writes the record; None in the processes beside the first.
+        writer: Writes the run's files; None in all processes but the first.
         schedule: Length and learning rate.
-        network: What is trained.
-        optimizer: Of its weights.
-        ema_decay: Decay of the averaged weights a step; 0 leaves the average out.
-        device: Where the network lies.
+        network: The network to train.
+        optimizer: Optimizer of its weights.
+        ema_decay: Decay of the averaged weights per step; 0 disables averaging.
+        device: Device of the network.
     """
 
     def __init__(
@@ -105,41 +105,41 @@ class Trainer(ABC):
 
     @abstractmethod
     def train_epoch(self, epoch: int) -> dict[str, float]:
-        """Learn from the data once, every step through ``take_step``; gives figures for the history."""
+        """Train one epoch, each step through ``take_step``; return figures for the history."""
 
     @abstractmethod
     def judge_epoch(self, epoch: int, /) -> dict[str, float]:
-        """Judge ``judged`` on held-out data; ``val_loss`` is what plateaus are seen by."""
+        """Evaluate ``judged`` on held-out data; return figures, ``val_loss`` for the plateau schedule."""
 
     @abstractmethod
     def figure(self, row: Mapping[str, float]) -> float | None:
-        """Return the figure by which epochs are compared, larger is better; None keeps this one out."""
+        """Return the metric that selects the best epoch, larger is better; None excludes the epoch."""
 
     @abstractmethod
     def report(self) -> dict[str, Any]:
-        """Judge the best epoch, whose weights lie in the run directory."""
+        """Evaluate the best epoch, whose weights are in the run directory."""
 
     def memory(self) -> dict[str, Any]:
-        """Return what a checkpoint of this kind of training keeps besides."""
+        """Return the additional state for the checkpoint."""
         return {}
 
     def recall(self, memory: Mapping[str, Any]) -> None:  # noqa: B027 - most trainings keep nothing more
-        """Take back what ``memory`` gave."""
+        """Restore the additional state that ``memory`` returned."""
 
     def agree_on_stop(self) -> None:  # noqa: B027 - most trainings are one process
-        """Leave together with other processes of this training, where there are any."""
+        """Stop at the same point as the other processes of this training, if there are any."""
 
     @property
     def judged(self) -> nn.Module:
-        """The network that is judged and kept: the averaged one, where averaging is on."""
+        """The network to evaluate and save: the averaged one if averaging is on."""
         averaged: nn.Module = self.averaged.module
         return averaged if self.ema_decay else self.network
 
     def fit(self, *, resume: bool) -> None:
-        """Train all epochs that are left, then report on the best one.
+        """Train the remaining epochs, then report on the best one.
 
         Args:
-            resume: Go on from the checkpoint in the run directory.
+            resume: Continue from the checkpoint in the run directory.
         """
         if resume:
             self._restore()
@@ -157,11 +157,11 @@ class Trainer(ABC):
 
     @property
     def is_stopped_early(self) -> bool:
-        """Whether the figure has rested for longer than the schedule's patience."""
+        """Whether the metric has not improved for longer than the schedule's patience."""
         return 0 < self.schedule.early_stopping_patience <= self.progress.resting_epochs
 
     def run_epoch(self, epoch: int) -> None:
-        """Learn, judge, and write down one epoch."""
+        """Train, evaluate and record one epoch."""
         started = time.perf_counter()
         learned = self.train_epoch(epoch)
         row = {"epoch": epoch, "learning_rate": self.optimizer.param_groups[0]["lr"]}
@@ -169,7 +169,9 @@ class Trainer(ABC):
         row["seconds"] = time.perf_counter() - started
         self._account(row)
         if self.writer is not None:
-            self.writer.add_epoch(row)  # before the checkpoint: resuming cuts a row too many, it invents none
+            self.writer.add_epoch(
+                row
+            )  # before the checkpoint: resuming can drop a surplus row, but not restore a lost one
             self._save()
             self.writer.progress(force=True, epoch=epoch, step=0, best_epoch=self.progress.best_epoch)
             shown = {name: round(value, 4) for name, value in row.items() if name != "epoch"}
@@ -177,16 +179,16 @@ class Trainer(ABC):
         self.agree_on_stop()
 
     def take_step(self, loss: Tensor, epoch: int, step: int, step_count: int) -> None:
-        """Learn from one batch.
+        """Update the weights for one batch.
 
         Args:
             loss: Mean over the batch.
             epoch: Number of the epoch, from 1.
             step: Number of the step in its epoch, from 0.
-            step_count: Steps of the epoch.
+            step_count: Steps per epoch.
 
         Raises:
-            StopRequestedError: Somebody asked the training to stop.
+            StopRequestedError: A stop was requested.
         """
         rate = self.schedule.rate(epoch, step / step_count) * self.progress.plateau_factor
         for group in self.optimizer.param_groups:
@@ -204,11 +206,11 @@ class Trainer(ABC):
                 self.on_stop_request()
 
     def on_stop_request(self) -> None:
-        """Leave the training at once."""
+        """Stop the training at once."""
         raise StopRequestedError
 
     def _account(self, row: Mapping[str, float]) -> None:
-        """Best epoch, early stopping, plateau."""
+        """Update best epoch, early stopping and plateau."""
         progress = self.progress
         progress.epoch = int(row["epoch"])
         figure = self.figure(row)
@@ -225,7 +227,7 @@ class Trainer(ABC):
             progress.plateau_factor, progress.plateau_epochs = progress.plateau_factor / 10, 0
 
     def _save(self) -> None:
-        """Write everything that resuming needs; the file appears whole or not at all."""
+        """Write the checkpoint atomically."""
         checkpoint = self.memory() | {
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
@@ -241,7 +243,7 @@ class Trainer(ABC):
         self.network.load_state_dict(checkpoint["network"])
         self.averaged.load_state_dict(checkpoint["averaged"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
-        # Detectors trained before version 0.1 kept epoch and best figure beside the rest.
+        # Checkpoints of detectors before version 0.1 store epoch and best metric at the top level.
         known = checkpoint.get("progress") or checkpoint
         names = {field.name for field in fields(Progress)}
         self.progress = Progress(**{name: value for name, value in known.items() if name in names})
@@ -249,7 +251,7 @@ class Trainer(ABC):
 
 
 def average_of(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """Exponential average that follows quickly at first, so that short trainings gain from it too."""
+    """Return an exponential moving average with a warm-up, so that short trainings benefit too."""
 
     def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
         share = min(decay, (1 + int(count)) / (10 + int(count)))
@@ -259,7 +261,7 @@ def average_of(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
-    """Write what use needs: the tensors alone; the file appears whole or not at all."""
+    """Write the tensors of a network, without optimizer state, atomically."""
     state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
     temporary = path.with_name(f".{path.name}.tmp")
     save_file(state, temporary)

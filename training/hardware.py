@@ -1,4 +1,4 @@
-"""Hardware of a training: processes, device, precision, and a description of them."""
+"""Processes, device and precision of a training, and a description of its environment."""
 
 import ctypes
 import os
@@ -24,7 +24,7 @@ _MMAP_THRESHOLD: Final = -3
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """The processes of one training: one, or as many as ``torchrun`` started."""
+    """The processes of one training: a single one, or those started by ``torchrun``."""
 
     rank: int = 0
     count: int = 1
@@ -32,33 +32,33 @@ class Workers:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes the run."""
+        """Whether this process writes the run directory."""
         return self.rank == 0
 
 
 def choose_device(config: TrainConfig, workers: Workers) -> torch.device:
-    """The device of this process.
+    """Choose the device of this process.
 
     Raises:
-        ValueError: CUDA is asked for and there is no card.
+        ValueError: CUDA is requested, but there is no GPU.
     """
     if config.device == "cpu" or (config.device == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise ValueError("expected a CUDA card for device 'cuda', found none; choose 'cpu' or 'auto'")
+        raise ValueError("expected a CUDA GPU for device 'cuda', found none; choose 'cpu' or 'auto'")
     torch.backends.cudnn.benchmark = True
     torch.cuda.set_device(workers.local_rank)
     return torch.device("cuda", workers.local_rank)
 
 
 def set_up_processor(thread_count: int) -> None:
-    """Set the threads of this process, flush denormal numbers to zero, and keep freed memory.
+    """Set the number of threads, flush denormal numbers to zero, and keep freed memory.
 
-    Weight decay leaves weights of networks without normalisation so small that a processor multiplies them
-    more than ten times slower.
+    Weight decay makes some weights of networks without normalisation denormal, and processors multiply
+    denormals more than ten times slower.
 
     Args:
-        thread_count: CPU threads of PyTorch; 0 leaves it to PyTorch.
+        thread_count: CPU threads of PyTorch; 0 for PyTorch's default.
     """
     torch.set_flush_denormal(True)  # before the first parallel work: threads inherit it
     keep_freed_memory()
@@ -81,7 +81,7 @@ def keep_freed_memory(*, is_kept: bool = True) -> None:
 
 
 def autocast_for(config: TrainConfig, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
-    """bfloat16 where the hardware multiplies it fast: CUDA cards, and processors with AVX512-BF16 or AMX."""
+    """Return a factory of precision contexts: bfloat16 on CUDA GPUs and CPUs with AVX512-BF16 or AMX."""
     fast = device.type == "cuda" or bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
     if config.precision == "bfloat16" or (config.precision == "auto" and fast):
         return lambda: torch.autocast(device.type, torch.bfloat16)
@@ -89,7 +89,7 @@ def autocast_for(config: TrainConfig, device: torch.device) -> Callable[[], Abst
 
 
 def join_workers(config: TrainConfig) -> Workers:
-    """One process alone, or those that ``torchrun`` started."""
+    """Join the processes that ``torchrun`` started, if any."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         return Workers()
@@ -100,7 +100,7 @@ def join_workers(config: TrainConfig) -> Workers:
 
 
 def describe_environment(device: torch.device, workers: Workers, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Versions, device, commit, and what is known about the data, as stored in a run directory."""
+    """Return versions, device, commit and data summary, as stored in a run directory."""
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     return {
         "version": VERSION,
@@ -118,12 +118,12 @@ def describe_environment(device: torch.device, workers: Workers, data: Mapping[s
 
 
 def file_hashes(paths: Iterable[Path]) -> dict[str, Any]:
-    """SHA-256 of each file, as ``describe_environment`` keeps it."""
+    """Return the SHA-256 of each file, in the form that ``describe_environment`` expects."""
     return {"files": {str(path): file_hash(path) for path in paths}}
 
 
 def _commit() -> str:
-    """The commit of the code, with a mark when files differ from it; empty outside a repository."""
+    """Return the commit of the code, marked if files differ from it; empty outside a repository."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

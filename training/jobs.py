@@ -1,7 +1,7 @@
-"""A training as a process of its own that outlives whoever asked for it: one at a time, in a queue.
+"""Queue of training jobs: one at a time, each in a detached process that outlives its caller.
 
-``python -m training.jobs RUN_FOLDER`` waits until no other training of that folder of runs is active, starts
-``training.train`` and looks after it. The run directory is all that it shares with the rest.
+``python -m training.jobs RUN_FOLDER`` waits until no other training in the parent folder is active, starts
+``training.train`` and supervises it. All communication goes through the run directory.
 """
 
 import os
@@ -46,17 +46,17 @@ class JobError(RuntimeError):
 
 
 def start(config: TrainConfig, *, cuda_devices: Sequence[int] = ()) -> Path:
-    """Put a training into the queue.
+    """Queue a training.
 
     Args:
-        config: What to train.
-        cuda_devices: Numbers of the cards to use; several start one process each under ``torchrun``.
+        config: The settings.
+        cuda_devices: Numbers of the GPUs to use; several GPUs start one process each under ``torchrun``.
 
     Returns:
-        The run directory, made here.
+        The new run directory.
 
     Raises:
-        JobError: The name is taken.
+        JobError: A run of this name exists.
         OSError: The run directory cannot be written.
     """
     folder = config.runs / config.name if config.name else new_run_folder(config.runs, config.architecture)
@@ -73,10 +73,10 @@ def start(config: TrainConfig, *, cuda_devices: Sequence[int] = ()) -> Path:
 
 
 def resume(folder: Path) -> None:
-    """Put a run that stands still into the queue again: from its last whole epoch, or from its start.
+    """Queue a stopped, failed or interrupted run again; it resumes from its last checkpoint, if any.
 
     Raises:
-        JobError: It is active, finished, unreadable or no training of this program.
+        JobError: The run is active, finished, unreadable or not from ``training.train``.
     """
     folder = folder.absolute()
     run = read_run(folder)
@@ -86,14 +86,14 @@ def resume(folder: Path) -> None:
         TrainConfig.from_dict(run.config)
     except (ValueError, TypeError, KeyError) as error:
         raise JobError(
-            f"{run.name} cannot go on from here: its settings are of another kind ({error})"
+            f"{run.name} cannot be resumed here: its settings are of another kind ({error})"
         ) from error
     (folder / STOP_FILE).unlink(missing_ok=True)
     _enqueue(folder, cuda_devices(folder), status=dict(run.status))
 
 
 def stop(folder: Path) -> None:
-    """Ask a run to stop: after its current step where it trains, at once where it waits."""
+    """Request a stop: a running training stops after its current step, a queued one at once."""
     run = read_run(folder)
     if not run.is_active:
         raise JobError(f"{run.name} is {run.state}; only a running or queued training can be stopped")
@@ -101,10 +101,10 @@ def stop(folder: Path) -> None:
 
 
 def end(folder: Path) -> None:
-    """End the processes of a run that does not answer; it is interrupted then and can be resumed.
+    """Kill the processes of a run that does not respond; the run is then interrupted and can be resumed.
 
     Raises:
-        JobError: The run was not started from here, or has ended.
+        JobError: The run was not started on this machine, or has ended.
     """
     pid = _read_job(folder).get("pid")
     if not isinstance(pid, int) or not _is_held(folder / JOB_LOCK_FILE):
@@ -116,12 +116,12 @@ def end(folder: Path) -> None:
 
 
 def cuda_devices(folder: Path) -> tuple[int, ...]:
-    """The numbers of the cards that a run was started on; empty for the CPU and for runs from the shell."""
+    """Return the numbers of a run's GPUs; empty for CPU runs and runs started from the shell."""
     return tuple(int(number) for number in _read_job(folder).get("cuda_devices", ()))
 
 
 def log_tail(folder: Path, line_count: int = 40) -> list[str]:
-    """The last lines of what the training printed; progress bars count as their last state."""
+    """Return the last lines of the training's output; of a progress bar, only the last state."""
     path = folder / LOG_FILE
     if not path.is_file():
         return []
@@ -133,7 +133,7 @@ def log_tail(folder: Path, line_count: int = 40) -> list[str]:
 
 
 def command_line(config: TrainConfig) -> list[str]:
-    """The arguments of ``python -m training.train`` that give this config."""
+    """Return the arguments of ``python -m training.train`` for this config."""
     arguments: list[str] = []
     for field in fields(config):
         value = getattr(config, field.name)
@@ -177,7 +177,7 @@ def _enqueue(folder: Path, devices: Sequence[int], status: dict[str, Any] | None
             stderr=log,
             start_new_session=True,
         )
-    # Nobody waits for it, but its entry in the process table has to be fetched.
+    # No caller waits for the process; reap it to avoid a zombie.
     threading.Thread(target=process.wait, name=f"reap {folder.name}", daemon=True).start()
 
 
@@ -197,7 +197,7 @@ def _is_held(path: Path) -> bool:
 
 
 def look_after(folder: Path) -> int:
-    """Wait for the turn, train, write down how it ended; runs in the process of the job.
+    """Wait in the queue, train, record the outcome; runs in the job's process.
 
     Returns:
         The exit status of the training.
@@ -206,7 +206,7 @@ def look_after(folder: Path) -> int:
         job = _read_job(folder) | {"pid": os.getpid()}
         write_json(folder / JOB_FILE, job)
         if not _wait_for_turn(folder):
-            _set_status(folder, RunState.STOPPED, "stopped before it began")
+            _set_status(folder, RunState.STOPPED, "stopped before it started")
             (folder / STOP_FILE).unlink(missing_ok=True)
             return 0
         _set_status(folder, RunState.QUEUED, "starting")
@@ -216,7 +216,7 @@ def look_after(folder: Path) -> int:
 
 
 def _wait_for_turn(folder: Path) -> bool:
-    """True once nobody is before this run; False where it was stopped."""
+    """Wait until this run is first in the queue; return False if it was stopped."""
     store = RunStore(folder.parent)
     while not (folder / STOP_FILE).exists():
         others = [run for run in store.runs() if run.folder != folder and run.is_active]
@@ -239,7 +239,7 @@ def _train(folder: Path) -> int:
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(str(number) for number in devices)
     process = subprocess.Popen(training_command(folder), cwd=_ROOT, env=environment, stdin=subprocess.DEVNULL)
     while process.poll() is None:
-        # Until the training has its run open, nobody else reads the stop file.
+        # Until the training has opened its run, only this process reads the stop file.
         if (folder / STOP_FILE).exists() and state_of(folder) is RunState.QUEUED:
             process.terminate()
         time.sleep(0.2)
@@ -270,7 +270,7 @@ def _set_status(folder: Path, state: RunState, message: str) -> None:
 
 
 def main() -> None:
-    """Entry point of the job's process."""
+    """Run the job of the run directory on the command line."""
     if len(sys.argv) != 2:
         raise SystemExit("usage: python -m training.jobs RUN_FOLDER")
     raise SystemExit(look_after(Path(sys.argv[1])))

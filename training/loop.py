@@ -1,4 +1,4 @@
-"""Batches of a split, their losses with or without teachers, and the logits of a whole split."""
+"""Batches, losses with optional distillation, and predictions for a whole split."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -16,12 +16,12 @@ from fer.networks import ExpressionNetwork, load_network
 
 @dataclass(frozen=True, slots=True)
 class SplitTensors:
-    """A split, whole on its device.
+    """A whole split as tensors on one device.
 
     Attributes:
         crops: ``uint8`` of shape (N, C, S, S).
-        targets: By head, shares of shape (N, outputs).
-        weights: By head, shape (N,); 0 where the head has nothing to learn from the picture.
+        targets: By head, target probabilities of shape (N, outputs).
+        weights: By head, sample weights of shape (N,); 0 for crops that do not train the head.
     """
 
     crops: Tensor
@@ -32,7 +32,7 @@ class SplitTensors:
         return len(self.crops)
 
     def batches(self, order: Tensor, batch_size: int) -> Iterator["SplitTensors"]:
-        """Consecutive batches of the rows in ``order``; a last batch of one picture is left out."""
+        """Yield consecutive batches of the rows in ``order``; a last batch of one crop is skipped."""
         for rows in torch.split(order, batch_size):
             if len(rows) > 1:  # batch statistics need two
                 yield SplitTensors(
@@ -48,10 +48,7 @@ def heads_loss(
     weights: Mapping[str, Tensor],
     head_shares: Mapping[str, float],
 ) -> Tensor:
-    """Soft cross-entropy of every head, summed by share; one value a picture, shape (N,).
-
-    A head's weights may differ from picture to picture: 0 leaves it out.
-    """
+    """Return the soft cross-entropy of all heads, weighted by share and sample weight, shape (N,)."""
     total = torch.zeros((), device=next(iter(logits.values())).device)
     for head, scores in logits.items():
         loss = -(targets[head] * functional.log_softmax(scores.float(), dim=1)).sum(dim=1)
@@ -60,7 +57,7 @@ def heads_loss(
 
 
 def mix(batch: SplitTensors, share: float, order: Tensor) -> SplitTensors:
-    """Lay each picture over another one, targets alike (Zhang et al. 2018)."""
+    """Blend each crop and its targets with another one: mixup (Zhang et al. 2018)."""
     crops = (batch.crops.float() * share + batch.crops[order].float() * (1 - share)).round().to(torch.uint8)
     targets, weights = {}, {}
     for head, target in batch.targets.items():
@@ -72,12 +69,12 @@ def mix(batch: SplitTensors, share: float, order: Tensor) -> SplitTensors:
 
 
 class Teachers:
-    """An ensemble that looks at the student's own pictures (Hinton et al. 2015, Beyer et al. 2022).
+    """Ensemble of teachers that see the student's augmented crops (Hinton et al. 2015, Beyer et al. 2022).
 
     Args:
         networks: Trained networks with the student's heads, on its device.
-        share: Weight of the teachers in the student's loss, in [0, 1]; the labels have the rest.
-        temperature: Softens teachers and student alike.
+        share: Weight of the distillation loss, in [0, 1]; the loss on labels has the rest.
+        temperature: Distillation temperature, for teachers and student.
     """
 
     def __init__(self, networks: Sequence[ExpressionNetwork], share: float, temperature: float) -> None:
@@ -86,7 +83,7 @@ class Teachers:
 
     @torch.no_grad()
     def answers(self, crops: Tensor) -> dict[str, Tensor]:
-        """The mean of the teachers' softened probabilities, by head.
+        """Return the mean of the teachers' softened probabilities, by head.
 
         Args:
             crops: ``uint8`` of shape (N, C, S, S), as the student gets them.
@@ -102,9 +99,9 @@ class Teachers:
     def loss(
         self, logits: Mapping[str, Tensor], answers: Mapping[str, Tensor], shares: Mapping[str, float]
     ) -> Tensor:
-        """Cross-entropy to the teachers' answers, summed by head share, shape (N,).
+        """Return the cross-entropy with the teachers' answers, weighted by head share, shape (N,).
 
-        The square of the temperature keeps the gradient's size.
+        The factor ``temperature ** 2`` keeps the scale of the gradients.
         """
         total = torch.zeros((), device=next(iter(logits.values())).device)
         for head, share in shares.items():
@@ -121,17 +118,17 @@ def batch_losses(
     autocast: Callable[[], AbstractContextManager[object]],
     teachers: Teachers | None = None,
 ) -> tuple[Tensor, Mapping[str, Tensor]]:
-    """Run a batch through a network and compare its answers with the targets.
+    """Run a batch through a network and compute the losses.
 
     Args:
-        network: Gives logits by head.
-        batch: Pictures as the network is to see them, at least two.
+        network: Returns logits by head.
+        batch: At least two crops, augmented.
         head_shares: Weight of each head in the loss.
-        autocast: Makes the precision context of the forward pass.
-        teachers: Look at the same pictures and have their share in the loss.
+        autocast: Creates the precision context of the forward pass.
+        teachers: Teachers for distillation.
 
     Returns:
-        The loss of each picture, shape (N,), and the logits by head.
+        The loss of each crop, shape (N,), and the logits by head.
     """
     with autocast():
         logits = network(batch.crops)
@@ -145,7 +142,7 @@ def batch_losses(
 
 @torch.inference_mode()
 def predict(network: ExpressionNetwork, crops: Tensor, batch_size: int = 512) -> dict[str, Tensor]:
-    """Logits by head as use relies on them, for every crop, in order, in single precision, on the CPU."""
+    """Return the logits of all crops by head, averaged over all views, as ``float32`` on the CPU."""
     network.eval()
     parts = [network.judged_logits(batch) for batch in torch.split(crops, batch_size)]
     return {head: torch.cat([part[head].float() for part in parts]).cpu() for head in parts[0]}

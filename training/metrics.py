@@ -1,4 +1,4 @@
-"""From probabilities and true labels to a report."""
+"""Metrics of a classifier: accuracy, calibration, intervals, per-class figures."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -27,12 +27,12 @@ RESAMPLE_COUNT: Final = 1000
 def restrict(
     probabilities: NDArray[np.floating], head_labels: Sequence[str], labels: Sequence[str]
 ) -> NDArray[np.float64]:
-    """The columns of these labels, renormalised to sum 1.
+    """Return the columns of some labels, renormalised to sum 1.
 
     Args:
         probabilities: Shape (N, outputs) in the order of ``head_labels``.
         head_labels: All outputs of the head.
-        labels: The columns to keep, in the order wanted.
+        labels: The columns to keep, in output order.
     """
     columns = [list(head_labels).index(label) for label in labels]
     kept = np.asarray(probabilities, dtype=np.float64)[:, columns]
@@ -40,7 +40,7 @@ def restrict(
 
 
 def key_figures(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what cards and tables show of a report of :func:`report_head`, with the recall by class."""
+    """Return the key metrics of a :func:`report_head` report, for cards and tables, with recall per class."""
     names = ("count", "accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")
     recall = {label: row["recall"] for label, row in report["per_class"].items()}
     return {name: report[name] for name in names} | {"recall": recall}
@@ -54,18 +54,18 @@ def report_head(
     labels: Sequence[Label] | None = None,
     resample_count: int = RESAMPLE_COUNT,
 ) -> dict[str, Any]:
-    """Everything that is said about one head on one data set.
+    """Compute all metrics of one head on one data set.
 
-    Rows without a true label among ``labels`` are left out and counted in ``skipped``; the probabilities are
-    renormalised over ``labels``.
+    Rows without a ground-truth label among ``labels`` are skipped and counted in ``skipped``; the
+    probabilities are renormalised over ``labels``.
 
     Args:
         probabilities: Calibrated, shape (N, outputs) in the order of ``head_labels``.
         head_labels: All outputs of the head.
-        truth: The true label of each row.
-        labels: The classes that are judged, those the head lacks are left out; None for all expressions of
-            the head.
-        resample_count: Bootstrap resamples behind the 95 % intervals; 0 leaves them out.
+        truth: The ground-truth label of each row.
+        labels: The classes to evaluate, except those that the head lacks; None for all expressions of the
+            head.
+        resample_count: Bootstrap resamples for the 95 % intervals; 0 for no intervals.
 
     Raises:
         ValueError: No row has one of the labels.
@@ -74,7 +74,7 @@ def report_head(
     judged = [label for label in wanted if label in head_labels]
     rows = [row for row, label in enumerate(truth) if label in judged]
     if not rows:
-        raise ValueError(f"expected pictures labelled {', '.join(judged)}, got none among {len(truth)}")
+        raise ValueError(f"expected images labelled {', '.join(judged)}, got none among {len(truth)}")
     shares = restrict(probabilities, head_labels, judged)[rows]
     target = np.array([judged.index(label) for label in (truth[row] for row in rows) if label is not None])
     report = _measures(shares, target, [str(label) for label in judged])
@@ -127,7 +127,7 @@ def _measures(shares: NDArray[np.float64], target: NDArray[np.int64], labels: li
 def _intervals(
     shares: NDArray[np.float64], target: NDArray[np.int64], resample_count: int
 ) -> dict[str, list[float]]:
-    """95 % percentile intervals over resampled pictures, with a fixed seed."""
+    """Return 95 % percentile bootstrap intervals, with a fixed seed."""
     class_count = shares.shape[1]
     cells = target * class_count + shares.argmax(axis=1)
     generator = np.random.default_rng(0)
@@ -144,7 +144,7 @@ def _intervals(
 
 
 def reliability(shares: NDArray[np.float64], target: NDArray[np.int64]) -> list[dict[str, float]]:
-    """Mean confidence and accuracy of each filled bin of confidence."""
+    """Return mean confidence and accuracy of each non-empty confidence bin."""
     confidence, correct = shares.max(axis=1), shares.argmax(axis=1) == target
     bins = np.minimum((confidence * BIN_COUNT).astype(int), BIN_COUNT - 1)
     return [
@@ -159,7 +159,7 @@ def reliability(shares: NDArray[np.float64], target: NDArray[np.int64]) -> list[
 
 
 def coverage_risk(shares: NDArray[np.float64], target: NDArray[np.int64]) -> list[dict[str, float]]:
-    """Accuracy on the most confident share of the pictures, and the confidence where that share ends."""
+    """Return accuracy and confidence threshold at several coverages, most confident images first."""
     confidence, correct = shares.max(axis=1), shares.argmax(axis=1) == target
     order = np.argsort(-confidence, kind="stable")
     rows = []
@@ -176,11 +176,11 @@ def coverage_risk(shares: NDArray[np.float64], target: NDArray[np.int64]) -> lis
 
 
 def other_limit(other: NDArray[np.floating], lost: float = 0.0025) -> float:
-    """The share of ``other`` that this part of true faces exceeds at most, in [0.5, 1].
+    """Return the threshold on ``other`` that at most a given share of faces exceeds, in [0.5, 1].
 
     Args:
-        other: Shares of ``other`` of pictures that show a face, shape (N,).
-        lost: Part of them that may be taken for no face.
+        other: Probabilities of ``other`` for images that show a face, shape (N,).
+        lost: Share of these faces that may be rejected.
     """
     return 1.0 if not len(other) else max(float(np.quantile(other, 1 - lost, method="higher")), 0.5)
 
@@ -188,11 +188,12 @@ def other_limit(other: NDArray[np.floating], lost: float = 0.0025) -> float:
 def confidence_for_accuracy(
     shares: NDArray[np.float64], target: NDArray[np.int64], wanted: float = 0.9
 ) -> float:
-    """Return the confidence from which on this share of the faces is right; 0 if it is for all faces."""
+    """Return the lowest confidence threshold that reaches an accuracy; 0 if all faces together reach it."""
     confidence, correct = shares.max(axis=1), shares.argmax(axis=1) == target
     order = np.argsort(-confidence, kind="stable")
     accuracy = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
-    is_last_alike = np.append(np.diff(confidence[order]) != 0, True)  # faces of one confidence go together
+    # A threshold cannot separate equal confidences.
+    is_last_alike = np.append(np.diff(confidence[order]) != 0, True)
     good = np.flatnonzero((accuracy >= wanted) & is_last_alike)
     if not len(good):
         return 1.0

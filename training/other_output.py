@@ -1,4 +1,4 @@
-"""Fits the output ``other`` alone to what detectors take for faces wrongly; all else stays as it is."""
+"""Fits only the output ``other`` of a trained network, to false positives of detectors."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,13 +19,13 @@ from training.data.targets import HEAD_LABELS, crowd_targets
 _BATCH_SIZE: Final = 256
 _STEPS: Final = 200
 _PLACE_WEIGHT: Final = 0.2
-"""Weight of a place beside that of a face: most detections are faces."""
+"""Weight of a false positive relative to a face, since most detections are faces."""
 
 _MOST_FACES: Final = 12_000
-"""Of larger sets an even sample takes part, each face counting for those left out."""
+"""Maximum number of faces; larger sets are subsampled evenly and their faces weighted accordingly."""
 
 _DECAY: Final = 1e-5
-"""L2 strength. With it there is one best solution, wherever the search starts."""
+"""L2 strength; makes the solution unique."""
 
 
 def fit_other(
@@ -42,9 +42,9 @@ def fit_other(
 
     Args:
         network: Trained; changed in place.
-        faces: What it was trained on; what annotators called no face stays so, in part where they disagreed.
+        faces: Training data; crowd votes for "not a face" are soft targets of ``other``.
         places: Parquet files of crops without a face, written by ``training.crop_others``; may be empty.
-        preprocessing: How crops are prepared.
+        preprocessing: Preprocessing of the crops.
         heads: Heads with the output ``other``.
 
     Returns:
@@ -52,7 +52,7 @@ def fit_other(
 
     Raises:
         DatasetError: The files cannot be used.
-        ValueError: The network has no such output.
+        ValueError: A head is missing or has no output ``other``.
     """
     for head in heads:
         if OTHER not in HEAD_LABELS.get(head, ()) or head not in network.heads:
@@ -78,7 +78,7 @@ def _fit_row(
     face_weight: float,
 ) -> dict[str, float]:
     row = HEAD_LABELS[head].index(OTHER)
-    # A disgusted face is a face, also for the head ``six``, which cannot name it.
+    # For the head ``six``, too, disgusted faces count as faces, although it has no such label.
     names = HEAD_LABELS["seven" if head == "six" else head]
     shares, weights = crowd_targets(list(faces.table.labels), faces.table.votes, names)
     counted = weights > 0
@@ -92,7 +92,7 @@ def _fit_row(
     with torch.inference_mode():
         logits = functional.linear(features, layer.weight.cpu(), layer.bias.cpu())
         against = torch.logsumexp(logits[:, rest], dim=1)
-    features, against = features.clone(), against.clone()  # free of inference mode
+    features, against = features.clone(), against.clone()  # inference tensors cannot require gradients
     weight, bias = (
         values.detach().cpu()[row].clone().requires_grad_() for values in (layer.weight, layer.bias)
     )
@@ -122,7 +122,7 @@ def _fit_row(
 
 @torch.inference_mode()
 def _features(network: ExpressionNetwork, crops: NDArray[np.uint8]) -> Tensor:
-    """Return the input of the heads, averaged over all views as answers are."""
+    """Return the input of the heads, averaged over all views."""
     network.eval()
     device = next(network.parameters()).device
     parts = []

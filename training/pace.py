@@ -1,4 +1,4 @@
-"""Entry point: the throughput of a training, and the largest batch that its device can hold."""
+"""Entry point: measures the throughput of a training and the largest batch size that fits into memory."""
 
 import json
 import sys
@@ -25,13 +25,13 @@ SMALLEST_BATCH: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Result of a timed warm-up on made-up images.
+    """Throughput of a training on synthetic images.
 
     Attributes:
-        images_per_second: Trained, augmentation included where the settings want it.
-        judged_per_second: Pictures of the validation split.
-        parameter_count: Of the network.
-        peak_bytes: Memory of the card at its fullest; None on the CPU.
+        images_per_second: Training images, including augmentation if the settings enable it.
+        judged_per_second: Validation images.
+        parameter_count: Parameters of the network.
+        peak_bytes: Peak GPU memory; None on the CPU.
     """
 
     images_per_second: float
@@ -40,7 +40,7 @@ class Pace:
     peak_bytes: int | None
 
     def epoch_seconds(self, train_count: int, val_count: int) -> float:
-        """Seconds for one epoch of this many pictures."""
+        """Return the seconds for one epoch of this many images."""
         return train_count / self.images_per_second + val_count / self.judged_per_second
 
 
@@ -51,16 +51,16 @@ def measure_pace(
     seconds: float = 2.0,
     steps: int = 4,
 ) -> Pace:
-    """Train on noise for some seconds.
+    """Train on noise for some seconds and measure the throughput.
 
     Args:
-        config: What would be trained.
-        device: Where.
-        seconds: How long to measure at least, after the warm-up.
-        steps: Batches between two looks at the clock.
+        config: Settings of the training.
+        device: Device to measure.
+        seconds: Minimum duration after the warm-up.
+        steps: Batches between two readings of the clock.
 
     Raises:
-        torch.OutOfMemoryError: The batch does not fit on the card.
+        torch.OutOfMemoryError: The batch does not fit into GPU memory.
     """
     network, optimizer = _network(config, device)
     averaged = AveragedModel(network, avg_fn=average_of(config.ema_decay), use_buffers=True)
@@ -83,7 +83,7 @@ def measure_pace(
     while time.perf_counter() - started < seconds or not count:
         train(order)
         if device.type == "cuda":
-            torch.cuda.synchronize(device)  # so that the clock sees finished work
+            torch.cuda.synchronize(device)  # GPU work is asynchronous
         count += len(order)
     elapsed = time.perf_counter() - started
     judged_at = time.perf_counter()
@@ -96,11 +96,11 @@ def measure_pace(
 def fitting_batch(
     config: TrainConfig, device: torch.device, attempt: Callable[[int], None] | None = None
 ) -> int | None:
-    """The largest half, quarter, … of the batch size that one step fits with; None where none does.
+    """Halve the batch size until one step fits into memory; None if no size fits.
 
     Args:
-        config: Whose batch did not fit.
-        device: The card.
+        config: Settings whose batch size does not fit.
+        device: The GPU.
         attempt: Trains one step with a batch size; for tests.
     """
     attempt = attempt or (lambda size: _one_step(config, device, size))
@@ -119,15 +119,17 @@ def fitting_batch(
 
 
 def memory_advice(config: TrainConfig, device: torch.device) -> str:
-    """A sentence after a card ran out of memory: which batch size would fit."""
+    """Return an error sentence for a GPU out of memory, with a batch size that fits."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "this device"
     size = fitting_batch(config, device)
-    advice = f"a batch size of {size} fits" if size else "no batch fits; end other programs that use the card"
-    return f"a batch of {config.batch_size} pictures does not fit into the memory of {name}; {advice}"
+    advice = (
+        f"a batch size of {size} fits" if size else "no batch fits; close other programs that use the GPU"
+    )
+    return f"a batch of {config.batch_size} images does not fit into the memory of {name}; {advice}"
 
 
 def made_up_split(config: TrainConfig, count: int, device: torch.device) -> SplitTensors:
-    """Noise with random labels, ``uint8`` of shape (count, C, size, size)."""
+    """Return noise with random labels, ``uint8`` of shape (count, C, size, size)."""
     preprocessing = Preprocessing(size=config.size)
     shape = (count, preprocessing.channel_count, preprocessing.size, preprocessing.size)
     generator = torch.Generator().manual_seed(0)
@@ -174,7 +176,7 @@ def _augmentation(device: torch.device) -> Callable[[Tensor], Tensor]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Time a training on made-up pictures and print; 1 with a sentence where it cannot run."""
+    """Measure a training on synthetic images and print the result; return 1 with a sentence on an error."""
     import tyro  # noqa: PLC0415 - the entry point alone needs it
 
     config = tyro.cli(TrainConfig, args=arguments, prog="python -m training.pace")

@@ -1,4 +1,4 @@
-"""An exported network in eight-bit integers, kept where it costs next to no accuracy."""
+"""Eight-bit quantisation of exported networks."""
 
 import contextlib
 import io
@@ -17,10 +17,10 @@ from fer.emotions import Label
 from training.metrics import restrict
 
 SAMPLE_FILE: Final = "sample.npz"
-"""In a run directory: crops to measure value ranges on, crops to compare accuracies on."""
+"""File in a run directory with crops for calibrating value ranges and crops for comparing accuracies."""
 
 LARGEST_LOSS: Final = 0.003
-"""Accuracy that integers may cost before single precision is kept."""
+"""Largest loss of accuracy at which the quantised network is kept."""
 
 _RANGE_COUNT: Final = 512
 _BATCH_SIZE: Final = 32
@@ -33,13 +33,13 @@ def save_sample(
     val_crops: NDArray[np.uint8],
     truth: Mapping[str, Sequence[Label | None]],
 ) -> None:
-    """Write what an export needs to quantise a network.
+    """Write the crops that an export needs to quantise a network.
 
     Args:
         path: The archive to write.
-        train_crops: Shape (N, C, S, S); some of them are kept for the ranges.
+        train_crops: Shape (N, C, S, S); a subset is kept for the ranges.
         val_crops: Shape (M, C, S, S); all are kept.
-        truth: By head the true label of each of those, None where there is none.
+        truth: By head, the ground-truth labels of ``val_crops``, None for crops without one.
     """
     rows = np.linspace(0, len(train_crops) - 1, min(_RANGE_COUNT, len(train_crops))).astype(int)
     arrays: dict[str, Any] = {"ranges": train_crops[rows], "val": val_crops}
@@ -51,17 +51,17 @@ def save_sample(
 
 
 def quantise(source: Path, target: Path, crops: NDArray[np.uint8]) -> None:
-    """Turn an ONNX network into one that multiplies eight-bit integers.
+    """Quantise an ONNX network to eight-bit integers.
 
-    One scale for every output channel; weights keep seven bits, because processors without VNNI add two
-    products of eight bits in sixteen.
+    Scales are per output channel. Weights use seven bits, since processors without VNNI accumulate two
+    eight-bit products in 16 bits.
 
     Args:
         source: The network in single precision.
         target: The file to write.
-        crops: What it usually sees, shape (N, C, S, S); the range of every layer is measured on them.
+        crops: Typical input, shape (N, C, S, S), for calibrating the range of every layer.
     """
-    whole = max(len(crops) // _BATCH_SIZE * _BATCH_SIZE, 1)  # the library wants batches of one size
+    whole = max(len(crops) // _BATCH_SIZE * _BATCH_SIZE, 1)  # the library needs batches of equal size
     size = min(_BATCH_SIZE, len(crops))
     batches = [{_INPUT: crops[start : start + size]} for start in range(0, whole, size)]
     quantise_network(source, target, batches, "Percentile")
@@ -73,13 +73,13 @@ def quantise_network(
     inputs: Sequence[Mapping[str, NDArray[Any]]],
     method: Literal["Percentile", "MinMax"],
 ) -> None:
-    """Turn any network of convolutions into eight-bit integers, as ``quantise`` describes it.
+    """Quantise any convolutional network to eight-bit integers, in the same way as ``quantise``.
 
     Args:
         source: The network in single precision.
         target: The file to write.
-        inputs: What it usually sees, by the names of its inputs.
-        method: How the range of a layer comes from its values; ``Percentile`` wants inputs of one shape.
+        inputs: Typical inputs, by input name.
+        method: Calibration method; ``Percentile`` needs inputs of equal shape.
     """
     from onnxruntime import quantization  # noqa: PLC0415 - only exports need it
     from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415
@@ -93,7 +93,7 @@ def quantise_network(
 
     silent = logging.getLogger()
     level = silent.level
-    silent.setLevel(logging.ERROR)  # the library advises on the root logger and prints its progress
+    silent.setLevel(logging.ERROR)  # the library logs advice on the root logger and prints its progress
     try:
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
             prepared = Path(folder) / "prepared.onnx"
@@ -115,7 +115,7 @@ def quantise_network(
 
 
 def accuracies(folder: Path, sample: Path, engine: Engine) -> dict[str, float]:
-    """By head the share of a sample's validation crops that weights name right."""
+    """Return the accuracy of exported weights on a sample's validation crops, by head."""
     found = {}
     with np.load(sample) as data:
         crops = data["val"]
@@ -133,7 +133,7 @@ def accuracies(folder: Path, sample: Path, engine: Engine) -> dict[str, float]:
 
 
 def forget_origin(path: Path) -> None:
-    """Drop the exporter's notes on where in which source file each node came from."""
+    """Remove the exporter's metadata on source files and lines from an ONNX network."""
     model = onnx.load(path)
     for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.functions):
         part.ClearField("metadata_props")

@@ -1,4 +1,4 @@
-"""Entry point: the whole schedule from data to both shipped networks."""
+"""Entry point: trains and exports both shipped networks from data: teachers, then students."""
 
 import logging
 import sys
@@ -16,27 +16,27 @@ from training.train import train
 log = logging.getLogger(__name__)
 
 _STUDENTS: Final = {"kv_fast": 40 / 48, "kv_accurate": 1.0}
-"""Shipped architectures, each with the side of the inner view that was best for it."""
+"""Shipped architectures with their best side of the inner view."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipeOptions:
-    """Teachers first, then both students from their ensemble; stages that are done are not done again.
+    """Train the teachers, then distil both students from their ensemble; finished stages are skipped.
 
     Attributes:
         data: As for a single training.
-        weights: The folder that gets ``kv_fast.<tag>`` and ``kv_accurate.<tag>``.
-        runs: The folder of the run directories; the teachers' weights lie there too.
-        tag: What stands behind the architecture in the name.
-        teacher: The teachers' architecture.
-        teacher_count: How many, each with a seed of its own.
-        teacher_epochs: Epochs of each teacher.
-        student_epochs: Epochs of each student.
-        batch_size: Pictures a step.
-        learning_rate: The peak.
-        augment_strength: How often light, damage and covering happen, in [0, 1].
-        device: ``auto`` takes CUDA where there is a card.
-        thread_count: CPU threads of PyTorch; 0 leaves it to PyTorch.
+        weights: Parent folder of ``kv_fast.<tag>`` and ``kv_accurate.<tag>``.
+        runs: Parent folder of the run directories and of the teachers' weights.
+        tag: Suffix of the weights' names, after the architecture.
+        teacher: Architecture of the teachers.
+        teacher_count: Number of teachers, each with its own seed.
+        teacher_epochs: Epochs per teacher.
+        student_epochs: Epochs per student.
+        batch_size: Images per step.
+        learning_rate: Peak learning rate.
+        augment_strength: Frequency of changes of light, degradation and occlusion, in [0, 1].
+        device: ``auto`` uses CUDA if there is a GPU.
+        thread_count: CPU threads of PyTorch; 0 for PyTorch's default.
     """
 
     data: tuple[Path, ...]
@@ -55,7 +55,7 @@ class RecipeOptions:
 
 
 def follow(options: RecipeOptions) -> list[Path]:
-    """Run every stage that is not finished, resuming the one that was cut off.
+    """Run all unfinished stages; resume an interrupted one.
 
     Returns:
         The weights folders of both students.
@@ -97,7 +97,7 @@ def follow(options: RecipeOptions) -> list[Path]:
 
 
 def _stage(config: TrainConfig, name: str, weights: Path, tag: str = "") -> Path:
-    """Train under this run name unless it is finished, then export."""
+    """Train unless the run is finished, then export."""
     folder = config.runs / name
     run = read_run(folder) if folder.is_dir() else None
     if run is None or run.state is not RunState.FINISHED:
@@ -107,7 +107,7 @@ def _stage(config: TrainConfig, name: str, weights: Path, tag: str = "") -> Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line and follow the recipe; 1 with a sentence when it cannot go on."""
+    """Read the command line and follow the recipe; return 1 with a sentence on an error."""
     import tyro  # noqa: PLC0415 - the entry point alone needs it
 
     options = tyro.cli(RecipeOptions, args=arguments, prog="python -m training.recipe")

@@ -1,4 +1,4 @@
-"""The files of a run directory: their names, how they are written whole, how they are read half-written."""
+"""The files of a run directory: names, atomic writing, tolerant reading."""
 
 import json
 import math
@@ -21,16 +21,16 @@ SHOWN_FILE: Final = "shown.safetensors"
 LAST_FILE: Final = "last.pt"
 STOP_FILE: Final = "stop"
 LOCK_FILE: Final = ".lock"
-"""Held by the process that trains, and freed by the operating system when it dies."""
+"""Lock held by the training process; the operating system releases it when the process dies."""
 JOB_LOCK_FILE: Final = ".job.lock"
-"""Held by the process that waits for its turn or looks after the training process."""
+"""Lock held by the job process, which waits in the queue and then supervises the training process."""
 LOG_FILE: Final = "train.log"
 MISTAKES_FILE: Final = "mistakes.npz"
 HISTORY_FOLDER: Final = "history"
-"""Records of the trainings before this one, in folders ``01``, ``02``, … in order."""
+"""Folder with the records of earlier trainings: ``01``, ``02``, …."""
 
 _BEFORE_FOLDER: Final = "before"
-"""Earlier versions kept the record of the training before inside that of the next one."""
+"""Folder of the earlier training in the nested layout of previous versions."""
 
 
 class RunState(StrEnum):
@@ -46,23 +46,23 @@ class RunState(StrEnum):
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write under a temporary name, then rename, so that no reader sees half a file; NaN becomes null."""
+    """Write a JSON file atomically; NaN becomes null."""
     replace_text(path, json.dumps(_finite(data), indent=2) + "\n")
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Replace a file's content; on an error the old content stays."""
+    """Replace a file's content atomically; on an error the old content is kept."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
-    except OSError:  # a full disk: the old file stays, the half-written one goes
+    except OSError:  # a full disk: keep the old file, delete the partial one
         temporary.unlink(missing_ok=True)
         raise
 
 
 def _finite(value: Any) -> Any:
-    """JSON knows no NaN and no infinity."""
+    """Replace NaN and infinity by None, since JSON has neither."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
@@ -73,7 +73,7 @@ def _finite(value: Any) -> Any:
 
 
 def portable(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the same values with the names of files alone: their folders belong to one machine."""
+    """Return the values with paths reduced to file names, since folders differ between machines."""
 
     def shorten(value: Any) -> Any:
         if isinstance(value, str) and "/" in value:
@@ -86,14 +86,14 @@ def portable(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def add_line(path: Path, row: Mapping[str, Any]) -> None:
-    """Append one object as a flushed line."""
+    """Append one object as a line and flush it."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(_finite(row)) + "\n")
         file.flush()
 
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Replace a file of lines."""
+    """Replace a JSON Lines file."""
     replace_text(path, "".join(json.dumps(_finite(row)) + "\n" for row in rows))
 
 
@@ -101,13 +101,13 @@ def read_object(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        OSError: There is no such file, or it may not be read.
-        ValueError: It holds something else.
+        OSError: The file is missing or cannot be read.
+        ValueError: The file contains no JSON object.
     """
     try:
         data = parse_json(path.read_bytes())
     except ValueError as error:
-        raise ValueError(f"{path.name} is no JSON ({error})") from error
+        raise ValueError(f"expected JSON in {path.name} ({error})") from error
     if not isinstance(data, dict):
         raise ValueError(f"expected an object in {path.name}, got {type(data).__name__}")
     check_fields(data, path.name)
@@ -116,10 +116,10 @@ def read_object(path: Path) -> dict[str, Any]:
 
 DETECTOR: Final = "kv_face"
 VERIFIER: Final = "kv_face_verifier"
-"""The architectures of the project's own face detector; all others name expressions."""
+"""Architectures of the project's own face detector; all others are expression networks."""
 
 PRICE_OF_FALSE_BOXES: Final = 0.01
-"""Of one box a photo, in recall."""
+"""Penalty for one false positive per photo, in recall."""
 
 _NUMBER: Final = (int, float, type(None))
 _WORD: Final = (str, type(None))
@@ -137,14 +137,14 @@ FIELD_KINDS: Final[Mapping[str, Mapping[str, tuple[type, ...]]]] = {
     EPOCHS_FILE: {"epoch": _NUMBER, "seconds": _NUMBER},
     REPORT_FILE: {"best_epoch": _NUMBER, "heads": (dict, type(None))},
 }  # fmt: skip
-"""Fields that the pages calculate with; checked where they are read, so that no page meets another type."""
+"""Fields used in calculations by the dashboard; their types are checked on reading."""
 
 
 def check_fields(data: Mapping[str, Any], name: str) -> None:
-    """Check the fields of a file of a run.
+    """Check the field types of a run file.
 
     Raises:
-        ValueError: A field has another type; the message names it.
+        ValueError: A field has a wrong type; the message names it.
     """
     for field, kinds in FIELD_KINDS.get(name, {}).items():
         value = data.get(field)
@@ -159,11 +159,11 @@ _WORDS: Final[Mapping[type, str]] = {
 
 
 def read_epochs(folder: Path) -> list[dict[str, Any]]:
-    """The finished epochs; an unfinished last line is ignored, no file means none."""
+    """Return the finished epochs; an incomplete last line is ignored, a missing file means none."""
     path = folder / EPOCHS_FILE
     if not path.is_file():
         return []
-    lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last line break is unfinished
+    lines = path.read_bytes().split(b"\n")[:-1]  # text after the last line break is incomplete
     rows = _parse_rows(lines)
     for row in rows:
         check_fields(row, EPOCHS_FILE)
@@ -171,7 +171,7 @@ def read_epochs(folder: Path) -> list[dict[str, Any]]:
 
 
 def _parse_rows(lines: list[bytes]) -> list[dict[str, Any]]:
-    try:  # in one go: a folder of long histories opens in half the time
+    try:  # one call for all lines: opening a folder of long histories takes half the time
         rows = parse_json(b"[" + b",".join(line for line in lines if line.strip()) + b"]")
         if all(isinstance(row, dict) for row in rows):
             return list(rows)
@@ -184,14 +184,14 @@ def _parse_row(line: bytes, number: int) -> dict[str, Any]:
     try:
         row = parse_json(line)
     except ValueError as error:
-        raise ValueError(f"line {number} of {EPOCHS_FILE} is no JSON") from error
+        raise ValueError(f"expected JSON in line {number} of {EPOCHS_FILE}") from error
     if not isinstance(row, dict):
         raise ValueError(f"expected an object in line {number} of {EPOCHS_FILE}")
     return row
 
 
 def cut_unfinished_line(path: Path) -> None:
-    """Remove what a killed process left after the last line break, so that the next line stands alone."""
+    """Remove an incomplete last line left by a killed process."""
     if path.is_file():
         data = path.read_bytes()
         whole = data.rfind(b"\n") + 1
@@ -200,7 +200,7 @@ def cut_unfinished_line(path: Path) -> None:
 
 
 def state_of(folder: Path) -> RunState | None:
-    """Return the state in the status file; None where there is none, or none that can be read."""
+    """Return the state in the status file; None if it is missing or unreadable."""
     try:
         return RunState(read_object(folder / STATUS_FILE)["state"])
     except (OSError, ValueError, KeyError):
@@ -208,10 +208,10 @@ def state_of(folder: Path) -> RunState | None:
 
 
 def classifier_figure(row: Mapping[str, Any], select_by: str = "accuracy") -> float | None:
-    """Return what a classifier's training picks its epoch by: higher is better, None where it is missing.
+    """Return the metric that selects a classifier's best epoch: higher is better, None if missing.
 
     Args:
-        row: Figures of an epoch.
+        row: Metrics of an epoch.
         select_by: As in ``TrainConfig``: ``accuracy``, ``macro_f1`` or ``loss``.
     """
     value = row.get(f"val_{select_by}")
@@ -221,11 +221,11 @@ def classifier_figure(row: Mapping[str, Any], select_by: str = "accuracy") -> fl
 
 
 def detector_figure(row: Mapping[str, Any]) -> float | None:
-    """Return what a detector's training picks its epoch by: recall on photos, less loss and false boxes.
+    """Return the metric that selects a detector's best epoch: recall minus loss and false positives.
 
     Returns:
-        Higher is better; None for an epoch that was not judged on photos. Missing counts of false boxes are
-        taken for none.
+        Higher is better; None for an epoch that was not evaluated on photos. Missing counts of false
+        positives are treated as 0.
     """
     names = ("val_boxed_recall", "val_web_recall", "val_loss")
     values = [value for name in names if isinstance(value := row.get(name), int | float)]
@@ -241,12 +241,12 @@ def kept_epoch(
     epochs: Sequence[Mapping[str, Any]],
     *told: Mapping[str, Any],
 ) -> Mapping[str, Any] | None:
-    """Return the figures of the epoch that a run keeps: as it says itself, else as its training chooses.
+    """Return the metrics of the epoch that a run keeps: its recorded one, else the one its training selects.
 
     Args:
-        config: Its settings.
-        epochs: The figures of its epochs, in order.
-        told: Its report and its status, which name the ``best_epoch`` in all but the runs of older versions.
+        config: Settings of the run.
+        epochs: Metrics of its epochs, in order.
+        told: Report and status of the run, which record ``best_epoch`` except in runs of older versions.
     """
     said = next((number for each in told if (number := each.get("best_epoch"))), None)
     for row in epochs:

@@ -1,4 +1,4 @@
-"""The run directory: what a training writes down, what the dashboard reads."""
+"""The run directory: written by a training, read by the dashboard."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -59,25 +59,28 @@ __all__ = [
 ]
 
 HEARTBEAT_S: Final = 1.0
-"""Shortest interval at which a running training rewrites its status, in seconds."""
+"""Minimum interval between two writes of a running training's status, in seconds."""
 
 STARTING_S: Final = 15.0
-"""Longest time from a job's request to its lock, in seconds."""
+"""Maximum time from queueing a job to its lock, in seconds."""
 
 SILENCE_S: Final = 120.0
-"""A run whose lock cannot be tried (read-only folder, another machine) counts as dead after this silence."""
+"""Time without a status update, in seconds, after which a run is considered dead.
+
+Used where its lock cannot be tested, such as on a read-only folder or another machine.
+"""
 
 
 class RunInUseError(RuntimeError):
-    """Another process writes into this run directory."""
+    """Another process is writing to this run directory."""
 
 
 class StopRequestedError(Exception):
-    """Someone asked the training to stop; leaving the run writer with it gives the state ``stopped``."""
+    """A stop of the training was requested; raised out of a run writer, it sets the state ``stopped``."""
 
 
 def new_run_folder(runs: Path, architecture: str) -> Path:
-    """A folder name that is not taken: ``<time>_<architecture>``, in UTC."""
+    """Return an unused folder name: ``<time>_<architecture>``, in UTC."""
     stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}_{architecture}"
     folder, number = runs / stem, 2
     while folder.exists():
@@ -86,18 +89,18 @@ def new_run_folder(runs: Path, architecture: str) -> Path:
 
 
 class RunWriter:
-    """Writes one run; leaving it marks the run finished, stopped or failed.
+    """Context manager that writes one run; on exit it marks the run finished, stopped or failed.
 
-    Holds a lock that the operating system frees with the process, so that readers can tell a killed run.
+    Holds a lock that the operating system releases with the process, so that readers can detect a killed run.
 
     Args:
-        folder: The run directory; made if missing, continued if there.
-        config: The wish, as plain values.
+        folder: The run directory; created if missing, continued if it exists.
+        config: Settings as plain values.
         environment: Versions, device, commit, hashes of the data.
-        epoch_count: How many epochs are planned.
+        epoch_count: Planned number of epochs.
 
     Raises:
-        RunInUseError: On entering, where another process holds the run.
+        RunInUseError: On entering, if another process holds the run.
     """
 
     def __init__(
@@ -137,7 +140,7 @@ class RunWriter:
         return self
 
     def _begin(self) -> None:
-        # A stop asked of the process that wrote before is void; one asked while this one started counts.
+        # Ignore a stop requested from an earlier process, but not one requested while this one was starting.
         if state_of(self.folder) not in (None, RunState.QUEUED):
             (self.folder / STOP_FILE).unlink(missing_ok=True)
         cut_unfinished_line(self.folder / EPOCHS_FILE)
@@ -159,7 +162,7 @@ class RunWriter:
             self.progress(force=True)
             (self.folder / STOP_FILE).unlink(missing_ok=True)
         except OSError:
-            # A full disk: the error on its way says so; without the lock the run reads as interrupted.
+            # A full disk: the pending error reports it; without the lock the run counts as interrupted.
             if kind is None:
                 raise
         finally:
@@ -167,16 +170,16 @@ class RunWriter:
         return kind is not None and issubclass(kind, StopRequestedError)
 
     def progress(self, *, force: bool = False, **changes: Any) -> None:
-        """Update the status file, at most once a second unless forced.
+        """Update the status file, at most once per second unless forced.
 
         Raises:
-            StopRequestedError: Someone put a stop file into the folder.
+            StopRequestedError: The folder contains a stop file.
         """
         self._status |= changes
         now = time.monotonic()
         if not force and now - self._written_at < HEARTBEAT_S:
             return
-        if not force:  # epochs shorter than a heartbeat must not put off the look for a stop file
+        if not force:  # epochs shorter than a heartbeat must not delay the check for a stop file
             self._written_at = now
         self._status["updated_at"] = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(self.folder / STATUS_FILE, self._status)
@@ -188,7 +191,7 @@ class RunWriter:
         add_line(self.folder / EPOCHS_FILE, row)
 
     def keep_epochs(self, count: int) -> None:
-        """Cut the history back to the epochs that a checkpoint contains, before a run goes on from it."""
+        """Truncate the history to the epochs of a checkpoint, before resuming from it."""
         rows = read_epochs(self.folder)[:count]
         write_lines(self.folder / EPOCHS_FILE, rows)
 
@@ -199,17 +202,17 @@ class RunWriter:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A training as its directory tells it.
+    """A training as recorded in its run directory.
 
     Attributes:
         folder: The run directory.
-        state: Where it stands; ``interrupted`` when its process is gone without a word.
-        config: The wish.
+        state: State of the run; ``interrupted`` if its process died without recording it.
+        config: Settings.
         environment: Versions, device, commit, hashes of the data.
         status: Progress and times.
-        epochs: One row an epoch.
+        epochs: One row per epoch.
         report: Metrics of the finished model; None before.
-        problem: Why it could not be read; empty when it could.
+        problem: Reason why the run cannot be read; empty otherwise.
     """
 
     folder: Path
@@ -228,31 +231,31 @@ class Run:
 
     @property
     def is_active(self) -> bool:
-        """Whether a process trains or waits for its turn."""
+        """Whether a process is training or queued."""
         return self.state in (RunState.RUNNING, RunState.QUEUED)
 
     @property
     def can_resume(self) -> bool:
-        """Whether it stands still before its end and left a checkpoint."""
+        """Whether the run ended early and left a checkpoint."""
         resting = self.state in (RunState.STOPPED, RunState.INTERRUPTED, RunState.FAILED)
         return resting and (self.folder / LAST_FILE).is_file()
 
     def request_stop(self) -> None:
-        """Ask the training to stop after its current step."""
+        """Request a stop after the current step."""
         (self.folder / STOP_FILE).touch()
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run directory; one that cannot be read becomes a run with a problem text."""
+    """Read a run directory; if it cannot be read, return a run with a problem text."""
     try:
         config = read_object(folder / CONFIG_FILE)
         status_path = folder / STATUS_FILE
-        # The history that ships with weights has no status: it is finished.
+        # The history shipped with weights has no status file; such runs are finished.
         status = read_object(status_path) if status_path.is_file() else {"state": RunState.FINISHED}
         environment_path, report_path = folder / ENVIRONMENT_FILE, folder / REPORT_FILE
         state = _known_state(status)
         if not _has_process(folder, state, status):
-            status = read_object(status_path)  # it may have come to its end between the two looks
+            status = read_object(status_path)  # the run may have ended between the two reads
             state = RunState.INTERRUPTED if _known_state(status) is state else _known_state(status)
         return Run(
             folder=folder,
@@ -263,7 +266,7 @@ def read_run(folder: Path) -> Run:
             epochs=tuple(read_epochs(folder)),
             report=read_object(report_path) if report_path.is_file() else None,
         )
-    except (OSError, ValueError, RuntimeError) as error:  # the last of a lock that cannot be taken
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a lock that cannot be acquired
         return Run(folder=folder, state=RunState.UNREADABLE, problem=f"{folder.name} cannot be read: {error}")
 
 
@@ -273,13 +276,13 @@ def _known_state(status: Mapping[str, Any]) -> RunState:
     except ValueError as error:
         known = ", ".join(RunState)
         raise ValueError(
-            f"expected a state out of {known} in {STATUS_FILE}, got {status.get('state')!r}; "
+            f"expected one of {known} as state in {STATUS_FILE}, got {status.get('state')!r}; "
             "another version may have written it"
         ) from error
 
 
 def _has_process(folder: Path, state: RunState, status: Mapping[str, Any]) -> bool:
-    """Whether a state that needs a living process has one; other states need none."""
+    """Whether the run's process is alive, if its state needs one."""
     if state is RunState.RUNNING:
         return _is_held(folder / LOCK_FILE, status)
     if state is RunState.QUEUED:
@@ -288,7 +291,7 @@ def _has_process(folder: Path, state: RunState, status: Mapping[str, Any]) -> bo
 
 
 def _is_held(path: Path, status: Mapping[str, Any]) -> bool:
-    """Whether a living process holds a lock; where that cannot be tried, whether it wrote lately."""
+    """Whether a process holds a lock; if that cannot be tested, whether the status was updated recently."""
     if not path.is_file():
         return False
     lock = FileLock(path)
@@ -312,7 +315,7 @@ def _silence_s(status: Mapping[str, Any]) -> float:
 
 
 class RunStore:
-    """All runs below a folder, newest first; files that did not change are not read again."""
+    """All runs in a folder, newest first; unchanged runs are read only once."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -322,7 +325,7 @@ class RunStore:
         return iter(self.runs())
 
     def runs(self) -> list[Run]:
-        """Read what changed, return everything."""
+        """Read the changed runs, return all runs."""
         if not self.root.is_dir():
             return []
         folders = [path for path in self.root.iterdir() if path.is_dir() and not path.name.startswith(".")]

@@ -1,4 +1,4 @@
-"""Network and optimizer as a training's settings ask for them; a narrow network made wider."""
+"""Network, optimizer and tensors of a training, built from its settings."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,10 +21,10 @@ _LARGEST_BALANCE: Final = 3.0
 
 
 def initial_network(config: TrainConfig) -> ExpressionNetwork:
-    """The network with random weights, or with those that the settings name.
+    """Return the network with random weights, or with the initial weights of the settings.
 
     Raises:
-        UnknownModelError: The named weights are missing, or do not fit the architecture or the heads.
+        UnknownModelError: The initial weights are missing, or do not match the architecture or the heads.
     """
     output_counts = {head: len(config.labels_of(head)) for head in config.heads}
     network = ExpressionNetwork(
@@ -40,7 +40,7 @@ def initial_network(config: TrainConfig) -> ExpressionNetwork:
         fresh = network.state_dict()
         state = load_network(folder / WEIGHTS_FILE, card).state_dict()
         state = {name: state[name] for name in fresh if name in state}
-        # Heads that the weights lack start at random; so little is lost that a new trunk would be worse.
+        # Missing heads start from random weights: a trained trunk under a new head is still the better start.
         state |= {
             name: values for name, values in fresh.items() if name.startswith(_lacking_heads(config, card))
         }
@@ -49,7 +49,7 @@ def initial_network(config: TrainConfig) -> ExpressionNetwork:
             network.load_state_dict(widen(state, network.state_dict(), generator))
         except ValueError as error:
             raise UnknownModelError(
-                f"expected weights of {config.architecture} or of a narrower one of its depth, "
+                f"expected weights of {config.architecture} or of a narrower architecture of the same depth, "
                 f"{folder} is {card.architecture}: {error}"
             ) from error
         for temperature in network.temperatures.values():
@@ -58,13 +58,13 @@ def initial_network(config: TrainConfig) -> ExpressionNetwork:
 
 
 def _lacking_heads(config: TrainConfig, card: ModelCard) -> tuple[str, ...]:
-    """Prefixes of the tensors of heads that are wanted and not in the weights."""
+    """Return the tensor prefixes of heads that are missing from the weights."""
     lacking = [head for head in config.heads if head not in {head.name for head in card.heads}]
     return tuple(prefix for head in lacking for prefix in (f"heads.{head}.", f"temperatures.{head}"))
 
 
 def keep_history(config: TrainConfig, folder: Path) -> None:
-    """Copy the history of the weights that a training starts from into its run directory."""
+    """Copy the history of the initial weights into the run directory."""
     if config.initial_weights:
         run = find_weights(config.initial_weights) / "run"
         if run.is_dir() and not earlier_runs(folder):
@@ -72,7 +72,7 @@ def keep_history(config: TrainConfig, folder: Path) -> None:
 
 
 def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """The optimizer; weight decay spares biases and normalisation."""
+    """Return the optimizer; biases and normalisation get no weight decay."""
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
@@ -86,7 +86,7 @@ def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optim
 
 
 def head_shares(config: TrainConfig) -> dict[str, float]:
-    """The weight of each head in the loss; they add up to 1."""
+    """Return the weight of each head in the loss; the weights add up to 1."""
     if len(config.heads) == 1:
         return {config.heads[0]: 1.0}
     leading = "crowd" if "crowd" in config.heads else config.heads[0]
@@ -95,15 +95,15 @@ def head_shares(config: TrainConfig) -> dict[str, float]:
 
 
 def split_tensors(faces: DecodedFaces, config: TrainConfig, device: torch.device) -> SplitTensors:
-    """Pictures, targets and weights of a split on a device.
+    """Return crops, targets and sample weights of a split on a device.
 
-    Rare classes count up to thrice (``class_balance``). Where classes are balanced, or some sets do not
-    teach a head, its mean weight over all pictures is 1.
+    Rare classes weigh up to three times as much (``class_balance``). With balanced classes, or if some data
+    sets do not train a head, the mean weight of the head over all crops is 1.
 
     Args:
         faces: The split.
-        config: Names the heads and which data sets teach them.
-        device: Where the tensors go.
+        config: The heads, and the data sets that train them.
+        device: Device of the tensors.
     """
     targets, weights = {}, {}
     balance = config.class_balance
@@ -122,27 +122,26 @@ def split_tensors(faces: DecodedFaces, config: TrainConfig, device: torch.device
     return SplitTensors(torch.from_numpy(faces.crops).to(device), targets, weights)
 
 
-_LEAST_SHARE = 0.3  # of a channel's copies in what reads them: unlike shares let the copies grow apart
+_LEAST_SHARE = 0.3  # of each copy of a channel; unequal shares break the symmetry between the copies
 
 
 def widen(
     narrow: Mapping[str, Tensor], wide: Mapping[str, Tensor], generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """Weights of a wider network that answers as the narrow one does (Net2Net, Chen et al. 2016).
+    """Return weights of a wider network with the same outputs (Net2Net, Chen et al. 2016).
 
-    Every channel is there several times; what reads the copies shares the channel's weight among them at
-    random.
+    Every channel is copied; the next layer divides the channel's weight among the copies at random.
 
     Args:
         narrow: Tensors of the trained network.
-        wide: Tensors of the network to fill, with whole multiples of the channels; their values are not read.
-        generator: Of the random shares.
+        wide: Tensors of the wider network, with whole multiples of the channels; only their shapes are used.
+        generator: Generator of the random shares.
 
     Raises:
-        ValueError: The networks differ in more than their widths.
+        ValueError: The networks differ in more than width.
     """
     if narrow.keys() != wide.keys():
-        raise ValueError("expected networks of the same layers, got networks that differ in their depth")
+        raise ValueError("expected networks with the same layers, got networks of different depth")
     return {name: _widen_tensor(name, narrow[name], wide[name], generator) for name in wide}
 
 
@@ -151,7 +150,7 @@ def _widen_tensor(name: str, narrow: Tensor, wide: Tensor, generator: torch.Gene
         large // small if large % small == 0 else 0
         for small, large in zip(narrow.shape, wide.shape, strict=False)
     ]
-    # Kernels keep their size, and only a layer's outputs and inputs have copies.
+    # Kernels keep their size; only input and output channels are copied.
     if narrow.ndim != wide.ndim or 0 in copies or any(count != 1 for count in copies[2:]):
         raise ValueError(
             f"expected whole multiples of {tuple(narrow.shape)} in {name}, got {tuple(wide.shape)}"

@@ -1,4 +1,4 @@
-"""The answer people see, fitted over the heads of several sources."""
+"""The answer shown to users, fitted to the heads of several sources."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,21 +20,21 @@ from training.data.targets import HEAD_LABELS, expressions_of, was_voted
 from training.metrics import key_figures, report_head
 
 SHOWN_HEADS: Final = ("six", "seven")
-"""Both are the same answer; ``six`` leaves the disgusted out."""
+"""Heads with the same answer; ``six`` excludes disgusted."""
 
 _STEPS: Final = 200
 _BIAS_DECAY: Final = 1e-3
-"""L2 strength. A class cannot gain much from a set that shows one expression far more often than others."""
+"""L2 strength; keeps a data set dominated by one expression from biasing the answer towards it."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedSet:
-    """A validation set with what is true in it.
+    """A validation set with its ground truth.
 
     Attributes:
         name: Such as ``fer2013_publictest, votes``.
         rows: Row numbers in the validation split, shape (N,).
-        truth: The true label of each of these rows; None where there is none.
+        truth: The label of each of these rows; None for rows without one.
     """
 
     name: str
@@ -44,10 +44,10 @@ class JudgedSet:
 
 @dataclass(frozen=True, slots=True)
 class ShownAnswer:
-    """The shown logits as a combination of the heads': a weight for each head and a bias for each label.
+    """The shown logits as a linear combination of the heads' logits: one weight per head, one bias per label.
 
     Attributes:
-        weights: By head.
+        weights: Weight by head.
         bias: Shape (7,), in the order of ``labels``.
         labels: The seven expressions.
     """
@@ -57,10 +57,10 @@ class ShownAnswer:
     labels: tuple[Emotion, ...]
 
     def logits(self, logits: Mapping[str, NDArray[np.floating]]) -> NDArray[np.float64]:
-        """The shown logits of the seven expressions, shape (N, 7).
+        """Return the shown logits of the seven expressions, shape (N, 7).
 
         Args:
-            logits: By head, shape (N, outputs).
+            logits: Logits by head, shape (N, outputs).
         """
         parts = [
             weight * np.asarray(logits[head], dtype=np.float64)[:, _columns(head, self.labels)]
@@ -72,15 +72,14 @@ class ShownAnswer:
 def fit_shown(
     logits: Mapping[str, NDArray[np.floating]], sets: Sequence[JudgedSet], class_strength: float = 0.0
 ) -> ShownAnswer:
-    """Fit weights and biases by maximum likelihood, every set counting the same.
+    """Fit weights and biases by maximum likelihood, with equal weight for every set.
 
-    The scale of the weights is the temperature: the shown answer is calibrated over all sets together.
+    The fitted scale includes the temperature, so the shown answer is calibrated over all sets together.
 
     Args:
-        logits: By head, shape (N, outputs); heads without all seven expressions take no part.
-        sets: What to fit to; sets without any of the labels take no part.
-        class_strength: How far rare expressions of a set count more, in [0, 1]: inverse frequency to
-            this power.
+        logits: Logits by head, shape (N, outputs); heads without all seven expressions are excluded.
+        sets: Sets to fit to; sets without any of the labels are excluded.
+        class_strength: Exponent of the inverse-frequency class weights within a set, in [0, 1].
 
     Raises:
         ValueError: No set has labels.
@@ -102,7 +101,7 @@ def fit_shown(
         targets.append(target)
         counts.append(weight[target] / weight[target].sum())
     if not rows:
-        raise ValueError(f"expected validation pictures labelled {', '.join(labels)}, got none")
+        raise ValueError(f"expected validation images labelled {', '.join(labels)}, got none")
     scores = stacked[:, np.concatenate(rows)]
     truth, count = torch.from_numpy(np.concatenate(targets)), torch.from_numpy(np.concatenate(counts))
     log_weights = torch.full(
@@ -128,11 +127,11 @@ def fit_shown(
 def choose_shown(
     logits: Mapping[str, NDArray[np.floating]], sets: Sequence[JudgedSet], class_strength: float = 0.0
 ) -> ShownAnswer:
-    """Fit every combination of heads, keep the one of the largest balanced accuracy, averaged over the sets.
+    """Fit every combination of heads; return the one with the best mean balanced accuracy over the sets.
 
     Args:
-        logits: By head, shape (N, outputs); heads without all seven expressions take no part.
-        sets: What to fit to and to judge by.
+        logits: Logits by head, shape (N, outputs); heads without all seven expressions are excluded.
+        sets: Sets to fit to and to evaluate on.
         class_strength: As for ``fit_shown``.
 
     Raises:
@@ -156,7 +155,7 @@ def choose_shown(
 
 
 def judged_sets(table: FaceTable, config: TrainConfig) -> list[JudgedSet]:
-    """The validation sets: every source by what its heads learn: votes, labels, or each by itself."""
+    """Return the validation sets: per source one with votes, one with labels, or both, as its heads learn."""
     sources = np.asarray(table.sources)
     by_votes = shown_truth(table)
     sets = []
@@ -173,13 +172,13 @@ def judged_sets(table: FaceTable, config: TrainConfig) -> list[JudgedSet]:
 def judge_sets(
     shares: NDArray[np.floating], labels: Sequence[str], sets: Sequence[JudgedSet], judged: Sequence[Label]
 ) -> dict[str, Any]:
-    """Figures of each set that has labels.
+    """Return the metrics of each set that has labels.
 
     Args:
         shares: Probabilities of a head for the whole validation split, shape (N, outputs).
         labels: All outputs of the head.
-        sets: The sets.
-        judged: The expressions that count.
+        sets: The validation sets.
+        judged: The expressions to evaluate.
     """
     return {
         each.name: key_figures(
@@ -193,9 +192,9 @@ def judge_sets(
 def judge_left_out(
     logits: Mapping[str, NDArray[np.floating]], sets: Sequence[JudgedSet], class_strength: float
 ) -> dict[str, Any]:
-    """Figures over six expressions of each set, with weights and biases fitted to the other sets alone.
+    """Return six-expression metrics of each set with the fit on all other sets (leave one out).
 
-    Sets of the same pictures are left out together.
+    Sets of the same images are held out together.
     """
     found, six = {}, expressions_of("six")
     for each in sets:
@@ -212,13 +211,13 @@ def judge_left_out(
 
 
 def add_shown_heads(network: ExpressionNetwork, shown: ShownAnswer) -> ExpressionNetwork:
-    """The network with the heads ``six`` and ``seven`` in front, as linear layers made of its own.
+    """Return the network with the heads ``six`` and ``seven`` put first, combined from its own heads.
 
-    Their output ``other`` starts from that of ``votes`` and is to be fitted afterwards (``fit_other``).
+    Their output ``other`` is copied from ``votes``; fit it afterwards with ``fit_other``.
 
     Args:
         network: Trained, with the heads that ``shown`` names.
-        shown: What was fitted.
+        shown: The fitted answer.
     """
     source = {name: _linear(network, name) for name in network.output_counts}
     some = next(iter(source.values()))

@@ -1,4 +1,4 @@
-"""Entry point: from settings to a run directory."""
+"""Entry point: trains an expression network into a run directory."""
 
 import logging
 import math
@@ -61,13 +61,13 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> None:
     """Train a network and write the run directory.
 
     Args:
-        config: What to do.
+        config: The settings.
         folder: The run directory.
-        resume: Go on from the folder's checkpoint.
+        resume: Continue from the folder's checkpoint.
 
     Raises:
         DatasetError: The data cannot be used.
-        RunInUseError: Another process writes into the folder.
+        RunInUseError: Another process is writing to the folder.
     """
     workers = join_workers(config)
     device = choose_device(config, workers)
@@ -118,7 +118,7 @@ class ClassifierTrainer(Trainer):
             self.model = DistributedDataParallel(network, device_ids=ids)
         self.train_split = split_tensors(splits.train, config, device)
         self.val_crops = torch.from_numpy(splits.val.crops).to(device)
-        self.shown_labels = config.expressions_of(default_head(config))  # every head is compared on these
+        self.shown_labels = config.expressions_of(default_head(config))  # all heads are evaluated on these
         self.val_truth = {head: head_truth(head, splits.val.table, config) for head in config.heads}
         self.watched = np.arange(0, len(self.val_crops), round(1 / config.watch_share))
         self.teachers = (
@@ -134,7 +134,7 @@ class ClassifierTrainer(Trainer):
         self.stop_wanted = False
 
     def run_epoch(self, epoch: int) -> None:
-        """Learn, judge and write down one epoch; a card that is too small is told with what would fit."""
+        """Train, evaluate and record one epoch; on a GPU out of memory, suggest a batch size that fits."""
         try:
             super().run_epoch(epoch)
         except torch.OutOfMemoryError as error:
@@ -142,12 +142,12 @@ class ClassifierTrainer(Trainer):
             raise MemoryError(memory_advice(self.config, self.device)) from error
 
     def train_epoch(self, epoch: int) -> dict[str, float]:
-        """Learn from the drawn pictures of every source once."""
+        """Train on the images drawn from each source once."""
         config, shares = self.config, head_shares(self.config)
-        # Seeds depend on the epoch alone, so that a resumed training draws what an unbroken one would.
+        # Seeds depend only on the epoch, so a resumed training draws the same data as an uninterrupted one.
         torch.manual_seed(config.seed * 100_003 + epoch)
         order = draw_rows(self.splits.train.table.sources, config).to(self.device)
-        # Every process takes the same number of steps, or they would wait for each other for ever.
+        # All processes must take the same number of steps, or they would deadlock.
         order = order[: len(order) // self.workers.count * self.workers.count]
         order = order[self.workers.rank :: self.workers.count]
         augment, mixup = self._augmentation(epoch), self._mixup(epoch)
@@ -173,7 +173,7 @@ class ClassifierTrainer(Trainer):
         }
 
     def judge_epoch(self, _epoch: int, /) -> dict[str, float]:
-        """Judge the watched part of the validation split."""
+        """Evaluate on the watched part of the validation split."""
         row: dict[str, float] = {}
         watched = torch.from_numpy(self.watched).to(self.device)
         logits = predict(cast(ExpressionNetwork, self.judged), self.val_crops[watched])
@@ -192,22 +192,22 @@ class ClassifierTrainer(Trainer):
         return row
 
     def figure(self, row: Mapping[str, float]) -> float | None:
-        """Return the figure that the settings choose epochs by, of the first head."""
+        """Return the metric of ``select_by`` for the first head."""
         return classifier_figure(row, self.config.select_by)
 
     def report(self) -> dict[str, Any]:
-        """Judge the best epoch on the whole validation split, after the last fits."""
+        """Evaluate the best epoch on the whole validation split, after the final fits."""
         heads = judge_best(self.config, self.folder, self.splits, self.val_crops, self.val_truth)
         return {"split": "val", "default_head": default_head(self.config), "heads": heads}
 
     def on_stop_request(self) -> None:
-        """Leave at once, or with the other processes at the end of the epoch."""
+        """Stop at once, or with several processes at the end of the epoch."""
         if self.workers.count == 1:
             raise StopRequestedError
         self.stop_wanted = True
 
     def agree_on_stop(self) -> None:
-        """Leave at the same place as all other processes."""
+        """Stop at the same point as all other processes."""
         if self.workers.count > 1:
             wish = torch.tensor(float(self.stop_wanted), device=self.device)
             torch.distributed.broadcast(wish, 0)
@@ -240,7 +240,7 @@ class ClassifierTrainer(Trainer):
 
 @dataclass(frozen=True, slots=True)
 class ResumeOptions:
-    """Go on with a training that was stopped or killed.
+    """Resume a stopped or killed training.
 
     Attributes:
         resume: The run directory.
@@ -250,7 +250,7 @@ class ResumeOptions:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Read the command line and train; 0 when the training went through or was stopped on request."""
+    """Read the command line and train; return 0 if the training finished or was stopped on request."""
     import tyro  # noqa: PLC0415 - the entry point alone needs it
 
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -269,7 +269,7 @@ def main(arguments: list[str] | None = None) -> int:
             )
             resume = False
             if (folder / CONFIG_FILE).exists() and state_of(folder) is not RunState.QUEUED:
-                raise ValueError(f"{folder} is taken; choose another --name or go on with --resume {folder}")
+                raise ValueError(f"{folder} already exists; choose another --name or use --resume {folder}")
         log.info("writing to %s", folder)
         train(config, folder, resume=resume)
     except (ValueError, DatasetError, UnknownModelError, RunInUseError, OSError, MemoryError) as error:

@@ -1,4 +1,4 @@
-"""Writes a weights folder: network, card, golden sample, text and history; checked before it counts."""
+"""Writes a weights folder: network, card, golden sample, model card text, history; checks it first."""
 
 import json
 import shutil
@@ -32,17 +32,17 @@ from training.run_files import HISTORY_FOLDER, copy_history
 from training.runs import CONFIG_FILE, ENVIRONMENT_FILE, EPOCHS_FILE, REPORT_FILE, write_json
 
 _TRACE: Final = 1e-20
-"""Weights below this are noise of weight decay: they change no answer."""
+"""Weights below this are residue of weight decay and do not affect the output."""
 
 GOLDEN_TOLERANCE: Final = 1e-4
-"""Largest difference between ONNX Runtime's probabilities and PyTorch's."""
+"""Maximum difference between the probabilities of ONNX Runtime and PyTorch."""
 
 INT8_TOLERANCE: Final = 0.1
-"""The same in eight-bit integers, on a picture that is no photograph."""
+"""The same for the eight-bit network, on the synthetic golden crop."""
 
 
 class _Calibrated(nn.Module):
-    """The network as it is exported: probabilities of every head."""
+    """The network as exported: probabilities of every head."""
 
     def __init__(self, network: ExpressionNetwork) -> None:
         super().__init__()
@@ -54,16 +54,16 @@ class _Calibrated(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """Everything that goes into a weights folder besides the network.
+    """Contents of a weights folder except for the network.
 
     Attributes:
-        card: Without file hashes.
-        config: Settings to keep beside the weights.
-        environment: What the training ran on.
-        epochs: The history's lines.
-        report: The stored metrics.
-        before: Records of the trainings that led to this one, in order.
-        sample: Crops to quantise with; None leaves the network in single precision.
+        card: The card, without file hashes.
+        config: Settings of the training.
+        environment: Environment of the training.
+        epochs: Metrics of the epochs.
+        report: The final metrics.
+        before: Folders of earlier trainings, oldest first.
+        sample: Crops for quantisation; None to keep single precision.
     """
 
     card: ModelCard
@@ -78,12 +78,12 @@ class Export:
 def write_weights(folder: Path, network: ExpressionNetwork, export: Export) -> ModelCard:
     """Write network, card, golden sample, model card text and history into a weights folder.
 
-    Everything is written beside the folder first and checked there.
+    All files are written to a draft folder and checked before it replaces the weights folder.
 
     Args:
         folder: ``weights/<architecture>.<tag>``.
         network: With weights and temperatures.
-        export: What travels along.
+        export: All other contents.
 
     Returns:
         The card as written, with the hashes of its files.
@@ -108,7 +108,7 @@ def write_weights(folder: Path, network: ExpressionNetwork, export: Export) -> M
             card.save(draft)
             hashes = dict(card.files)
         for name in hashes:
-            (draft / name).chmod(0o644)  # safetensors writes files for the owner alone
+            (draft / name).chmod(0o644)  # safetensors creates files readable only by the owner
         check_golden(draft)
         (draft / "README.md").write_text(model_card_text(card, report), encoding="utf-8")
         for name, data in ((CONFIG_FILE, export.config), (ENVIRONMENT_FILE, export.environment)):
@@ -125,13 +125,13 @@ def write_weights(folder: Path, network: ExpressionNetwork, export: Export) -> M
 
 @torch.no_grad()
 def _drop_traces(network: nn.Module) -> None:
-    """Make zero of what weight decay left next to it: a product like 1e-40 takes twenty times as long."""
+    """Set tiny weights to zero: products with denormal numbers take twenty times as long."""
     for values in network.parameters():
         values[values.abs() < _TRACE] = 0.0
 
 
 def golden_crop(preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """A made-up crop of shape (1, C, size, size): a face-like blot, the same on every machine."""
+    """Return a synthetic face-like crop of shape (1, C, size, size), identical on every machine."""
     size = preprocessing.size
     rows, columns = np.mgrid[0:size, 0:size] / size
     face = 200 - 260 * ((columns - 0.5) ** 2 + 0.7 * (rows - 0.5) ** 2)
@@ -145,7 +145,7 @@ def check_golden(folder: Path) -> None:
     """Run the exported network on the golden crop.
 
     Raises:
-        WeightsMismatchError: It answers otherwise than what was stored at the export.
+        WeightsMismatchError: The output differs from the one stored at the export.
     """
     from safetensors.numpy import load_file  # noqa: PLC0415
 
@@ -167,7 +167,7 @@ def check_golden(folder: Path) -> None:
 
 
 def _add_integers(draft: Path, card: ModelCard, sample: Path) -> tuple[ModelCard, dict[str, Any]]:
-    """Quantise a draft's network; gives the card, with the file if that is good enough, and the figures."""
+    """Quantise a draft's network; return the card, with the new file if accurate enough, and the figures."""
     with np.load(sample) as data:
         quantise(draft / ONNX_FILE, draft / INT8_FILE, data["ranges"])
     listed = replace(card, files={**card.files, INT8_FILE: file_hash(draft / INT8_FILE)})

@@ -1,1 +1,1 @@
-"""From files to pictures with targets: readers, splits, duplicates, augmentation."""
+"""Data of a training: readers, splits, duplicates, targets, augmentation."""

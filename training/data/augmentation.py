@@ -1,4 +1,4 @@
-"""Random transforms of training crops, in front of the network, a whole batch at a time on its device."""
+"""Augmentation of training crops, batch by batch on the training device."""
 
 import math
 from collections.abc import Callable
@@ -17,11 +17,12 @@ SHEAR_DEGREES: Final = 3.0
 
 
 class Augmentation:
-    """Draws with its own generator, so that a seed gives the same pictures again.
+    """Random transforms with their own generator, reproducible by its seed.
 
     Args:
-        generator: On the device of the crops.
-        strength: Scales how often light, damage and covering happen, in [0, 1]; movement stays.
+        generator: Generator on the device of the crops.
+        strength: Scales the frequency of changes of light, degradation and occlusion, in [0, 1]; geometric
+            transforms are unaffected.
     """
 
     def __init__(self, generator: torch.Generator, strength: float = 1.0) -> None:
@@ -29,7 +30,7 @@ class Augmentation:
         self.device = generator.device
 
     def __call__(self, crops: Tensor) -> Tensor:
-        """Transform every crop by itself.
+        """Transform every crop independently.
 
         Args:
             crops: ``uint8`` of shape (N, C, S, S).
@@ -49,18 +50,18 @@ class Augmentation:
         return torch.rand(count, generator=self.generator, device=self.device) * (high - low) + low
 
     def _chosen(self, count: int, share: float) -> Tensor:
-        """True for a random share, shape (N, 1, 1, 1)."""
+        """Return a random mask that is true for a share of the crops, shape (N, 1, 1, 1)."""
         return (self._uniform(count, 0, 1) < share * self.strength)[:, None, None, None]
 
     def _some(self, pixels: Tensor, share: float, change: Callable[[Tensor], Tensor]) -> Tensor:
-        """Change a random share of the crops; a costly change sees no more than these."""
+        """Change a random share of the crops; only these are passed to the change."""
         rows = self._chosen(len(pixels), share).flatten().nonzero().flatten()
         if not len(rows):
             return pixels
         return pixels.index_copy(0, rows, change(pixels[rows]))
 
     def _move(self, pixels: Tensor) -> Tensor:
-        """One affine map: mirror, turn, shift, scale, aspect, shear; edge pixels repeat."""
+        """Apply a random affine map (mirror, rotation, shift, scale, aspect, shear); edge pixels repeat."""
         count = len(pixels)
         angle = self._uniform(count, -1, 1) * math.radians(ROTATION_DEGREES)
         shear = torch.tan(self._uniform(count, -1, 1) * math.radians(SHEAR_DEGREES))
@@ -68,7 +69,7 @@ class Augmentation:
         aspect = torch.exp(self._uniform(count, -ASPECT_SHARE, ASPECT_SHARE))
         mirror = torch.where(self._uniform(count, 0, 1) < 0.5, -1.0, 1.0)
         cos, sin = torch.cos(angle), torch.sin(angle)
-        # Rows of the map from output to input, in grid_sample's coordinates of [-1, 1].
+        # Rows of the map from output to input, in grid_sample's coordinates in [-1, 1].
         across, down = 1 / (scale * aspect), aspect / scale
         matrix = torch.stack(
             [
@@ -86,7 +87,7 @@ class Augmentation:
         return self._uniform(count, -2 * SHIFT_SHARE, 2 * SHIFT_SHARE)  # the grid is two units wide
 
     def _relight(self, pixels: Tensor) -> Tensor:
-        """Histogram equalisation, gamma, contrast, and a light from one side."""
+        """Apply histogram equalisation, gamma, contrast, and light from one side."""
         count, _, side, _ = pixels.shape
         pixels = self._some(pixels, 0.2, _equalise)
         gamma = torch.exp(self._uniform(count, math.log(0.6), math.log(1.6)))[:, None, None, None]
@@ -103,7 +104,7 @@ class Augmentation:
         return torch.where(self._chosen(count, 0.4), lit, pixels).clamp(0, 1)
 
     def _degrade(self, pixels: Tensor) -> Tensor:
-        """Imitate small, blurred, dark and compressed faces."""
+        """Simulate small, blurred, dark and compressed faces."""
         count, _, side, _ = pixels.shape
         small_side = int(self._uniform(1, 16, 40).item()) * side // 48
 
@@ -124,7 +125,7 @@ class Augmentation:
         return self._some(pixels, 0.2, self._compress)
 
     def _compress(self, pixels: Tensor) -> Tensor:
-        """JPEG's loss: cosine coefficients of 8×8 blocks, rounded to multiples of ITU-T T.81's luma table."""
+        """Simulate JPEG: round the cosine coefficients of 8×8 blocks to multiples of a quantisation table."""
         count, channels, side, _ = pixels.shape
         if side % 8:
             return pixels
@@ -137,7 +138,7 @@ class Augmentation:
         return blocks.transpose(3, 4).reshape(count, channels, side, side)
 
     def _erase(self, pixels: Tensor) -> Tensor:
-        """Cover 2 to 20 % of half of the crops with a plain rectangle (Zhong et al. 2020)."""
+        """Cover 2 to 20 % of the area of half of the crops with a plain rectangle (Zhong et al. 2020)."""
         count, _, side, _ = pixels.shape
         area = self._uniform(count, 0.02, 0.20)
         ratio = torch.exp(self._uniform(count, math.log(0.4), math.log(2.5)))
@@ -153,8 +154,7 @@ class Augmentation:
     def _cover(self, pixels: Tensor) -> Tensor:
         """Cover the eyes (sunglasses), the mouth (a mask) or one side (a hand, the border) of some faces.
 
-        What a hidden face still shows decides how sure an answer may be; with true labels the network learns
-        to be unsure of the rest.
+        Labels stay the same, so the network learns lower confidence for occluded faces.
         """
         count, _, side, _ = pixels.shape
         rows = torch.linspace(0, 1, side, device=self.device)[None, None, :, None]
@@ -170,7 +170,7 @@ class Augmentation:
 
 
 def shrink(crops: Tensor, side: int) -> Tensor:
-    """``uint8`` crops of shape (N, C, S, S) with their side brought down to ``side`` pixels by areas."""
+    """Resize ``uint8`` crops of shape (N, C, S, S) to ``side`` pixels by area averaging."""
     small = functional.interpolate(crops.float(), size=(side, side), mode="area")
     return small.round().to(torch.uint8)
 
@@ -181,7 +181,7 @@ def _equalise(pixels: Tensor) -> Tensor:
 
 
 def _cosine_matrix(device: torch.device) -> Tensor:
-    """The orthonormal discrete cosine transform of eight values."""
+    """Return the matrix of the orthonormal discrete cosine transform of eight values."""
     index = torch.arange(8, device=device, dtype=torch.float32)
     matrix = torch.cos((2 * index[None, :] + 1) * index[:, None] * math.pi / 16) / 2
     matrix[0] /= math.sqrt(2)
@@ -189,7 +189,7 @@ def _cosine_matrix(device: torch.device) -> Tensor:
 
 
 def _luma_table(device: torch.device) -> Tensor:
-    """Table K.1 of ITU-T T.81, which most encoders scale."""
+    """Return the luma quantisation table K.1 of ITU-T T.81, which most encoders scale."""
     rows = (
         (16, 11, 10, 16, 24, 40, 51, 61),
         (12, 12, 14, 19, 26, 58, 60, 55),

@@ -1,4 +1,4 @@
-"""FER2013's CSV files, as published and as spreadsheets save them again."""
+"""Reader of FER2013's CSV files, as published or as saved by spreadsheets."""
 
 import codecs
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from training.data.words import (
 
 _BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark is a prefix of this one
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
@@ -36,10 +36,10 @@ class CsvFaces:
 
     Attributes:
         lines: Number of each row's first line in the file, from 1.
-        splits: Translated; empty where the data names none.
-        labels: The expressions, or somebody's own classes.
-        pictures: Decoded pixels, of each row's own size.
-        blank_count: Rows without any value, which are left out.
+        splits: ``train``, ``val``, ``test``, or empty if the data names none.
+        labels: The expressions, or custom classes.
+        pictures: Decoded pixels; sizes may differ between rows.
+        blank_count: Number of rows without any value, which are skipped.
     """
 
     lines: tuple[int, ...]
@@ -54,10 +54,10 @@ def read_csv(path: Path, *, own: bool = False) -> CsvFaces:
 
     Args:
         path: The file.
-        own: Whether words for classes may be any; they may where none of them is an expression.
+        own: Accept any class names; they are also accepted if none of them is an expression.
 
     Raises:
-        DatasetError: Another form, or a wrong row, with its line.
+        DatasetError: The file has another format, or a row is invalid; the message names its line.
     """
     frame, first_line = _read_rows(path)
     is_blank = (frame == "").all(axis=1).to_numpy()
@@ -79,7 +79,7 @@ def read_csv(path: Path, *, own: bool = False) -> CsvFaces:
 
 
 def _read_rows(path: Path) -> tuple[pd.DataFrame, int]:
-    """All values as text, and the line of the header."""
+    """Return all values as text, and the line of the header."""
     try:
         with path.open("rb") as file:
             encoding = _encoding(file.read(_HEAD_BYTES))
@@ -116,7 +116,7 @@ def _read_rows(path: Path) -> tuple[pd.DataFrame, int]:
 
 
 def _encoding(head: bytes) -> str:
-    """The encoding by its byte order mark, by its zeros, or UTF-8."""
+    """Detect the encoding by byte order mark or zero bytes; default UTF-8."""
     for mark, encoding in _BYTE_ORDER_MARKS:
         if head.startswith(mark):
             return encoding
@@ -135,10 +135,10 @@ def _pixels(text: str, place: str) -> RgbImage:
         raise DatasetError(f"{place}: expected 2304 pixels in 0 to 255, got {values.size} values")
     if not (values.min() >= 0 and values.max() <= 255 and (values == np.floor(values)).all()):
         raise DatasetError(
-            f"{place}: expected pixels as whole numbers in 0 to 255, got {values.min():g} to {values.max():g}"
+            f"{place}: expected whole-number pixels from 0 to 255, got {values.min():g} to {values.max():g}"
         )
     return as_rgb(values.reshape(side, side).astype(np.uint8))
 
 
 _AS_SPACES: Final = str.maketrans("[],;", "    ")
-"""Lists of numbers as programs print them."""
+"""Translation of printed lists of numbers to plain numbers with spaces."""

@@ -1,4 +1,4 @@
-"""Labelled face pictures from folders, FER2013 CSV files and parquet files as one table."""
+"""Readers of labelled face images: folders, FER2013 CSV files and parquet files as one table."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -36,16 +36,16 @@ Picture = bytes | Path | RgbImage
 
 @dataclass(frozen=True, slots=True)
 class FaceTable:
-    """Pictures of faces with what is known about them; nothing is decoded yet.
+    """Face images with labels, not yet decoded.
 
     Attributes:
-        names: Of each picture, for messages.
-        splits: ``train``, ``val``, ``test`` or empty where the data names none.
-        labels: The data set's label, None where it has none.
+        names: Name of each image, for messages.
+        splits: ``train``, ``val``, ``test``, or empty if the data names none.
+        labels: The data set's label of each image, None if it has none.
         votes: Counts of shape (N, 10) in the order of ``VOTE_WORDS``; rows of -1 without votes.
         pictures: Encoded bytes, paths, or pixels.
-        left_out: Sentences about files and rows that are not part of the table, with their numbers.
-        sources: The data set of each picture: the name of its file or folder without ending.
+        left_out: Sentences about skipped files and rows, with their numbers.
+        sources: The data set of each image: the name of its file or folder without extension.
     """
 
     names: tuple[str, ...]
@@ -65,11 +65,11 @@ class FaceTable:
 
     @property
     def has_votes(self) -> bool:
-        """Whether any picture was voted on."""
+        """Whether any image has votes."""
         return bool((self.votes >= 0).any())
 
     def take(self, rows: Iterable[int]) -> "FaceTable":
-        """The table of these rows, in this order."""
+        """Return a table of some rows, in the given order."""
         index = [int(row) for row in rows]
         return FaceTable(
             tuple(self.names[i] for i in index),
@@ -82,19 +82,19 @@ class FaceTable:
         )
 
     def split(self, name: str) -> "FaceTable":
-        """The rows of one split."""
+        """Return the rows of one split."""
         return self.take(i for i, split in enumerate(self.splits) if split == name)
 
     def with_labels(self, labels: Sequence[Label | None]) -> "FaceTable":
-        """The same pictures with other labels."""
+        """Return the same images with other labels."""
         return replace(self, labels=tuple(labels))
 
     def with_split(self, splits: Sequence[str]) -> "FaceTable":
-        """The same pictures in other splits."""
+        """Return the same images in other splits."""
         return replace(self, splits=tuple(splits))
 
     def summary(self) -> pd.DataFrame:
-        """Pictures by label (rows) and split (columns)."""
+        """Count images by label (rows) and split (columns)."""
         labels = pd.Series([label.value if label else "without label" for label in self.labels], name="label")
         splits = pd.Series([split or "unsplit" for split in self.splits], name="split")
         return pd.crosstab(labels, splits)
@@ -102,12 +102,12 @@ class FaceTable:
 
 @dataclass(frozen=True, slots=True)
 class DecodedFaces:
-    """The pictures of a table as a network sees them.
+    """The images of a table as preprocessed crops.
 
     Attributes:
-        table: The rows that could be read.
+        table: The readable rows.
         crops: ``uint8`` of shape (N, C, size, size).
-        problems: A sentence for each picture that was left out.
+        problems: A sentence for each skipped image.
     """
 
     table: FaceTable
@@ -116,14 +116,14 @@ class DecodedFaces:
 
 
 def read_tables(paths: Sequence[Path], *, own: bool = False) -> FaceTable:
-    """Read several data sets and put them one after the other.
+    """Read several data sets into one table.
 
     Args:
-        paths: Of the data sets.
+        paths: Paths of the data sets.
         own: See ``read_table``.
 
     Raises:
-        DatasetError: Nothing there, an unknown form, an unknown class or split, or no pictures.
+        DatasetError: No data, an unknown format, an unknown class or split, or no images.
     """
     tables = [read_table(path, own=own) for path in paths]
     check_classes((label for table in tables for label in table.labels), "the data")
@@ -139,17 +139,17 @@ def read_tables(paths: Sequence[Path], *, own: bool = False) -> FaceTable:
 
 
 def read_table(path: Path, *, own: bool = False) -> FaceTable:
-    """Read one data set by its form: folder, ``.csv`` or ``.parquet``.
+    """Read one data set: a folder, ``.csv`` or ``.parquet``.
 
-    Classes are expressions, or somebody's own where none of them is an expression or ``classes.txt`` names
-    them.
+    Classes are expressions. Custom classes are accepted if none of them is an expression, or if
+    ``classes.txt`` names them.
 
     Args:
         path: The folder or file.
-        own: Take every word for a class, also beside expressions.
+        own: Accept any class name, also next to expressions.
 
     Raises:
-        DatasetError: Nothing there, an unknown form, an unknown class or split, or no pictures.
+        DatasetError: No data, an unknown format, an unknown class or split, or no images.
     """
     path = Path(path)
     if path.is_dir():
@@ -168,17 +168,17 @@ def read_table(path: Path, *, own: bool = False) -> FaceTable:
         )
     if not len(table):
         raise DatasetError(
-            ". ".join([f"no pictures in {path}; expected class folders such as train/happy/…", *_said(table)])
+            ". ".join([f"no images in {path}; expected class folders such as train/happy/…", *_said(table)])
         )
     check_classes(table.labels, str(path))
     return table if any(table.sources) else replace(table, sources=(path.stem,) * len(table))
 
 
 def read_classes(folder: Path) -> tuple[Label, ...] | None:
-    """Return the classes that a folder's ``classes.txt`` names, in its order; None without that file.
+    """Return the classes in a folder's ``classes.txt``, in file order; None without that file.
 
     Raises:
-        DatasetError: It cannot be read, or its names cannot be classes.
+        DatasetError: The file cannot be read, or contains invalid class names.
     """
     path = folder / CLASSES_FILE
     if not path.is_file():
@@ -195,13 +195,13 @@ def read_classes(folder: Path) -> tuple[Label, ...] | None:
 def decode(
     table: FaceTable, preprocessing: Preprocessing, inset: float | Callable[[str], float] = 0.0
 ) -> DecodedFaces:
-    """Decode every picture and prepare it for a network; unreadable ones are left out and named.
+    """Decode and preprocess all images; unreadable ones are skipped and listed.
 
     Args:
-        table: What to decode.
-        preprocessing: What the network wants to see.
-        inset: What to cut off on each side, as a share, from data sets that frame faces wider; one share for
-            all, or a function from a picture's source to its share.
+        table: The images.
+        preprocessing: Preprocessing of the network.
+        inset: Share to crop from each side of data sets with wider framing; one share for all, or a function
+            from an image's source to its share.
     """
     insets = {source: inset(source) if callable(inset) else inset for source in set(table.sources)}
     kept, prepared, problems = [], [], []
@@ -219,7 +219,7 @@ def decode(
 
 
 def pixels_of(picture: Picture) -> RgbImage:
-    """Decode a picture of a table.
+    """Decode an image of a table.
 
     Raises:
         UnreadableImageError: It cannot be decoded.
@@ -228,7 +228,7 @@ def pixels_of(picture: Picture) -> RgbImage:
 
 
 def square_of(image: RgbImage, inset: float = 0.0) -> RgbImage:
-    """Cut out the largest centred square, less a share on each side."""
+    """Crop the largest centred square, reduced by a share on each side."""
     height, width = image.shape[:2]
     side = min(height, width)
     cut = round(side * inset)
@@ -238,11 +238,11 @@ def square_of(image: RgbImage, inset: float = 0.0) -> RgbImage:
 
 
 def _said(table: FaceTable) -> list[str]:
-    return [f"Left out: {'; '.join(table.left_out)}"] if table.left_out else []
+    return [f"Skipped: {'; '.join(table.left_out)}"] if table.left_out else []
 
 
 def _read_folder(folder: Path, own: bool) -> FaceTable:
-    """Class folders with or without splits, or data files; ``lay_out`` has the rule."""
+    """Read class folders with or without splits, or data files, by the rule of ``lay_out``."""
     files, broken = list_files(folder)
     named = read_classes(folder)
     own = own or named is not None
@@ -250,7 +250,7 @@ def _read_folder(folder: Path, own: bool) -> FaceTable:
     strange = next((each for each in layout.pictures if named and each.label not in named), None)
     if named and strange is not None:
         raise DatasetError(
-            f"{folder}: the folder {strange.path.parent} is none of the classes in {CLASSES_FILE}: "
+            f"{folder}: the folder {strange.path.parent} is not one of the classes in {CLASSES_FILE}: "
             f"{', '.join(named)}; rename it or add a line"
         )
     left_out = tuple(f"{folder.name}: {sentence}" for sentence in (*layout.left_out, *broken))

@@ -1,4 +1,4 @@
-"""Pictures that stand in a data set more than once."""
+"""Duplicate images in a data set."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from training.data.datasets import DecodedFaces
 
 NEAR_MEAN_DIFFERENCE = 6.0
-"""Mean difference of pixel values up to which two pictures are one picture, mirrored or saved again."""
+"""Maximum mean pixel difference between duplicates, which may be mirrored or recompressed."""
 
 _SKETCH_SIDE = 8
 _CANDIDATE_CORRELATION = 0.97
@@ -16,12 +16,12 @@ _CANDIDATE_CORRELATION = 0.97
 
 @dataclass(frozen=True, slots=True)
 class DuplicateReport:
-    """Counts of the duplicates found and dropped.
+    """Counts of dropped duplicates.
 
     Attributes:
-        across_splits: Training pictures dropped because the picture stands in ``val`` or ``test`` too.
-        within_train: Training pictures dropped because the same pixels stand in ``train`` before them.
-        conflicting: Training pictures whose copies have other labels; their label is forgotten, votes stay.
+        across_splits: Training images dropped as duplicates of images in ``val`` or ``test``.
+        within_train: Training images dropped as exact copies of earlier images in ``train``.
+        conflicting: Training images whose copies have other labels; they lose their label, but keep votes.
     """
 
     across_splits: int
@@ -30,7 +30,7 @@ class DuplicateReport:
 
 
 def drop_duplicates(faces: DecodedFaces) -> tuple[DecodedFaces, DuplicateReport]:
-    """Keep every picture once: ``val`` and ``test`` stay whole, ``train`` gives way."""
+    """Keep one copy of every image, by dropping copies from ``train`` only."""
     table = faces.table
     in_train = np.array([split == "train" for split in table.splits])
     train_rows, held_rows = np.flatnonzero(in_train), np.flatnonzero(~in_train)
@@ -59,9 +59,9 @@ def drop_duplicates(faces: DecodedFaces) -> tuple[DecodedFaces, DuplicateReport]
 
 
 def near_copies(crops: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Find crops that stand among the others too: same pixels, mirrored, or nearly so.
+    """Find crops with a copy among the others: identical, mirrored, or nearly so.
 
-    Candidates are found by the correlation of small sketches, then compared pixel by pixel.
+    Candidates are selected by the correlation of small sketches, then compared pixel by pixel.
 
     Args:
         crops: ``uint8`` of shape (N, C, S, S).
@@ -85,7 +85,7 @@ def near_copies(crops: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[
 
 
 def sketch(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """A small picture of each crop as a vector of length 1: its dot product is a correlation.
+    """Return a thumbnail of each crop as a unit vector; dot products are correlations.
 
     Args:
         crops: ``uint8`` of shape (N, C, S, S).

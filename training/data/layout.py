@@ -1,4 +1,4 @@
-"""The rule by which files of a folder or a zip are pictures of a data set."""
+"""The rule that maps files of a folder or zip to images of a data set."""
 
 import os
 from collections import Counter
@@ -26,12 +26,12 @@ TABLE_SUFFIXES: Final = frozenset({".csv", ".parquet"})
 
 @dataclass(frozen=True, slots=True)
 class PlacedPicture:
-    """A picture file with what its folders say.
+    """An image file with split and label from its folders.
 
     Attributes:
-        path: Relative to the data set.
-        split: ``train``, ``val``, ``test``, or empty where no folder names one.
-        label: The expression, or somebody's own class.
+        path: Path relative to the data set.
+        split: ``train``, ``val``, ``test``, or empty if no folder names one.
+        label: The expression, or a custom class.
     """
 
     path: PurePosixPath
@@ -41,13 +41,13 @@ class PlacedPicture:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Files of a data set, sorted out.
+    """Files of a data set by kind.
 
     Attributes:
-        pictures: In the order of their paths.
-        tables: CSV and parquet files that are the data set; only where there are no pictures.
-        wrapper: Folders that everything lies in and that say nothing.
-        left_out: Sentences about files that are not part of the data set, with their numbers.
+        pictures: The images, sorted by path.
+        tables: CSV and parquet files that make up the data set; only if there are no images.
+        wrapper: Outer folders that name neither split nor class.
+        left_out: Sentences about skipped files, with their numbers.
     """
 
     pictures: tuple[PlacedPicture, ...]
@@ -57,18 +57,18 @@ class Layout:
 
 
 def lay_out(files: Iterable[PurePosixPath], place: str, *, own: bool = False) -> Layout:
-    """Sort files into pictures with split and label, tables, and files that are left out.
+    """Sort files into images with split and label, tables, and skipped files.
 
-    ``split/class/picture``, ``class/split/picture`` and ``class/picture`` are read, below folders that say
-    nothing if all pictures lie in them; folders below a class are part of it. Files of systems do not count.
+    Accepted layouts are ``split/class/image``, ``class/split/image`` and ``class/image``, also inside outer
+    folders that contain all images; folders below a class belong to it. System files are ignored.
 
     Args:
         files: Relative paths of all files.
         place: Name of the data set, for messages.
-        own: Whether class folders may have any name; they may where none of them is an expression's.
+        own: Accept any class names; they are also accepted if none of them is an expression.
 
     Raises:
-        DatasetError: A folder that is neither split nor class, or no class folder.
+        DatasetError: A folder is neither split nor class, or there is no class folder.
     """
     paths = sorted(path for path in files if not is_system_file(path) and path.name != CLASSES_FILE)
     pictures = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
@@ -89,11 +89,11 @@ def lay_out(files: Iterable[PurePosixPath], place: str, *, own: bool = False) ->
     loose = [path for path, picture in zip(pictures, placed, strict=True) if picture is None]
     if not kept:
         raise DatasetError(
-            f"{place}: pictures outside of class folders: {len(loose)}, such as {loose[0]}; put them into "
-            "folders named after what they show: angry, fearful, happy, sad, surprised, neutral"
+            f"{place}: images outside of class folders: {len(loose)}, such as {loose[0]}; put them into "
+            "folders named after the expression: angry, fearful, happy, sad, surprised, neutral"
         )
     if loose:
-        left_out += (f"{_files(len(loose), 'picture')} outside of class folders, such as {loose[0]}",)
+        left_out += (f"{_files(len(loose), 'image')} outside of class folders, such as {loose[0]}",)
     if tables:
         left_out += (f"{_files(len(tables), 'table')} beside the class folders, such as {tables[0]}",)
     return Layout(kept, (), wrapper, left_out)
@@ -103,16 +103,16 @@ def list_files(folder: Path) -> tuple[list[PurePosixPath], tuple[str, ...]]:
     """List the files below a folder, linked folders included.
 
     Returns:
-        Relative paths of all files, and sentences about entries that cannot be read.
+        Relative paths of all files, and sentences about unreadable entries.
 
     Raises:
-        DatasetError: A folder below may not be read.
+        DatasetError: A folder cannot be read.
     """
     files: list[PurePosixPath] = []
     broken: list[PurePosixPath] = []
     seen: set[str] = set()
     for root, names, file_names in os.walk(folder, followlinks=True, onerror=_refuse):
-        if os.path.realpath(root) in seen:  # a link to one of the folders that were read already
+        if os.path.realpath(root) in seen:  # a link to a folder that was read already
             names.clear()
             continue
         seen.add(os.path.realpath(root))
@@ -128,12 +128,12 @@ def list_files(folder: Path) -> tuple[list[PurePosixPath], tuple[str, ...]]:
 
 
 def is_system_file(path: PurePosixPath) -> bool:
-    """Whether a path lies in a folder, or is a file, that a system added; hidden ones count as such."""
+    """Whether a path is hidden, or a file or in a folder added by an operating system."""
     return any(map(is_system_name, path.parts))
 
 
 def _unknown_wrapper(pictures: Sequence[PurePosixPath]) -> tuple[str, ...]:
-    """The folders without meaning above all pictures that lie in class folders."""
+    """Return the outer folders that contain all class folders and name neither split nor class."""
     prefixes = {
         tuple(part for part in parts[:depth] if split_from_word(part) is None)
         for parts in (path.parts[:-1] for path in pictures)
@@ -146,10 +146,10 @@ def _unknown_wrapper(pictures: Sequence[PurePosixPath]) -> tuple[str, ...]:
 
 
 def _place(path: PurePosixPath, wrapper: tuple[str, ...], place: str) -> PlacedPicture | None:
-    """Read split and label from the folders of a picture; None where it lies in no class folder.
+    """Read split and label from the folders of an image; None if it is in no class folder.
 
     Raises:
-        DatasetError: A folder that says something unknown.
+        DatasetError: A folder has an unknown name.
     """
     folders = path.parts[:-1]
     depth = _class_depth(folders)
@@ -170,8 +170,8 @@ def _place(path: PurePosixPath, wrapper: tuple[str, ...], place: str) -> PlacedP
     splits = [split for part in (*above, *below[:1]) if (split := split_from_word(part))]
     if len(set(splits)) > 1:
         raise DatasetError(
-            f"{place}: the folder {path.parent} says {' and '.join(splits)}; expected one split, "
-            "move its pictures"
+            f"{place}: expected one split in the path {path.parent}, got {' and '.join(splits)}; "
+            "move its images"
         )
     if below and is_unclear_split(below[0]):
         _check_unclear(below, place)
@@ -179,19 +179,19 @@ def _place(path: PurePosixPath, wrapper: tuple[str, ...], place: str) -> PlacedP
         inner, place
     ) != label:
         raise DatasetError(
-            f"{place}: the folder {path.parent} is one expression inside of another; expected class folders "
-            "beside each other"
+            f"{place}: the folder {path.parent} is an expression inside another one; expected class folders "
+            "next to each other"
         )
     return PlacedPicture(path, splits[0] if splits else "", label)
 
 
 def _meanings(path: PurePosixPath) -> tuple[str, ...]:
-    """The folders of a picture that name no split."""
+    """Return the folders of an image that name no split."""
     return tuple(part for part in path.parts[:-1] if split_from_word(part) is None)
 
 
 def _own_wrapper(pictures: Sequence[PurePosixPath]) -> tuple[str, ...]:
-    """The folders above all classes; the class folders themselves are the first that differ."""
+    """Return the folders common to all classes; class folders are at the first level that differs."""
     folders = [parts for path in pictures if (parts := _meanings(path))]
     return _common_folders([parts[:-1] for parts in folders])
 
@@ -206,10 +206,10 @@ def _has_own_classes(pictures: Sequence[PurePosixPath]) -> bool:
 def _place_own(
     pictures: Sequence[PurePosixPath], wrapper: tuple[str, ...], place: str
 ) -> list[PlacedPicture | None]:
-    """Read split and class of pictures in folders of any names; None for those outside of class folders.
+    """Read split and custom class from the folders of an image; None if it is in no class folder.
 
     Raises:
-        DatasetError: A folder that holds folders of the classes beside it, or one that says two splits.
+        DatasetError: A folder contains folders named like its sibling classes, or a path names two splits.
     """
     below = [_meanings(path)[len(wrapper) :] for path in pictures]
     classes = {label_from_word(parts[0]) for parts in below if parts}
@@ -224,8 +224,8 @@ def _place_own(
         splits = {split for part in path.parts[:-1] if (split := split_from_word(part))}
         if len(splits) > 1:
             raise DatasetError(
-                f"{place}: the folder {path.parent} says {' and '.join(sorted(splits))}; expected one split, "
-                "move its pictures"
+                f"{place}: expected one split in the path {path.parent}, got {' and '.join(sorted(splits))}; "
+                "move its images"
             )
         placed.append(PlacedPicture(path, next(iter(splits), ""), label_from_word(parts[0])))
     return placed
@@ -255,10 +255,10 @@ def _is_emotion(word: str) -> bool:
 
 
 def _count_endings(paths: Sequence[PurePosixPath]) -> tuple[str, ...]:
-    counts = Counter(path.suffix.lower() or "no ending" for path in paths)
-    first = {path.suffix.lower() or "no ending": path for path in reversed(paths)}
+    counts = Counter(path.suffix.lower() or "no extension" for path in paths)
+    first = {path.suffix.lower() or "no extension": path for path in reversed(paths)}
     return tuple(
-        f"{_files(count, 'file')} with {ending}, neither pictures nor tables, such as {first[ending]}"
+        f"{_files(count, 'file')} with {ending}, neither images nor tables, such as {first[ending]}"
         for ending, count in counts.most_common()
     )
 

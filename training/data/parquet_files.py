@@ -1,4 +1,4 @@
-"""Parquet files in Hugging Face's layout: ``image``, ``label``, optional ``split`` and ``votes_<word>``."""
+"""Reader of parquet files in Hugging Face's layout, with optional ``split`` and ``votes_<word>`` columns."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +26,8 @@ class ParquetFaces:
     """Rows of a parquet file.
 
     Attributes:
-        splits: Translated; empty where the data names none.
-        labels: The expressions, or somebody's own classes, None where there is none.
+        splits: ``train``, ``val``, ``test``, or empty if the data names none.
+        labels: The expressions, or custom classes, None for rows without a label.
         votes: Counts of shape (N, 10) in the order of ``VOTE_WORDS``; None without such columns.
         pictures: Encoded bytes, or paths inside the file's folder.
     """
@@ -43,10 +43,10 @@ def read_parquet_faces(path: Path, *, own: bool = False) -> ParquetFaces:
 
     Args:
         path: The file.
-        own: Whether classes may be any words; they may where none of them is an expression.
+        own: Accept any class names; they are also accepted if none of them is an expression.
 
     Raises:
-        DatasetError: Another form, or a wrong row.
+        DatasetError: The file has another format, or a row is invalid.
     """
     try:
         parquet = read_parquet(path)
@@ -75,12 +75,12 @@ def _picture(image: object, path: Path, row: int) -> bytes | Path:
     )
     if linked is None:
         found = type(content).__name__ if content else "none"
-        raise DatasetError(f"{path}, row {row}: expected the picture's bytes in 'image', got {found}")
+        raise DatasetError(f"{path}, row {row}: expected an encoded image in 'image', got {found}")
     return linked
 
 
 def _parquet_splits(parquet: pa.Table, path: Path) -> tuple[str, ...] | None:
-    """The column that names splits, translated; None without one."""
+    """Return the translated split column; None without one."""
     names = {name.lower(): name for name in parquet.column_names}
     column = next((names[word] for word in ("split", "usage", "subset") if word in names), None)
     if column is None:
@@ -93,7 +93,7 @@ def _parquet_splits(parquet: pa.Table, path: Path) -> tuple[str, ...] | None:
 def _parquet_labels(parquet: pa.Table, path: Path, *, own: bool) -> list[Label | None]:
     column = parquet.column("label")
     values = column.to_pylist()
-    if pa.types.is_floating(column.type):  # as pandas stores whole numbers of which some are missing
+    if pa.types.is_floating(column.type):  # pandas stores integers with missing values as floats
         values = [None if value is None or np.isnan(value) else _whole(value, path) for value in values]
     elif not pa.types.is_integer(column.type):
         own = own or are_own_classes(str(value) for value in values if value is not None)
@@ -119,16 +119,16 @@ def _whole(value: float, path: Path) -> int:
 
 
 def _parquet_votes(parquet: pa.Table) -> NDArray[np.int16] | None:
-    """Rows without a count are pictures that the annotators found no clean face in: all zero.
+    """Return the vote counts; rows without counts, images without a clear face, are all zero.
 
-    Shares, numbers in [0, 1], become hundredths.
+    Shares in [0, 1] are converted to counts out of 100.
     """
     columns = [f"votes_{word}" for word in VOTE_WORDS]
     if not set(columns) <= set(parquet.column_names):
         return None
     kinds = [parquet.column(column).type for column in columns]
     if not all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in kinds):
-        raise DatasetError("expected numbers in the columns votes_…; write counts of annotators")
+        raise DatasetError("expected numbers in the columns votes_…; write the number of votes")
     numbers = [parquet.column(column).to_pandas().fillna(0).to_numpy(dtype=np.float64) for column in columns]
     counts = np.nan_to_num(np.stack(numbers, axis=1)).clip(-1, 32767)
     if (counts != counts.round()).any() and counts.max() <= 1:
@@ -138,11 +138,11 @@ def _parquet_votes(parquet: pa.Table) -> NDArray[np.int16] | None:
 
 MAX_ROW_COUNT: Final = 2_000_000
 MAX_UNPACKED_BYTES: Final = 4_000_000_000
-"""Most memory that a data set may take; the same limit as for an unpacked upload."""
+"""Maximum memory of a data set; the same limit as for an unpacked upload."""
 
 _MAX_RATIO: Final = 100
 _ALWAYS_READ_BYTES: Final = 100_000_000
-"""Encoded pictures hardly shrink: what is larger than this and grows a hundredfold is no data set."""
+"""Size above which a compression ratio of a hundred is rejected, since encoded images hardly compress."""
 
 _UNREADABLE: Final = (
     pa.ArrowException,
@@ -154,20 +154,20 @@ _UNREADABLE: Final = (
     RecursionError,
     MemoryError,
 )
-"""Errors that pyarrow, pandas' metadata included, raises for damaged files."""
+"""Errors that pyarrow raises for damaged files, including those from pandas metadata."""
 
 
 def read_parquet(path: Path) -> pa.Table:
-    """Read a parquet file whose declared sizes are within the limits.
+    """Read a parquet file, after checking its declared sizes against the limits.
 
     Raises:
-        ValueError: It is too large or cannot be read; the message is one sentence without the file's name.
+        ValueError: The file is too large or cannot be read; the message does not contain its name.
     """
     try:
         with pq.ParquetFile(path) as file:
             _check_sizes(file.metadata, path.stat().st_size)
             table = _read_bounded(file)
-            table.validate(full=True)  # text that is no UTF-8 fails here, not in the caller
+            table.validate(full=True)  # detect invalid UTF-8 here, not in the caller
             return table
     except _TooLargeError:
         raise
@@ -176,7 +176,7 @@ def read_parquet(path: Path) -> pa.Table:
 
 
 class _TooLargeError(ValueError):
-    """Beyond a limit."""
+    """The file exceeds a limit."""
 
 
 def _check_sizes(metadata: pq.FileMetaData, file_bytes: int) -> None:
@@ -190,13 +190,13 @@ def _check_bytes(unpacked: int, file_bytes: int) -> None:
     limit = min(MAX_UNPACKED_BYTES, max(_MAX_RATIO * file_bytes, _ALWAYS_READ_BYTES))
     if unpacked > limit:
         raise _TooLargeError(
-            f"unpacks to {unpacked / 1e6:.0f} MB; at most {limit / 1e6:.0f} MB are read from a file of its "
+            f"unpacks to {unpacked / 1e6:.0f} MB; at most {limit / 1e6:.0f} MB are read from a file of this "
             "size, split it or save it again"
         )
 
 
 def _read_bounded(file: pq.ParquetFile) -> pa.Table:
-    """Read batch by batch: a dictionary repeats one large value in many rows without saying so."""
+    """Read in batches and check sizes, since a dictionary can repeat one large value in many rows."""
     batches, size = [], 0
     file_bytes = file.metadata.serialized_size + sum(
         file.metadata.row_group(group).column(column).total_compressed_size
@@ -211,7 +211,7 @@ def _read_bounded(file: pq.ParquetFile) -> pa.Table:
 
 
 def linked_picture(folder: Path, linked: object) -> Path | None:
-    """Return the file that a row names, if it lies inside the data set's folder; None otherwise."""
+    """Return the path of a linked image if it is inside the data set's folder; None otherwise."""
     if not isinstance(linked, str) or not linked or "\0" in linked:
         return None
     try:

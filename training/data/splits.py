@@ -1,4 +1,4 @@
-"""From data sets to the split that trains, the split that chooses."""
+"""Training and validation split of the data sets of a training."""
 
 import hashlib
 from collections import Counter
@@ -21,11 +21,11 @@ from training.data.targets import majority, was_voted
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """Decoded pictures to train on, to choose by, and what happened on the way.
+    """Decoded training and validation splits, with a summary.
 
     Attributes:
-        train: Duplicates dropped.
-        val: Whole.
+        train: The training split, without duplicates.
+        val: The validation split.
         summary: Counts by label, problems, duplicates, hashes of the files.
     """
 
@@ -34,29 +34,29 @@ class Splits:
     summary: Mapping[str, Any]
 
     def settle(self, config: TrainConfig) -> TrainConfig:
-        """Return the settings with the head that the classes ask for, and its labels."""
+        """Return the settings with the head that the classes require, and its labels."""
         labels = {*self.train.table.labels, *self.val.table.labels}
         return settle_heads(config, [label for label in labels if label is not None])
 
     def warnings(self) -> list[str]:
-        """Sentences about what is not trained on, or not judged."""
-        sentences = [f"left out: {sentence}" for sentence in self.summary["left_out"]]
+        """Return sentences about skipped images, and about expressions without validation images."""
+        sentences = [f"skipped: {sentence}" for sentence in self.summary["left_out"]]
         if problems := self.summary["unreadable"]:
-            sentences.append(f"left out: {len(problems)} unreadable pictures, such as {problems[0]}")
+            sentences.append(f"skipped: {len(problems)} unreadable images, such as {problems[0]}")
         if lacking := self.summary["val_lacks"]:
-            sentences.append(f"the split 'val' has no {', '.join(lacking)}: never judged")
+            sentences.append(f"the split 'val' has no {', '.join(lacking)}: not evaluated")
         return sentences
 
 
 def settle_heads(config: TrainConfig, labels: Iterable[Label]) -> TrainConfig:
-    """Return the settings with the head ``own`` where labels are no expressions, and with its labels.
+    """Return the settings with the head ``own`` and its labels if the labels are custom classes.
 
     Args:
-        config: As it was asked for.
-        labels: Of the data.
+        config: The requested settings.
+        labels: Labels of the data.
 
     Raises:
-        DatasetError: The head's labels are other ones, or heads were asked for that cannot name the classes.
+        DatasetError: The labels differ from those of the settings, or the requested heads lack the classes.
     """
     found = sorted(set(labels), key=str.casefold)
     strange = [label for label in found if isinstance(label, OwnLabel)]
@@ -65,35 +65,35 @@ def settle_heads(config: TrainConfig, labels: Iterable[Label]) -> TrainConfig:
             return config
         if config.heads != USUAL_HEADS:
             raise DatasetError(
-                f"the classes {', '.join(strange)} are no expressions, which the heads "
-                f"{', '.join(config.heads)} need; train with --heads {OWN_HEAD}"
+                f"expected expressions as classes for the heads {', '.join(config.heads)}, got "
+                f"{', '.join(strange)}; train with --heads {OWN_HEAD}"
             )
         config = replace(config, heads=(OWN_HEAD,))
     if not config.labels:
         return replace(config, labels=tuple(map(str, found)))
     if unknown := [label for label in found if label not in config.labels]:
         raise DatasetError(
-            f"expected the classes {', '.join(config.labels)}, got {', '.join(unknown)} besides; "
+            f"expected the classes {', '.join(config.labels)}, also got {', '.join(unknown)}; "
             "start a new training for other classes"
         )
     return config
 
 
 def load_splits(config: TrainConfig, preprocessing: Preprocessing) -> Splits:
-    """Read, decode and divide the data of a training.
+    """Read, decode and split the data of a training.
 
     Raises:
         DatasetError: Unreadable data, fewer than two classes, or an empty split.
     """
     if config.other_places:
-        read_tables(
-            config.other_places
-        )  # needed after the last epoch; what is wrong is said before the first
+        read_tables(config.other_places)  # needed only after the last epoch; report problems before the first
     table = read_tables(config.data, own=OWN_HEAD in config.heads)
     table = table.with_split(
         _draw_val(table, config.val_share, config.seed) if "val" not in table.splits else table.splits
     )
-    table = table.with_split([split or "train" for split in table.splits])  # beside sets that name a val
+    table = table.with_split(
+        [split or "train" for split in table.splits]
+    )  # next to data sets with a validation split
     table = table.take(row for row, split in enumerate(table.splits) if split in ("train", "val"))
     faces = decode(table, preprocessing, config.inset_of)
     duplicates: dict[str, int] = {}
@@ -120,24 +120,24 @@ def load_splits(config: TrainConfig, preprocessing: Preprocessing) -> Splits:
 
 
 def head_truth(head: str, table: FaceTable, config: TrainConfig) -> list[Label | None]:
-    """Return a head's true label of each picture; None where its data set does not teach the head."""
+    """Return a head's label of each image; None if its data set does not train the head."""
     truth = shown_truth(table) if head in ("crowd", "votes") else list(table.labels)
     taught = {source: head in config.heads_of(source) for source in set(table.sources)}
     return [label if taught[source] else None for label, source in zip(truth, table.sources, strict=True)]
 
 
 def drawn_counts(sources: Sequence[str], config: TrainConfig) -> dict[str, int]:
-    """Return how many pictures of each data set one epoch draws."""
+    """Return the number of images drawn from each data set per epoch."""
     counts = Counter(sources)
     return {source: max(round(config.draw_of(source) * count), 1) for source, count in counts.items()}
 
 
 def draw_rows(sources: Sequence[str], config: TrainConfig) -> Tensor:
-    """Draw the rows of one epoch with PyTorch's generator: some of every data set, in random order.
+    """Draw the rows of one epoch with PyTorch's generator: a share of every data set, in random order.
 
     Args:
-        sources: The data set of each picture of the training split.
-        config: Says which share of a data set is drawn.
+        sources: The data set of each image of the training split.
+        config: The share of each data set.
     """
     order = torch.randperm(len(sources))
     if not config.draws:
@@ -150,14 +150,14 @@ def draw_rows(sources: Sequence[str], config: TrainConfig) -> Tensor:
 
 
 def shown_truth(table: FaceTable) -> list[Label | None]:
-    """Return the crowd's majority where there are votes, else the label."""
+    """Return the crowd's majority for images with votes, else the label."""
     voted = was_voted(table.votes)
     by_crowd = majority(np.where(voted[:, None], table.votes, 0))
     return [by_crowd[row] if voted[row] else table.labels[row] for row in range(len(table))]
 
 
 def data_hash(path: Path) -> str:
-    """SHA-256 of a file, or of the names and sizes in a folder."""
+    """Return the SHA-256 of a file, or of the names and sizes in a folder."""
     if path.is_dir():
         listing = "\n".join(
             f"{file.relative_to(path)} {file.stat().st_size}"
@@ -170,7 +170,7 @@ def data_hash(path: Path) -> str:
 
 
 def _draw_val(table: FaceTable, share: float, seed: int) -> list[str]:
-    """Everything that is not ``test`` becomes ``train`` or ``val``, the same share of every class."""
+    """Divide all rows outside ``test`` into ``train`` and ``val``, stratified by class."""
     splits = ["test" if split == "test" else "train" for split in table.splits]
     generator = np.random.default_rng(seed)
     for label in sorted(set(table.labels), key=str):  # the order of a set differs from process to process
@@ -190,12 +190,12 @@ def _check(faces: DecodedFaces, split: str) -> None:
     classes = {label for label in faces.table.labels if label is not None}
     if not len(faces.table):
         raise DatasetError(
-            f"the split {split!r} is empty; expected pictures of at least two expressions in it, "
-            "as files or folders that name it"
+            f"the split {split!r} is empty; expected images of at least two expressions in it, "
+            "in files or folders with its name"
         )
     if len(classes) < 2:
         found = ", ".join(classes) or "no label"
-        raise DatasetError(f"the split {split!r} has {found} alone; expected at least two expressions")
+        raise DatasetError(f"the split {split!r} has only {found}; expected at least two expressions")
 
 
 def _names(faces: DecodedFaces) -> set[str]:

@@ -1,4 +1,4 @@
-"""From labels and crowd votes to what each head should answer."""
+"""Targets of each head, from labels and crowd votes."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -22,7 +22,7 @@ VOTE_WORDS: Final = (
     "unknown",
     "nf",
 )
-"""Choices of FER+'s ten annotators (Barsoum et al. 2016); ``nf`` is "not a face"."""
+"""Choices of FER+'s annotators (Barsoum et al. 2016); ``nf`` is "not a face"."""
 
 VOTE_MEANINGS: Final[tuple[str, ...]] = (
     Emotion.NEUTRAL,
@@ -47,16 +47,18 @@ HEAD_LABELS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "seven": (*SIX_EMOTIONS, Emotion.DISGUSTED, OTHER),
     }
 )
-"""Labels of every head but ``own``, whose labels its data names (``TrainConfig.labels_of``). ``crowd`` and
-``votes`` learn what people agree to see, ``fer2013`` and ``web`` the labels of data sets; ``six`` and
-``seven`` are not trained but fitted over the others (``training.shown_answer``)."""
+"""Labels of all heads but ``own``, whose labels come from its data (``TrainConfig.labels_of``).
+
+``crowd`` and ``votes`` are trained on crowd votes, ``fer2013`` and ``web`` on labels of data sets; ``six``
+and ``seven`` are not trained but fitted to the others (``training.shown_answer``).
+"""
 
 TRAINED_HEADS: Final = ("crowd", "fer2013", "votes", "web", OWN_HEAD)
-"""Heads that data teaches."""
+"""Heads that are trained on data."""
 
 
 def expressions_of(head: str) -> tuple[Emotion, ...]:
-    """Return the expressions that a head names, without its output ``other``."""
+    """Return the expressions of a head, without its output ``other``."""
     return tuple(Emotion(label) for label in HEAD_LABELS[head] if label != OTHER)
 
 
@@ -64,10 +66,10 @@ _VOTED_HEADS: Final = ("crowd", "votes")
 
 
 def majority(votes: NDArray[np.integer]) -> list[Emotion | None]:
-    """The expression that the crowd agrees on, or None.
+    """Return the expression with a majority of the votes, or None.
 
-    Single votes are dropped; the winner must hold more than half of what remains; majorities for
-    "unknown" and "not a face" count as none.
+    Single votes are dropped; the winner needs more than half of the remaining votes; majorities for
+    "unknown" and "not a face" give None.
 
     Args:
         votes: Counts of shape (N, 10) in the order of ``VOTE_WORDS``.
@@ -83,7 +85,7 @@ def majority(votes: NDArray[np.integer]) -> list[Emotion | None]:
 
 
 def was_voted(votes: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Return a mask of the rows that carry counts, shape (N,)."""
+    """Return a mask of the rows with votes, shape (N,)."""
     return np.asarray((votes >= 0).all(axis=1))
 
 
@@ -102,17 +104,17 @@ def crowd_targets(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the targets of a head with the output ``other``.
 
-    Votes give shares, single votes dropped; without votes the label stands alone. Expressions that the head
-    lacks, "unknown" and "not a face" go to ``other``; so does a picture whose votes are all zero.
+    Targets are shares of votes, without single votes; images without votes get their label. Expressions that
+    the head lacks, "unknown" and "not a face" count as ``other``, as does an image whose votes are all zero.
 
     Args:
-        labels: The data set's label of each picture, None where it has none.
-        votes: Counts of shape (N, 10), rows of -1 where a picture was not voted on; None for no votes at all.
+        labels: The data set's label of each image, None if it has none.
+        votes: Counts of shape (N, 10), rows of -1 for images without votes; None for no votes at all.
         names: The head's labels.
 
     Returns:
-        Shares of shape (N, outputs) in the order of ``names``, and weights of shape (N,): 0 where nothing is
-        known.
+        Shares of shape (N, outputs) in the order of ``names``, and weights of shape (N,): 0 for images
+        without label and votes.
     """
     shares = np.zeros((len(labels), len(names)), dtype=np.float32)
     weights = np.ones(len(labels), dtype=np.float32)
@@ -138,7 +140,7 @@ def crowd_targets(
 def blended_targets(
     labels: Sequence[Label | None], votes: NDArray[np.integer] | None, names: tuple[str, ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """One-hot labels, or the shares of votes among ``names`` where a picture was voted on."""
+    """Return the shares of votes among ``names``; for images without votes, one-hot labels."""
     shares, weights = label_targets(labels, names)
     if votes is None:
         return shares, weights
@@ -153,7 +155,7 @@ def blended_targets(
 def label_targets(
     labels: Sequence[Label | None], names: tuple[str, ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """One-hot shares over ``names`` of shape (N, C), with weight 0 where a label is not among them."""
+    """Return one-hot targets over ``names``, shape (N, C), and weights: 0 for labels not among them."""
     shares = np.zeros((len(labels), len(names)), dtype=np.float32)
     for row, label in enumerate(labels):
         if label in names:
@@ -167,16 +169,16 @@ def head_targets(
     votes: NDArray[np.integer] | None,
     names: tuple[str, ...] = (),
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Targets and weights of one head: ``crowd_targets``, ``blended_targets`` or ``label_targets``.
+    """Return targets and weights of one head: ``crowd_targets``, ``blended_targets`` or ``label_targets``.
 
     Args:
         head: One of the trained heads.
-        labels: The data set's label of each picture, None where it has none.
+        labels: The data set's label of each image, None if it has none.
         votes: Counts of shape (N, 10), or None for no votes at all.
         names: The head's labels; empty for those in ``HEAD_LABELS``.
     """
     if head not in TRAINED_HEADS:
-        raise ValueError(f"unknown head {head!r}; known are {', '.join(TRAINED_HEADS)}")
+        raise ValueError(f"unknown head {head!r}; expected one of {', '.join(TRAINED_HEADS)}")
     names = names or HEAD_LABELS[head]
     if head in _VOTED_HEADS:
         return crowd_targets(labels, votes, names)

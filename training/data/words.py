@@ -1,4 +1,4 @@
-"""Words of data sets for splits and expressions, translated or refused by name."""
+"""Translation of the words that data sets use for splits and expressions."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -34,7 +34,7 @@ SPLIT_SPELLINGS: Final = {
     "tst": "test",
     "privatetest": "test",
 }
-"""Spellings of the splits in data sets, lower case; FER2013 calls validation PublicTest."""
+"""Spellings of the splits in data sets, in lower case; FER2013 calls the validation split PublicTest."""
 
 UNCLEAR_SPLITS: Final = frozenset(
     {
@@ -50,19 +50,19 @@ UNCLEAR_SPLITS: Final = frozenset(
         "valtest",
     }
 )
-"""Words that some data sets use for ``val`` and others for ``test``, or for both."""
+"""Ambiguous words, which data sets use for ``val``, for ``test``, or for both."""
 
 
 CLASSES_FILE: Final = "classes.txt"
-"""Names the classes of a folder, one per line; expressions and others may stand side by side."""
+"""File with the class names of a folder, one per line; it may mix expressions and custom classes."""
 
 
 class DatasetError(ValueError):
-    """A data set that cannot be used as it is."""
+    """A data set that cannot be used."""
 
 
 def split_from_word(word: str) -> str | None:
-    """Translate a word for a split, also ``test-set``, ``Public Test`` or ``train2017``; None for others."""
+    """Translate a word for a split, such as ``test-set``, ``Public Test`` or ``train2017``; else None."""
     plain = _plain(word)
     return SPLIT_SPELLINGS.get(plain) or SPLIT_SPELLINGS.get(
         re.sub(r"(set|split|data|images|faces)$", "", plain)
@@ -70,15 +70,15 @@ def split_from_word(word: str) -> str | None:
 
 
 def is_unclear_split(word: str) -> bool:
-    """Whether a word names a split without telling which one."""
+    """Whether a word is an ambiguous name of a split."""
     return _plain(word) in UNCLEAR_SPLITS
 
 
 def split_from_name(name: str) -> str:
-    """Find the split in the name of a file: ``fer2013_publictest.csv`` is ``val``; empty without any word.
+    """Detect the split in a file name: ``fer2013_publictest.csv`` is ``val``; empty if it names none.
 
     Raises:
-        DatasetError: Words of several splits, or a word that could mean several.
+        DatasetError: The name is ambiguous.
     """
     words = [word for word in re.split(r"[^a-z0-9]+", PurePath(name).stem.lower()) if word]
     splits = {split: word for word in words if (split := split_from_word(word))}
@@ -86,21 +86,21 @@ def split_from_name(name: str) -> str:
     if len(splits) > 1 or (unclear and not splits):
         found = " and ".join([*splits.values(), *unclear])
         raise DatasetError(
-            f"{name}: its name says {found!r}, which could be more than one split; "
-            "rename it with one of train, val and test, or add a column 'split'"
+            f"{name}: expected one split in the file name, got {found!r}, which is ambiguous; "
+            "use train, val or test in the name, or add a column 'split'"
         )
     return next(iter(splits), "")
 
 
 def splits_from_column(words: Sequence[str], places: Sequence[str]) -> list[str] | None:
-    """Translate a column of split words; None where the whole column is empty.
+    """Translate a column of split words; None if the whole column is empty.
 
     Args:
-        words: As the data set writes them.
-        places: Of each word, for messages.
+        words: Words of the data set.
+        places: Location of each word, for messages.
 
     Raises:
-        DatasetError: A word that is unknown or unclear, or missing in some rows.
+        DatasetError: A word is unknown, ambiguous, or missing in some rows.
     """
     if not any(word.strip() for word in words):
         return None
@@ -112,8 +112,8 @@ def splits_from_column(words: Sequence[str], places: Sequence[str]) -> list[str]
 
 
 def unknown_split(word: str) -> str:
-    """Say that a word is no split, and which words are."""
-    found = f"unknown split {word!r}" if word.strip() else "no word for the split, which other rows have"
+    """Return an error sentence about an unknown split, with the known words."""
+    found = f"unknown split {word!r}" if word.strip() else "no split, although other rows have one"
     return (
         f"{found}; expected train (or training), val (or validation, dev, PublicTest) "
         "or test (or testing, PrivateTest)"
@@ -121,16 +121,16 @@ def unknown_split(word: str) -> str:
 
 
 def are_own_classes(words: Iterable[str]) -> bool:
-    """Whether words name at least two classes and none of them an expression."""
+    """Whether words are at least two custom classes, none of them an expression."""
     labels = {label_from_word(word) for word in words if word.strip()}
     return len(labels) > 1 and all(isinstance(label, OwnLabel) for label in labels)
 
 
 def check_classes(labels: Iterable[Label | None], place: str) -> None:
-    """Check the names of classes that people made up; expressions alone are always right.
+    """Check the names of custom classes; expressions are always valid.
 
     Raises:
-        DatasetError: Too many of them, or a name that cannot be shown; the sentence begins with the place.
+        DatasetError: Too many classes, or a name that cannot be shown; the message starts with ``place``.
     """
     names = {label for label in labels if label is not None}
     if any(isinstance(label, OwnLabel) for label in names) and (
@@ -140,10 +140,10 @@ def check_classes(labels: Iterable[Label | None], place: str) -> None:
 
 
 def classes_from_words(words: Iterable[str], place: str) -> tuple[Label, ...]:
-    """Translate the names of the classes of one data set, in their order; empty ones do not count.
+    """Translate the class names of one data set, in order; empty names are ignored.
 
     Raises:
-        DatasetError: They cannot be classes, or one is a split's name; the sentence begins with the place.
+        DatasetError: A name is invalid or the name of a split; the message starts with ``place``.
     """
     labels = tuple(label_from_word(word) for word in words if word.strip())
     split = next((label for label in labels if split_from_word(label)), None)
@@ -157,12 +157,12 @@ def label_of_class(word: str, place: str, *, own: bool = False) -> Label:
     """Translate a data set's word for a class.
 
     Args:
-        word: As the data set writes it.
-        place: Of the word, for messages.
-        own: Whether it may be somebody's own class.
+        word: Word of the data set.
+        place: Location of the word, for messages.
+        own: Accept custom classes.
 
     Raises:
-        DatasetError: No expression, where it has to be one; the sentence begins with its place.
+        DatasetError: The word is not an expression, and ``own`` is false; the message starts with ``place``.
     """
     return label_from_word(word) if own else emotion_of(word, place)
 
@@ -171,22 +171,22 @@ def emotion_of(word: str, place: str) -> Emotion:
     """Translate a data set's word for an expression.
 
     Raises:
-        DatasetError: An unknown word; the sentence begins with its place.
+        DatasetError: An unknown word; the message starts with ``place``.
     """
     try:
         return emotion_from_name(word)
     except UnknownEmotionError as error:
         raise DatasetError(
-            f"{place}: {error}. Classes of your own are read where none of them is an expression, or with "
+            f"{place}: {error}. Custom classes are accepted if none of them is an expression, or with "
             f"{CLASSES_FILE} in the data's folder, one name per line, or with --heads own"
         ) from error
 
 
 def emotion_of_code(code: str, place: str, *, own: bool = False) -> Label:
-    """Translate a number of FER2013, also written as ``0.0``, or a word; see ``label_of_class``.
+    """Translate a FER2013 code, which may be written as ``0.0``, or a word; see ``label_of_class``.
 
     Raises:
-        DatasetError: Neither.
+        DatasetError: The text is neither a code nor a word for a class.
     """
     try:
         number = float(code)

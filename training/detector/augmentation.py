@@ -1,4 +1,4 @@
-"""Random views of labelled photos: turned, mirrored, scaled, pasted into, joined, spoilt."""
+"""Augmentation of labelled photos: rotation, mirroring, scale, pasted faces, mosaics, degradation."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -11,21 +11,21 @@ from fer.images import RgbImage
 from training.detector.false_places import FalsePlace, cut_place
 from training.detector.scenes import Scene, join_scenes, move_scene
 
-_LEAST_VISIBLE: Final = 0.6  # of a face's box; what is cut off more is left aside
-_LEAST_SIDE: Final = 7.0  # pixels; smaller faces are left aside
+_LEAST_VISIBLE: Final = 0.6  # of a face's box; faces cut off further are ignored
+_LEAST_SIDE: Final = 7.0  # pixels; smaller faces are ignored
 _SHARE_OF_PLACES: Final = 0.3
-_LARGEST_ENLARGEMENT: Final = 2.5  # what is enlarged more has nothing to see
+_LARGEST_ENLARGEMENT: Final = 2.5  # larger factors show no further detail
 
 
 @dataclass(frozen=True, slots=True)
 class SceneAugmentation:
-    """Draws training views.
+    """Generator of training views.
 
     Args:
         scenes: Photos.
-        faces: Crops of single faces to paste; parts of photos without faces are pasted as often.
+        faces: Crops of single faces to paste; parts of photos without faces are pasted equally often.
         size: Side of the square views in pixels.
-        places: What was taken for a face wrongly; looked at often, in its photo and pasted into others.
+        places: False positives; drawn often, in their photos and pasted into others.
     """
 
     scenes: list[Scene]
@@ -34,7 +34,7 @@ class SceneAugmentation:
     places: list[FalsePlace] = field(default_factory=list)
 
     def draw(self, index: int, rng: np.random.Generator) -> Scene:
-        """A view that begins from one of the photos."""
+        """Return a view based on one of the photos."""
         choice = rng.random()
         if choice < 0.15:
             view = self._mosaic(index, rng)
@@ -46,14 +46,14 @@ class SceneAugmentation:
         return _mark_hidden(_spoil(view, rng))
 
     def _look(self, index: int, size: int, rng: np.random.Generator) -> Scene:
-        """A view of the photo, or now and then of a place in another one that was taken for a face."""
+        """Return a view of the photo, or sometimes of a false positive in another photo."""
         if self.places and rng.random() < _SHARE_OF_PLACES:
             place = self.places[rng.integers(len(self.places))]
             return _view_around(self.scenes[place.scene], place.side, np.array(place.centre), size, rng)
         return _view(self.scenes[index], size, rng)
 
     def _patch(self, rng: np.random.Generator) -> Scene:
-        """Something to paste; a pasted edge must not tell that there is a face inside it."""
+        """Return a patch to paste, with or without a face, so that pasted edges do not indicate a face."""
         if rng.random() < 0.5:
             return self.faces[rng.integers(len(self.faces))]
         if self.places and rng.random() < 0.5:
@@ -76,14 +76,14 @@ class SceneAugmentation:
 
 
 def _draw_turn(rng: np.random.Generator) -> float:
-    """Mostly heads as people hold them, some far turned; radians."""
+    """Draw a rotation in radians: mostly natural head tilts, sometimes larger angles."""
     choice = rng.random()
     reach = 12 if choice < 0.4 else 60 if choice < 0.8 else 110
     return float(np.radians(rng.uniform(-reach, reach)))
 
 
 def _view(scene: Scene, size: int, rng: np.random.Generator) -> Scene:
-    """A square cut from a photo, turned and scaled so that one of its faces gets a random size."""
+    """Return a square view of a photo, rotated, and scaled to give one of its faces a random size."""
     height, width = scene.image.shape[:2]
     if len(scene.sizes) and rng.random() < 0.7:
         chosen = rng.integers(len(scene.sizes))
@@ -97,9 +97,9 @@ def _view(scene: Scene, size: int, rng: np.random.Generator) -> Scene:
 def _view_around(
     scene: Scene, side: float, middle: NDArray[np.floating], size: int, rng: np.random.Generator
 ) -> Scene:
-    """A square around something of a photo, which gets a random size."""
+    """Return a square view around a place in a photo, scaled to give the place a random size."""
     wanted = np.exp(rng.uniform(np.log(9), np.log(0.9 * size)))
-    fill = size / max(scene.image.shape[:2])  # of the view, so that it does not become a stamp on nothing
+    fill = size / max(scene.image.shape[:2])  # the photo should fill the view
     scale = min(max(wanted / side, 0.45 * fill), _LARGEST_ENLARGEMENT)
     spare = max(size - side * scale, 0) / 2
     target = size / 2 + rng.uniform(-spare, spare, 2) * 1.1
@@ -138,7 +138,7 @@ def _warp_image(
     image: RgbImage, matrix: NDArray[np.float64], size: int, border: tuple[int, ...] | None
 ) -> RgbImage:
     scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    if scale < 0.6:  # shrink by areas first: bilinear sampling would skip pixels
+    if scale < 0.6:  # downscale by area first: bilinear sampling would skip pixels
         factor = max(scale * 1.2, 2 / min(image.shape[:2]))
         image = np.asarray(
             cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8
@@ -152,7 +152,7 @@ def _warp_image(
 
 
 def _cut_without_face(scene: Scene, rng: np.random.Generator) -> Scene:
-    """A part of a photo that keeps clear of every face, doubtful ones included."""
+    """Return a part of a photo that touches no face, including uncertain ones."""
     height, width = scene.image.shape[:2]
     for _ in range(8):
         side = max(int(min(height, width) * rng.uniform(0.12, 0.6)), 8)
@@ -164,7 +164,7 @@ def _cut_without_face(scene: Scene, rng: np.random.Generator) -> Scene:
         )  # fmt: skip
         if apart.all():
             break
-    else:  # a face fills the photo: a plain patch does as well
+    else:  # a face fills the photo: use a plain patch
         return _without_faces(np.full((8, 8, 3), rng.integers(0, 256, 3), np.uint8), scene)
     return _without_faces(np.ascontiguousarray(scene.image[top : top + side, left : left + side]), scene)
 
@@ -175,10 +175,7 @@ def _without_faces(image: RgbImage, scene: Scene) -> Scene:
 
 
 def _paste(view: Scene, patch: Scene, rng: np.random.Generator) -> Scene:
-    """Put a single face that was cut out elsewhere, or a part without one, over a view.
-
-    The edge is hard or soft.
-    """
+    """Paste a patch, with or without a face, into a view; its edge is hard or soft."""
     size = view.image.shape[0]
     height, width = patch.image.shape[:2]
     if len(patch.sizes):
@@ -199,7 +196,7 @@ def _paste(view: Scene, patch: Scene, rng: np.random.Generator) -> Scene:
     share = cv2.warpAffine(mask, matrix, (size, size), flags=cv2.INTER_LINEAR)
     image = np.asarray(cv2.blendLinear(pasted, view.image, share, 1 - share), dtype=np.uint8)
     added = move_scene(image, patch, matrix, turn, mirrored)
-    # A face under the pasted one is gone; one that still looks out is left aside.
+    # Drop faces hidden by the patch; ignore partly hidden ones.
     covered = np.array([share[_inside(box, size)].mean() for box in view.boxes], np.float32)
     kept = view.take(covered < 0.7)
     kept.is_sure[covered[covered < 0.7] > 0.15] = False
@@ -213,7 +210,7 @@ def _inside(box: NDArray[np.float32], size: int) -> tuple[slice, slice]:
 
 
 def _mark_hidden(view: Scene) -> Scene:
-    """Drop faces outside the view, leave aside those that are cut off or too small."""
+    """Drop faces outside the view, ignore those that are cut off or too small."""
     boxes = view.boxes
     visible = boxes.clip(0, view.image.shape[0])
     share = (visible[:, 2:] - visible[:, :2]).prod(axis=1) / (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
@@ -222,7 +219,7 @@ def _mark_hidden(view: Scene) -> Scene:
 
 
 def _spoil(view: Scene, rng: np.random.Generator) -> Scene:
-    """Change light and colour, lose sharpness: what cameras and web sites do."""
+    """Change light, colour and sharpness, as cameras and web sites do."""
     pixels: NDArray[Any] = view.image
     if rng.random() < 0.2:
         pixels = np.repeat(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
@@ -245,11 +242,11 @@ def _spoil(view: Scene, rng: np.random.Generator) -> Scene:
 
 
 def _draw_light(rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A table from old to new values of the three channels: gain, contrast, brightness, gamma."""
+    """Draw a lookup table for the three channels: gain, contrast, brightness, gamma."""
     values = np.arange(256, dtype=np.float64)[:, None] * np.ones(3)
     if rng.random() < 0.5:
         values *= rng.uniform(0.75, 1.25, 3)
     values = (values - 110) * rng.uniform(0.5, 1.5) + 110 + rng.uniform(-35, 35)
-    if rng.random() < 0.4:  # dark rooms, glaring windows
+    if rng.random() < 0.4:  # dark rooms, bright windows
         values = 255 * (values.clip(0, 255) / 255) ** np.exp(rng.uniform(-0.8, 1.0))
     return np.round(values.clip(0, 255)).astype(np.uint8)[:, None]

@@ -1,4 +1,4 @@
-"""Places that a detector takes for faces when it is asked eagerly, each with the truth about it."""
+"""Detections at a low threshold, with ground truth: training data of the verifier."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from training.detector.false_places import FalsePlace, SecondLook, clear_reach
 from training.detector.scenes import Scene, move_scene
 
 STORED_SIDE: Final = 56
-"""Side of the crops that the verifier learns from, in pixels; they show more than it sees, to be moved."""
+"""Side of the verifier's stored training crops in pixels; larger than its input, to allow random shifts."""
 
 STORED_MARGIN: Final = 0.55
 """Margin of a crop around the reference square on each side, as a share of it."""
 
 TURNED_COUNT: Final = 3
-"""Number of turned and zoomed searches of each photo."""
+"""Number of rotated and zoomed searches per photo."""
 
 _FACE_IOU: Final = 0.4
 _PART_IOU: Final = (0.05, 0.2)
-"""A box that shares so much with a face holds a part of it, or far more than it."""
+"""Overlap of boxes that contain only a part of a face, or far more than a face."""
 
 _FARTHEST_TURN: Final = 75.0  # degrees
 _ZOOMS: Final = (0.55, 1.2)
@@ -36,13 +36,13 @@ Detect = Callable[[RgbImage], list[Detection]]
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Places with the truth about them.
+    """Detections with ground truth.
 
     Attributes:
         crops: RGB ``uint8`` of shape (N, side, side, 3), upright.
         is_face: Shape (N,).
-        scores: What the detector gave each, shape (N,), in [0, 1].
-        scenes: The number of the photo each is from, shape (N,).
+        scores: Scores of the detector, shape (N,), in [0, 1].
+        scenes: Number of each detection's photo, shape (N,).
     """
 
     crops: NDArray[np.uint8]
@@ -51,7 +51,7 @@ class Candidates:
     scenes: NDArray[np.int64]
 
     def take(self, rows: NDArray[np.bool_]) -> "Candidates":
-        """Some of them."""
+        """Return the selected rows."""
         return Candidates(self.crops[rows], self.is_face[rows], self.scores[rows], self.scenes[rows])
 
 
@@ -66,17 +66,17 @@ def find_candidates(
     margin: float = STORED_MARGIN,
     side: int = STORED_SIDE,
 ) -> Candidates:
-    """Search photos, as they are and turned, and keep every place whose truth is known.
+    """Search photos, unchanged and rotated, and return all detections whose ground truth is known.
 
     Args:
-        detects: The detector, asked eagerly, at several sizes; the first one sees the turned photos, too.
-        framing: How its boxes map to the reference square.
+        detects: The detector at a low threshold, at several sizes; only the first searches rotated photos.
+        framing: Mapping of its boxes to the reference square.
         scenes: Photos with all their faces.
-        second_look: Leaves out places in which it sees a face that nobody listed; None trusts the lists.
-        seed: Of the turns.
-        turned_count: How often each photo is searched turned and zoomed, besides.
-        margin: What the crops show around the reference square on each side, as a share of it.
-        side: Of the crops, in pixels.
+        second_look: Finds unlisted faces, which are skipped; None to trust the lists.
+        seed: Random seed of the rotations.
+        turned_count: Number of additional searches per photo, rotated and zoomed.
+        margin: Margin of the crops around the reference square on each side, as a share of it.
+        side: Side of the crops in pixels.
     """
     crops, truths, scores, numbers = [], [], [], []
     for number, scene in enumerate(scenes):
@@ -110,7 +110,7 @@ def _judged(
 
 
 def _truth(scene: Scene, place: Detection, second_look: SecondLook | None) -> bool | None:
-    """Whether it is a face; None where that cannot be told."""
+    """Return whether a detection is a face; None if unknown."""
     overlaps = np.array([place.box.iou(Box(*map(float, corners))) for corners in scene.boxes])
     best = float(overlaps.max(initial=0.0))
     if best >= _FACE_IOU:
@@ -126,7 +126,7 @@ def _truth(scene: Scene, place: Detection, second_look: SecondLook | None) -> bo
 
 
 def _turned(scene: Scene, rng: np.random.Generator) -> Scene:
-    """The photo turned and zoomed around its middle."""
+    """Return the photo rotated and zoomed around its centre."""
     height, width = scene.image.shape[:2]
     degrees = rng.uniform(-_FARTHEST_TURN, _FARTHEST_TURN)
     middle = width / 2 - 0.5, height / 2 - 0.5

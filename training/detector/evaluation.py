@@ -1,4 +1,4 @@
-"""Measures the recall of a detector on photos with boxes."""
+"""Recall and false positives of a detector on photos with labelled boxes."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -18,13 +18,13 @@ Detect = Callable[[RgbImage], list[Detection]]
 
 @dataclass(frozen=True, slots=True)
 class BoxedPhoto:
-    """A photo with faces that people marked.
+    """A photo with manually labelled faces.
 
     Attributes:
         image: RGB ``uint8`` of shape (H, W, 3).
-        boxes: In pixels.
-        labels: The expression of each, empty where the data set names none.
-        is_exhaustive: Whether every face is marked, so that what else is found is false.
+        boxes: Boxes in pixels.
+        labels: The expression of each face, empty if the data set names none.
+        is_exhaustive: Whether all faces are labelled, so that other detections are false positives.
     """
 
     image: RgbImage
@@ -35,7 +35,7 @@ class BoxedPhoto:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """Counts of faces found and of false positives."""
+    """Counts of detected faces and of false positives."""
 
     found: int
     count: int
@@ -44,12 +44,12 @@ class Recall:
 
     @property
     def share(self) -> float:
-        """Found among the marked, in [0, 1]."""
+        """Share of the labelled faces that were detected, in [0, 1]."""
         return self.found / self.count if self.count else 0.0
 
 
 def read_boxed_photos(path: Path) -> list[BoxedPhoto]:
-    """Photos from parquet: ``image``, ``boxes`` as a JSON list of four numbers or of objects with a label."""
+    """Read photos from parquet: ``image``, and ``boxes`` as a JSON list of boxes or objects with a label."""
     table = pd.read_parquet(path)
     exhaustive = table["exhaustive"] if "exhaustive" in table else [False] * len(table)
     photos = []
@@ -72,7 +72,7 @@ def read_boxed_photos(path: Path) -> list[BoxedPhoto]:
 
 
 def match(boxes: Sequence[Box], detections: Sequence[Detection], least_iou: float) -> list[int | None]:
-    """For each marked box the detection that covers it best, each used once; None where there is none."""
+    """Match each labelled box to its best detection, each used at most once; None if there is none."""
     pairs = sorted(
         (
             (box.iou(detection.box), row, column)
@@ -91,7 +91,7 @@ def match(boxes: Sequence[Box], detections: Sequence[Detection], least_iou: floa
 
 
 def measure_recall(detect: Detect, photos: Sequence[BoxedPhoto], least_iou: float) -> Recall:
-    """Run a detector over photos; false boxes are counted on the exhaustive ones."""
+    """Run a detector on photos; false positives are counted only on exhaustively labelled photos."""
     found = count = false_boxes = exhaustive = 0
     for photo in photos:
         detections = detect(photo.image)

@@ -1,4 +1,4 @@
-"""Entry point: from a finished training of the detector to weights with a card."""
+"""Entry point: exports a training of the detector to a weights folder with a card."""
 
 import json
 import logging
@@ -61,31 +61,31 @@ _COMPARED_COUNT: Final = 300
 _COMPARED_SCORE: Final = 0.5
 
 VERIFIER_FOLDER: Final = "verifier"
-"""In a detector's run folder: settings and history of the verifier's training."""
+"""Folder with settings and history of the verifier's training, inside a detector's ``run`` folder."""
 
 GOLDEN_TOLERANCE: Final = 1e-3
-"""Largest difference between ONNX Runtime and PyTorch, in cells; a hundredth of a pixel at most."""
+"""Maximum difference between ONNX Runtime and PyTorch in units of cells; at most a hundredth of a pixel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorExport:
-    """Run to export and the weights to make of it.
+    """The run to export, name and place of the weights, and the settings of their use.
 
     Attributes:
         run: The run directory.
         verifier: Run directory of training.detector.train_verifier; empty for a detector without a verifier.
-        candidate_score: From which the verifier looks at a place.
-        trust: What the detector's own score counts for beside the verifier's, in log-odds; see
+        candidate_score: Minimum score of the detections passed to the verifier.
+        trust: Weight of the detector's log-odds when added to the verifier's; see
             benchmarks/detector_scores.py.
-        tag: What stands behind ``kv_face.`` in the name.
-        weights: The folder that gets ``kv_face.<tag>``.
-        least_score: Less certain boxes are left out; by the joint score where there is a verifier.
-        photo_side: Longer photos are shrunk to this for the search.
+        tag: Suffix of the weights' name, after ``kv_face.``.
+        weights: Parent folder of ``kv_face.<tag>``.
+        least_score: Minimum score of detections; with a verifier, minimum joint score.
+        photo_side: Maximum side of photos for the search; larger photos are downscaled.
         live_side: The same for frames of a stream.
         scale: Side of the reference square as a share of the mean box side; see benchmarks/framing.py.
         shift_y: Downward shift of its centre as a share of the mean box side.
-        photos: Parquet file with photos, such as the one it was trained on: on some of them the ranges of the
-            network in eight-bit integers are measured; empty leaves it in single precision.
+        photos: Parquet file with photos, such as the training data, for calibrating the eight-bit network;
+            empty to keep single precision.
         figures: JSON file written by benchmarks/detectors.py, for the card; empty for none.
         description: One sentence for the card.
     """
@@ -107,23 +107,25 @@ class DetectorExport:
 
 
 def export_run(options: DetectorExport) -> Path:
-    """Turn a run into a weights folder; an older one of the same name is replaced as a whole.
+    """Export a run to a weights folder, replacing an existing folder of the same name.
 
     Raises:
         ValueError: The run cannot be read or has no weights yet.
-        WeightsMismatchError: The exported network answers otherwise than the trained one.
+        WeightsMismatchError: The outputs of the exported network differ from those of the trained one.
     """
     run = read_run(options.run)
     if run.problem or not (options.run / BEST_FILE).is_file():
         raise ValueError(f"{options.run} cannot be exported: {run.problem or 'it has no weights yet'}")
     if run.config.get("architecture") == VERIFIER_ARCHITECTURE:
-        raise ValueError(f"{options.run} trained a verifier; name it by --verifier, and a detector by --run")
+        raise ValueError(
+            f"expected a run of the detector, got a verifier in {options.run}; use --verifier for it"
+        )
     network = KvFaceNetwork()
     network.load_state_dict(load_file(options.run / BEST_FILE))
     verifier = load_verifier(Path(options.verifier)) if options.verifier else None
     figures = json.loads(Path(options.figures).read_text(encoding="utf-8")) if options.figures else {}
     data = run.environment.get("data", {})
-    files = data.get("files", data)  # runs of earlier versions list the files alone
+    files = data.get("files", data)  # runs of earlier versions contain only the list of files
     card = DetectorCard(
         name=f"kv_face.{options.tag}",
         architecture="kv_face",
@@ -147,7 +149,7 @@ def export_run(options: DetectorExport) -> Path:
         card = replace(card, files=hashes)
         card.save(draft)
         for name in hashes:
-            (draft / name).chmod(0o644)  # safetensors writes files for the owner alone
+            (draft / name).chmod(0o644)  # safetensors creates files readable only by the owner
         check_golden(draft)
         if options.photos:
             card = _add_integers(draft, card, Path(options.photos))
@@ -165,7 +167,7 @@ def export_run(options: DetectorExport) -> Path:
 
 
 def _add_integers(draft: Path, card: DetectorCard, photos: Path) -> DetectorCard:
-    """The card, with the network in eight-bit integers where that finds the same faces."""
+    """Quantise the network; return the card, with the eight-bit network if it detects the same faces."""
     images = [scene.image for scene in read_photos(photos)]
     quantise_detector(draft / ONNX_FILE, draft / INT8_FILE, images[::2], card.photo_side)
     alike = share_alike(
@@ -175,7 +177,7 @@ def _add_integers(draft: Path, card: DetectorCard, photos: Path) -> DetectorCard
         longest_side=card.photo_side,
         least_score=_COMPARED_SCORE,
     )
-    log.info("in eight-bit integers %.1f %% of the boxes are the same", 100 * alike)
+    log.info("the eight-bit network gives %.1f %% of the same boxes", 100 * alike)
     if alike < LEAST_SHARE:
         (draft / INT8_FILE).unlink()
         return card
@@ -183,7 +185,7 @@ def _add_integers(draft: Path, card: DetectorCard, photos: Path) -> DetectorCard
 
 
 def golden_image() -> NDArray[np.uint8]:
-    """A made-up picture of shape (1, 3, 64, 96) with a face-like blot, the same on every machine."""
+    """Return a synthetic image of shape (1, 3, 64, 96) with a face-like blob, identical on every machine."""
     rows, columns = np.mgrid[0:64, 0:96]
     x, y = (columns - 40) / 40, (rows - 30) / 40
     plane = 60 + 150 * np.exp(-(x**2 + 0.7 * y**2) * 6)
@@ -194,10 +196,10 @@ def golden_image() -> NDArray[np.uint8]:
 
 
 def check_golden(folder: Path) -> None:
-    """Run the exported network on the golden picture.
+    """Run the exported network on the golden image.
 
     Raises:
-        WeightsMismatchError: It answers otherwise than what was stored at the export.
+        WeightsMismatchError: The output differs from the one stored at the export.
     """
     card = load_detector_card(folder)
     golden = load_arrays(verified_file(folder, card, GOLDEN_FILE))
@@ -209,7 +211,7 @@ def check_golden(folder: Path) -> None:
         distance = max(distance, float(np.abs(logits - golden["logits"]).max()))
     if not distance <= GOLDEN_TOLERANCE:
         raise WeightsMismatchError(
-            f"what is exported to {folder} differs from what was trained by {distance:.2g}; "
+            f"the network exported to {folder} differs from the trained one by {distance:.2g}; "
             f"expected at most {GOLDEN_TOLERANCE:.0e}"
         )
 
@@ -254,11 +256,11 @@ def _write_history(run: Run, folder: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line and export; 1 with a sentence when something is missing."""
+    """Read the command line and export; return 1 with a sentence on an error."""
     import tyro  # noqa: PLC0415 - the entry point alone needs it
 
     logging.basicConfig(format="%(message)s")
-    log.setLevel(logging.INFO)  # PyTorch's exporter has much to say, too
+    log.setLevel(logging.INFO)  # but not PyTorch's exporter
     options = tyro.cli(DetectorExport, args=arguments, prog="python -m training.detector.export")
     try:
         print(f"wrote {export_run(options)}")
@@ -269,20 +271,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 LEAST_SHARE: Final = 0.97
-"""Part of the boxes of either network that the other has to find, too, for the integers to be kept."""
+"""Minimum share of equal boxes at which the eight-bit network is kept."""
 
 _RANGE_COUNT: Final = 100
 _IOU: Final = 0.6
 
 
 def quantise_detector(source: Path, target: Path, images: Sequence[RgbImage], longest_side: int) -> None:
-    """Write the network in eight-bit integers; the range of every layer is measured on pictures.
+    """Quantise the network to eight-bit integers, with ranges calibrated on images.
 
     Args:
         source: The network in single precision.
         target: The file to write.
-        images: RGB ``uint8`` of shape (H, W, 3), what it usually sees; a hundred of them are used.
-        longest_side: Larger pictures are shrunk to this, as in use.
+        images: Typical images, RGB ``uint8`` of shape (H, W, 3); a hundred of them are used.
+        longest_side: Maximum side; larger images are downscaled, as in use.
     """
     chosen = images[:: max(len(images) // _RANGE_COUNT, 1)][:_RANGE_COUNT]
     inputs = [{"images": prepare_image(image, longest_side)[0]} for image in chosen]
@@ -290,13 +292,13 @@ def quantise_detector(source: Path, target: Path, images: Sequence[RgbImage], lo
 
 
 def share_alike(first: Path, second: Path, images: Sequence[RgbImage], **settings: Any) -> float:
-    """Part of the boxes of two exported networks that both find, in [0, 1]; 1 where there is no box.
+    """Return the share of boxes that two exported networks have in common, in [0, 1]; 1 without any box.
 
     Args:
         first: An exported network.
         second: Another one.
         images: RGB ``uint8`` of shape (H, W, 3).
-        settings: For ``find_faces``.
+        settings: Arguments of ``find_faces``.
     """
     runners = [onnx_runner(path) for path in (first, second)]
     alike = count = 0

@@ -1,4 +1,4 @@
-"""False positives of the network on its training photos, to be learned next."""
+"""Hard negative mining: false positives of the network on its training photos."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ from training.detector.network import ExportedDetector, KvFaceNetwork
 from training.detector.scenes import Scene
 
 EAGER_SCORE: Final = 0.25
-"""Well below what ships: a place that nearly passes for a face is worth learning too."""
+"""Score threshold, well below the shipped one: near false positives are useful negatives too."""
 
 _SEARCHED_SIDE: Final = 320
 _LOOK: Final = 128  # pixels
-_LOOK_SCORE: Final = 0.8  # below it the teacher takes many fists and ears for faces too
+_LOOK_SCORE: Final = 0.8  # at lower scores the teacher, too, detects many fists and ears
 _LOOK_TURNS: Final = (0, 40, -40, 90, -90)  # degrees
-_ENLARGEMENTS: Final = (2.0, 1.5, 1.0)  # of a place's box, the first that keeps clear of every face
+_ENLARGEMENTS: Final = (2.0, 1.5, 1.0)  # of a place's box; the first that touches no face is used
 
 
 @dataclass(frozen=True, slots=True)
 class FalsePlace:
-    """A square of a photo that looks like a face and is none.
+    """A false positive in a photo.
 
     Attributes:
         scene: The photo's number.
         centre: x and y, pixels.
-        side: Of the box that was found, pixels.
-        reach: Side of the square around it that no known face touches, pixels.
+        side: Side of the detected box, pixels.
+        reach: Side of the square around it that touches no known face, pixels.
     """
 
     scene: int
@@ -44,12 +44,12 @@ class FalsePlace:
 def find_false_places(
     network: KvFaceNetwork, scenes: Sequence[Scene], second_look: "SecondLook | None" = None
 ) -> list[FalsePlace]:
-    """Search photos and keep what is apart from every known face, doubtful ones included.
+    """Search photos and return detections apart from all known faces, including uncertain ones.
 
     Args:
-        network: As far as it is trained; left in evaluation mode.
+        network: The partly trained network; left in evaluation mode.
         scenes: Photos with all their faces.
-        second_look: Leaves out the places in which it sees a face after all.
+        second_look: Finds unlisted faces, which are skipped.
     """
     exported = ExportedDetector(network).eval()
 
@@ -72,7 +72,7 @@ def find_false_places(
 
 
 def cut_place(scene: Scene, place: FalsePlace) -> Scene:
-    """The square of the photo, as far as it lies inside, without any face."""
+    """Return the square, clipped to the photo, as a scene without faces."""
     height, width = scene.image.shape[:2]
     x, y = place.centre
     left, top = (max(int(value - place.reach / 2), 0) for value in (x, y))
@@ -84,17 +84,17 @@ def cut_place(scene: Scene, place: FalsePlace) -> Scene:
 
 
 class SecondLook:
-    """Asks the teacher again, about a place alone, enlarged and turned: its lists lack some hidden faces.
+    """Second check of a place by the teacher, enlarged and rotated, since its lists miss some occluded faces.
 
     Args:
-        teacher: Finds upright faces.
+        teacher: Detector of upright faces.
     """
 
     def __init__(self, teacher: FaceDetector) -> None:
         self._teacher = teacher
 
     def sees_face(self, scene: Scene, place: FalsePlace) -> bool:
-        """Whether the teacher finds a face around the middle of the place, however it is turned."""
+        """Whether the teacher detects a face near the centre of the place, at any rotation."""
         patch = cv2.resize(cut_place(scene, place).image, (_LOOK, _LOOK), interpolation=cv2.INTER_LINEAR)
         middle = (_LOOK / 2, _LOOK / 2)
         for degrees in _LOOK_TURNS:
@@ -107,7 +107,7 @@ class SecondLook:
 
 
 def clear_reach(scene: Scene, centre: tuple[float, float], side: float) -> float | None:
-    """Side of the largest square around a place that touches no known face; None where each one does."""
+    """Return the side of the largest square around a place that touches no known face; None if all do."""
     sides = (factor * side for factor in _ENLARGEMENTS)
     return next((reach for reach in sides if _is_clear(scene, centre, reach)), None)
 

@@ -1,4 +1,4 @@
-"""Inputs that the trainings of detector and verifier share."""
+"""Inputs shared by the trainings of detector and verifier."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +17,10 @@ _TEACHER_SIDE: Final = 320
 
 
 def open_teacher(path: str) -> YuNetDetector:
-    """YuNet as the lists were written with it.
+    """Open YuNet with the settings used for labelling.
 
     Args:
-        path: Its file; empty for the fetched one.
+        path: YuNet's file; empty for the fetched one.
 
     Raises:
         UnknownModelError: The file is missing.
@@ -29,10 +29,10 @@ def open_teacher(path: str) -> YuNetDetector:
 
 
 def read_other_photos(path: Path, choosing: Sequence[BoxedPhoto]) -> tuple[list[Scene], int]:
-    """Photos to learn from, without copies of those used for choosing.
+    """Read training photos, without copies of the evaluation photos.
 
     Returns:
-        The photos, and how many were left out.
+        The photos, and the number of skipped copies.
     """
     photos = read_photos(path)
     is_copy = find_copies([scene.image for scene in photos], [photo.image for photo in choosing])
@@ -41,11 +41,11 @@ def read_other_photos(path: Path, choosing: Sequence[BoxedPhoto]) -> tuple[list[
 
 _SKETCH_SIDE: Final = 16
 _LEAST_CORRELATION: Final = 0.93
-"""Sketches of the same photo at another size correlate above 0.99, frames of one clip above 0.95."""
+"""Correlation threshold: sketches of a resized photo correlate above 0.99, frames of one clip above 0.95."""
 
 
 def find_copies(images: Sequence[RgbImage], others: Sequence[RgbImage]) -> NDArray[np.bool_]:
-    """Find images that stand among the others too: the same, mirrored, or another frame of the same scene.
+    """Find images with a copy among the others: identical, mirrored, or a frame of the same clip.
 
     Returns:
         Shape (images,).
@@ -60,7 +60,7 @@ def find_copies(images: Sequence[RgbImage], others: Sequence[RgbImage]) -> NDArr
 
 
 def _sketches(images: Sequence[RgbImage]) -> NDArray[np.float32]:
-    """Small grey pictures as vectors of mean 0 and length 1: a dot product is a correlation."""
+    """Return grey thumbnails as vectors of mean 0 and length 1; dot products are correlations."""
     rows = []
     for image in images:
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)

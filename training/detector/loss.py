@@ -1,4 +1,4 @@
-"""Targets of the detector's cells, and the loss that measures their distance from the answers."""
+"""Targets and loss of the detector."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -16,17 +16,17 @@ from training.detector.scenes import Scene
 _BOX_WEIGHT: Final = 2.0
 _LANDMARK_WEIGHT: Final = 4.0
 _EASY_POWER: Final = 1.5
-"""Background that is told from faces counts less; hands and balls that look like faces count in full."""
+"""Exponent that reduces the weight of easy background; hard negatives such as hands keep their weight."""
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorBatch:
-    """Views with what every cell should say.
+    """A batch of views with targets for every cell.
 
     Attributes:
         images: ``uint8`` RGB of shape (N, 3, H, W).
-        rows: Shape (N, cells): a row of the three below, ``BACKGROUND`` or ``LEFT_ASIDE``.
-        boxes: All sure faces of the batch, shape (F, 4), pixels.
+        rows: Shape (N, cells): an index into the faces below, ``BACKGROUND`` or ``LEFT_ASIDE``.
+        boxes: All certain faces of the batch, shape (F, 4), pixels.
         landmarks: Shape (F, 5, 2), pixels.
     """
 
@@ -37,11 +37,11 @@ class DetectorBatch:
 
 
 def detector_loss(cells: Tensor, batch: DetectorBatch, grid: Tensor) -> dict[str, Tensor]:
-    """Varifocal loss on the score (Zhang et al. 2021), distance-IoU on the box, smooth L1 on the landmarks.
+    """Compute the varifocal loss (Zhang et al. 2021) of scores, DIoU of boxes, smooth L1 of landmarks.
 
     Args:
         cells: The network's output, shape (N, cells, 15), scores as logits.
-        batch: What it should have been.
+        batch: The targets.
         grid: The ``cell_grid`` of the views, shape (cells, 3).
 
     Returns:
@@ -57,7 +57,7 @@ def detector_loss(cells: Tensor, batch: DetectorBatch, grid: Tensor) -> dict[str
     wanted = batch.boxes[face]
     box_loss = distance_box_iou_loss(boxes, wanted, reduction="none")
 
-    # Good boxes should score higher than bad ones, but every face should score.
+    # Better boxes get higher score targets, but every face gets at least 0.5.
     quality = torch.zeros(cells.shape[:2])
     quality[image, cell] = 0.5 + 0.5 * _overlap(boxes.detach(), wanted)
     logits = cells[:, :, 0]
@@ -113,9 +113,9 @@ def make_batch(views: list[Scene]) -> DetectorBatch:
 
 
 def assign(view: Scene) -> NDArray[np.int64]:
-    """For each cell the face among the view's sure ones, ``BACKGROUND`` or ``LEFT_ASIDE``.
+    """Assign each cell a certain face of the view, ``BACKGROUND`` or ``LEFT_ASIDE``.
 
-    A face belongs to the cells near its centre, on the one or two levels that fit its size.
+    A face is assigned to the cells near its centre, on the one or two levels for its size.
     """
     grid = cell_grid(*view.image.shape[:2])
     centres, strides = grid[:, :2], grid[:, 2]

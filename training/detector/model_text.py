@@ -1,4 +1,4 @@
-"""The text that people read about a detector, made from its card."""
+"""The model card of a detector as Markdown, written from ``detector.json``."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,12 +9,12 @@ from fer.model_card import INT8_FILE
 
 
 def detector_card_text(card: DetectorCard, config: Mapping[str, Any], epoch_count: int) -> str:
-    """The model card as Markdown.
+    """Return the model card as Markdown.
 
     Args:
-        card: With the figures of benchmarks/detectors.py, or without.
-        config: The training's settings.
-        epoch_count: How many epochs were run.
+        card: The card, with or without the figures of benchmarks/detectors.py.
+        config: Settings of the training.
+        epoch_count: Number of epochs.
     """
     sets = "\n".join(f"- `{data['name']}` (SHA-256 `{data['sha256'][:12]}…`)" for data in card.data_sets)
     return f"""# {card.name}
@@ -22,44 +22,45 @@ def detector_card_text(card: DetectorCard, config: Mapping[str, Any], epoch_coun
 {card.description}
 
 - Architecture: `{card.architecture}`, anchor-free, strides 8, 16 and 32, see `training/detector/network.py`
-- Input: RGB `uint8` of any size; photos are searched with the long side at {card.photo_side}, streams at {card.live_side}
-- Used in {"eight-bit integers (`model.int8.onnx`)" if INT8_FILE in card.files else "single precision (`model.onnx`)"}
+- Input: RGB `uint8` of any size; the long side is reduced to {card.photo_side} pixels for photos, {card.live_side} for streams
+- Precision: {"eight-bit integers (`model.int8.onnx`)" if INT8_FILE in card.files else "single precision (`model.onnx`)"}
 - Output: box, five landmarks (the subject's right eye, left eye, nose, right and left mouth corner), score
-{_verification(card)}- Shown from a score of {card.least_score:g}
-- Licence: code and weights MIT; the pictures it learned from are for research use
+{_verification(card)}- Score threshold: {card.least_score:g}
+- Licence: code and weights MIT; the training images are for research use
 
-## What it is for
+## Intended use
 
-Finding faces so that their expressions can be read, in photos and live video, on an ordinary computer. It says where
-a face is, not whose. **Not for** identifying people, counting them for surveillance, or deciding about them.
+Detecting faces for expression recognition, in photos and live video, on an ordinary computer. It locates faces, but
+does not recognise people. **Not for** identifying people, counting them for surveillance, or deciding about them.
 
-## What it learned from
+## Training data
 
 {sets}
 
-Boxes and landmarks were written by a teacher, YuNet (OpenCV Zoo, MIT licence), at two sizes; faces that it scored
-under 0.7 were left aside. Views were turned by up to 110°, mirrored, scaled, darkened, blurred, compressed and joined;
-single faces, and as many parts without a face, were pasted into photos. Photos that stand among those for choosing, and frames of the same clips, were
-left out. {epoch_count} epochs, seed {config.get("seed", "?")}, settings in `run/config.json`, history in `run/epochs.jsonl`;
-where the training went on from an earlier one, that one's lie in `history/`.{_verifier_data(card)}
+Boxes and landmarks were labelled by a teacher, YuNet (OpenCV Zoo, MIT licence), at two sizes; faces with a teacher
+score below 0.7 were ignored. Augmentation: rotation by up to 110°, mirroring, scaling, darkening, blur, compression,
+mosaics; single faces, and an equal number of patches without a face, were pasted into photos. Copies of the evaluation
+photos, and frames of the same clips, were excluded. {epoch_count} epochs, seed {config.get("seed", "?")}, settings in `run/config.json`, history in
+`run/epochs.jsonl`; `history/` contains those of earlier trainings, if the training started from one.{_verifier_data(card)}
 
 ## Figures
 
 {_figures(card.metrics)}
 
-The photos measured on also chose the epoch and the least score; they are no untouched test.
-Boxes map to the reference square of the classifiers by scale {card.framing.scale:g} of the mean side and a downward
-shift of {card.framing.shift_y:g} (`benchmarks/framing.py`).
+The photos of this evaluation were also used to select the epoch and the score threshold; they are not an untouched test
+set. The classifiers' reference square has {card.framing.scale:g} times the mean side of the box, and its centre is shifted downwards by
+{card.framing.shift_y:g} of that side (`benchmarks/framing.py`).
 
 ## Limits
 
-- It sees what its teacher saw on upright faces: masks, profiles beyond about 70°, drawings and faces under some ten
-  pixels at the searched size are missed more often.
-- The teacher's landmarks hardly follow a head that is tilted in the photo; ours learned tilt from turned views and
-  come out somewhat too upright.
-- Heads upside down were not trained. How it does by age, sex or skin colour was not measured: the photos carry no such labels.
+- It inherits the limits of its teacher on upright faces: masks, profiles beyond about 70°, drawings and faces below
+  about ten pixels at the searched size are missed more often.
+- The teacher's landmarks hardly follow heads that are tilted in the photo; this detector learned tilt from rotated
+  views, and its landmarks are somewhat too upright.
+- It was not trained on upside-down heads. Differences by age, sex or skin colour were not measured, since the photos
+  have no such labels.
 
-## Again
+## Reproduction
 
 ```
 python -m training.detector.train --photos … --faces … --boxed-photos … --web-photos … --epochs {config.get("epochs", epoch_count)}
@@ -73,9 +74,9 @@ def _verification(card: DetectorCard) -> str:
     if card.verification is None:
         return ""
     return (
-        f"- Places scored from {card.verification.candidate_score:g} are looked at again by a verifier "
-        f"(`verifier.onnx`, see `training/detector/verifier.py`): {VERIFIED_SIDE}×{VERIFIED_SIDE} pixels, upright, with some surroundings. "
-        f"The score is the sum of its log-odds and {card.verification.trust:g} times the detector's\n"
+        f"- Verifier: detections with a score of at least {card.verification.candidate_score:g} are checked by a second network "
+        f"(`verifier.onnx`, see `training/detector/verifier.py`) on upright crops of {VERIFIED_SIDE}×{VERIFIED_SIDE} pixels with some context. "
+        f"The final log-odds are the verifier's plus {card.verification.trust:g} times the detector's\n"
     )
 
 
@@ -84,9 +85,9 @@ def _verifier_data(card: DetectorCard) -> str:
         return ""
     return """
 
-The verifier learned afterwards, from what the detector takes for faces in the same photos when it is asked eagerly, as
-they are and turned: places on the teacher's sure faces against parts of faces and places where neither the lists nor
-a second question to the teacher know a face. Its settings and history lie in `run/verifier/`."""
+The verifier was trained afterwards, on detections at a low threshold in the same photos, unchanged and rotated.
+Positives are faces of which the teacher is certain; negatives are parts of faces, and detections for which neither the
+labels nor a second check by the teacher show a face. `run/verifier/` contains its settings and history."""
 
 
 def _verifier_command(card: DetectorCard) -> str:
@@ -107,7 +108,7 @@ def _verifier_options(card: DetectorCard) -> str:
 
 
 def _figures(metrics: Mapping[str, Any]) -> str:
-    """One column a detector, as measured in one run."""
+    """Return a table of the figures of one evaluation, with one column per detector."""
     if not metrics:
         return "Not measured yet; run `python -m benchmarks.detectors`."
     names = list(metrics)

@@ -9,7 +9,7 @@ from torch.nn import functional
 from fer.detection.decoding import STRIDES
 
 FIELD_COUNT: Final = 15
-"""Values a cell: score, distances to left, top, right, bottom, then five landmarks as x, y."""
+"""Values per cell: score, distances to left, top, right, bottom, then five landmarks as x, y."""
 
 _CHANNELS: Final = (16, 24, 48, 96, 96)
 _NECK: Final = 48
@@ -18,7 +18,7 @@ _NECK: Final = 48
 class KvFaceNetwork(nn.Module):
     """Anchor-free face detector without depthwise convolutions, which are slow on a CPU.
 
-    Takes ``uint8`` RGB of shape (N, 3, H, W), sides divisible by the largest stride; gives (N, cells, 15):
+    Takes ``uint8`` RGB of shape (N, 3, H, W), sides divisible by the largest stride; returns (N, cells, 15):
     the cells of stride 8, then 16, then 32, each row by row.
     """
 
@@ -35,7 +35,7 @@ class KvFaceNetwork(nn.Module):
         self.fields = nn.ModuleList(_last_layer() for _ in STRIDES)
 
     def forward(self, images: Tensor) -> Tensor:
-        """The score as a logit, everything else as decoded by ``fer.detection.decoding``."""
+        """Return scores as logits, and boxes and landmarks as ``fer.detection.decoding`` expects them."""
         features = self.stem(images.float() / 127.5 - 1.0)
         levels = []
         for stage in self.stages:
@@ -51,14 +51,14 @@ class KvFaceNetwork(nn.Module):
 
 
 class ExportedDetector(nn.Module):
-    """The network as it is shipped: one picture, the score as a probability."""
+    """The network as exported: one image, scores as probabilities."""
 
     def __init__(self, network: KvFaceNetwork) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        """Shape (N, cells, 15)."""
+        """Return an array of shape (N, cells, 15)."""
         cells = self.network(images)
         return torch.cat([cells[:, :, :1].sigmoid(), cells[:, :, 1:]], 2)
 
@@ -78,7 +78,7 @@ def _last_layer() -> nn.Conv2d:
     layer = nn.Conv2d(_NECK, FIELD_COUNT, 1)
     nn.init.normal_(layer.weight, std=0.01)
     bias = torch.zeros(FIELD_COUNT)
-    bias[0] = -4.0  # faces are rare: start by saying "none"
+    bias[0] = -4.0  # faces are rare: start with low scores
     layer.bias = nn.Parameter(bias)
     return layer
 

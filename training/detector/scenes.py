@@ -1,4 +1,4 @@
-"""Photos with labelled faces, as the detector learns from them."""
+"""Photos with labelled faces for the training of the detector."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -14,22 +14,22 @@ from fer.detection.yunet import YuNetDetector
 from fer.images import RgbImage, read_image
 
 SURE_SCORE: Final = 0.7
-"""Faces that the teacher scored lower are neither learned nor held against the network."""
+"""Minimum teacher score; faces with lower scores count neither as positives nor as negatives."""
 
 _MIRRORED: Final = [1, 0, 2, 4, 3]
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A picture and what the teacher saw in it.
+    """An image with the teacher's labels.
 
     Attributes:
         image: RGB ``uint8`` of shape (H, W, 3).
-        sizes: Width and height of each face as if it stood upright, shape (N, 2), pixels.
+        sizes: Width and height of each face when upright, shape (N, 2), pixels.
         centres: Shape (N, 2), pixels.
         landmarks: Shape (N, 5, 2), pixels, in the order of ``fer.faces.Landmarks``.
-        rolls: How far each face was turned after it was labelled, shape (N,), radians, clockwise.
-        is_sure: Whether a face may be learned, shape (N,); the others are left aside.
+        rolls: Rotation of each face since it was labelled, shape (N,), radians, clockwise.
+        is_sure: Whether the teacher is certain of a face, shape (N,); other faces are ignored in training.
     """
 
     image: RgbImage
@@ -41,14 +41,14 @@ class Scene:
 
     @property
     def boxes(self) -> NDArray[np.float32]:
-        """Left, top, right, bottom around the ellipse that fills each upright box, turned by its roll."""
+        """Left, top, right, bottom of the ellipse inside each upright box, rotated by its roll."""
         cos, sin = np.cos(self.rolls), np.sin(self.rolls)
         width, height = self.sizes[:, 0] / 2, self.sizes[:, 1] / 2
         reach = np.stack([np.hypot(width * cos, height * sin), np.hypot(width * sin, height * cos)], axis=1)
         return np.concatenate([self.centres - reach, self.centres + reach], axis=1).astype(np.float32)
 
     def take(self, rows: NDArray[np.bool_]) -> "Scene":
-        """The same picture with some of the faces."""
+        """Return the same image with some of the faces."""
         return Scene(
             self.image,
             self.sizes[rows],
@@ -62,7 +62,7 @@ class Scene:
 def make_scene(
     image: RgbImage, boxes: NDArray[np.float32], landmarks: NDArray[np.float32], scores: NDArray[np.float32]
 ) -> Scene:
-    """A scene from a teacher's boxes (N, 4), landmarks (N, 5, 2) and scores (N,)."""
+    """Make a scene from a teacher's boxes (N, 4), landmarks (N, 5, 2) and scores (N,)."""
     boxes = boxes.reshape(-1, 4).astype(np.float32)
     return Scene(
         image,
@@ -77,14 +77,14 @@ def make_scene(
 def move_scene(
     image: RgbImage, scene: Scene, matrix: NDArray[np.float64], turn: float, mirrored: bool
 ) -> Scene:
-    """The labels of a scene after its picture went through an affine map.
+    """Transform the labels of a scene by an affine map.
 
     Args:
-        image: The new picture.
-        scene: The old one.
-        matrix: From old to new pixels, shape (2, 3).
-        turn: Clockwise turn that the matrix contains, radians.
-        mirrored: Whether it mirrors left and right, before it turns.
+        image: The transformed image.
+        scene: The original scene.
+        matrix: Map from old to new pixels, shape (2, 3).
+        turn: Clockwise rotation in the matrix, radians.
+        mirrored: Whether the matrix mirrors left and right before the rotation.
     """
     scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
     points = (
@@ -105,7 +105,7 @@ def move_scene(
 
 
 def join_scenes(image: RgbImage, scenes: Iterable[Scene]) -> Scene:
-    """One picture with the faces of several scenes, whose labels are in its pixels already."""
+    """Join several scenes into one image; their labels must already be in its pixel coordinates."""
     parts = list(scenes)
     return Scene(
         image,
@@ -118,7 +118,7 @@ def join_scenes(image: RgbImage, scenes: Iterable[Scene]) -> Scene:
 
 
 def read_photos(path: Path) -> list[Scene]:
-    """Photos from parquet: column ``image``, column ``faces`` as a JSON list of box, landmarks and score."""
+    """Read photos from parquet: ``image``, and ``faces`` as a JSON list of box, landmarks and score."""
     table = pd.read_parquet(path, columns=["image", "faces"])
     scenes = []
     for image, text in zip(table["image"], table["faces"], strict=True):
@@ -137,12 +137,12 @@ def read_photos(path: Path) -> list[Scene]:
 def read_face_crops(
     path: Path, teacher: YuNetDetector, *, left_out: frozenset[str] = frozenset()
 ) -> Iterator[Scene]:
-    """Crops of single faces from parquet, labelled by the teacher; those where it is not sure are left out.
+    """Read crops of single faces from parquet and label them by the teacher; uncertain ones are skipped.
 
     Args:
-        path: Parquet with the columns ``image`` and, if it says which photo each crop is from, ``name``.
-        teacher: Finds box and landmarks.
-        left_out: Names of photos whose crops are not taken.
+        path: Parquet file with ``image`` and, optionally, the name of each crop's photo in ``name``.
+        teacher: Detector of box and landmarks.
+        left_out: Names of photos whose crops are skipped.
     """
     table = pd.read_parquet(path)
     names = table["name"] if "name" in table else [""] * len(table)

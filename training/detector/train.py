@@ -29,7 +29,7 @@ from training.run_files import HISTORY_FOLDER, copy_history, detector_figure, ea
 from training.runs import BEST_FILE, LAST_FILE, RunWriter, new_run_folder
 
 LEAST_SCORE: Final = 0.5
-"""At which the epochs are compared; what ships is chosen afterwards."""
+"""Score threshold for comparing epochs; the shipped threshold is chosen afterwards."""
 
 _CHOOSING_SIDE: Final = 320
 
@@ -38,31 +38,31 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorConfig:
-    """Settings of one training of the detector; a wrong value is refused when the object is made.
+    """Settings of one training of the detector; invalid values raise a ``ValueError``.
 
     Attributes:
-        photos: Parquet with whole photos and the teacher's faces.
-        faces: Parquet with crops of single faces to paste; empty for none.
-        teacher: YuNet's file, which labels those crops and is asked again about false places; empty for the
-            fetched one.
-        boxed_photos: Photos with boxes made by people, for choosing the epoch.
-        web_photos: Web photos with labelled faces, for choosing the epoch.
-        initial_run: Run directory of an earlier training whose weights this one starts from; empty for none.
+        photos: Parquet file with whole photos and the teacher's faces.
+        faces: Parquet file with crops of single faces to paste; empty for none.
+        teacher: YuNet's file, for labelling those crops and checking false positives; empty for the fetched
+            one.
+        boxed_photos: Photos with manually labelled boxes, for selecting the epoch.
+        web_photos: Web photos with labelled faces, for selecting the epoch.
+        initial_run: Run directory of an earlier training with the initial weights; empty for random weights.
         epochs: Passes over the photos.
-        batch_size: Views a step.
+        batch_size: Views per step.
         view_size: Side of the square views in pixels.
-        learning_rate: The peak, of AdamW.
-        warmup_epochs: Epochs of linear rise to the peak; a cosine to 0 follows.
+        learning_rate: Peak learning rate of AdamW.
+        warmup_epochs: Epochs of linear warm-up, before cosine decay to 0.
         weight_decay: L2 strength.
-        ema_decay: Decay of the averaged weights a step.
-        val_share: Share of the photos whose loss is only watched.
-        search_every: Epochs between two searches for places that are taken for faces wrongly, which are then
-            looked at more often; the first comes before the first epoch. 0 is never.
-        judge_every: Epochs between two looks at the photos for choosing.
-        seed: Of every random choice.
+        ema_decay: Decay of the averaged weights per step.
+        val_share: Share of the photos held out for the validation loss.
+        search_every: Epochs between two searches for false positives, which are then drawn more often; the
+            first search precedes the first epoch. 0 is never.
+        judge_every: Epochs between two evaluations on the photos for selecting the epoch.
+        seed: Random seed.
         thread_count: CPU threads of PyTorch.
-        runs: The folder that gets the run directory.
-        name: The run directory's name; empty for ``<time>_kv_face``. An existing run is resumed.
+        runs: Parent folder of the run directory.
+        name: Name of the run directory; empty for ``<time>_kv_face``. Resumes an existing run.
     """
 
     photos: Path
@@ -100,7 +100,7 @@ class DetectorConfig:
             raise ValueError(f"expected val_share in (0, 0.9), got {self.val_share}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as stored in a run directory."""
+        """Return plain values, as stored in a run directory."""
         data = {
             name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()
         }
@@ -108,7 +108,7 @@ class DetectorConfig:
 
 
 def train(config: DetectorConfig) -> Path:
-    """Train, or go on where a killed training stood; returns the run directory."""
+    """Train, or resume an interrupted training; return the run directory."""
     set_up_processor(config.thread_count)
     torch.manual_seed(config.seed)
     folder = config.runs / config.name if config.name else new_run_folder(config.runs, "kv_face")
@@ -130,7 +130,7 @@ class DetectorTrainer(Trainer):
         self.val_scenes = [scene for scene, held in zip(photos, is_val, strict=True) if held]
         self.faces = _read_faces(config)
         log.info(
-            "%d photos, %d held out, %d left out as copies, %d single faces",
+            "%d photos, %d held out, %d skipped as copies, %d single faces",
             len(self.train_scenes), len(self.val_scenes), copy_count, len(self.faces),
         )  # fmt: skip
         network = KvFaceNetwork()
@@ -152,9 +152,9 @@ class DetectorTrainer(Trainer):
         self.places: list[FalsePlace] = []
 
     def train_epoch(self, epoch: int) -> dict[str, float]:
-        """Learn from one view of every photo."""
+        """Train on one view of every photo."""
         config = self.config
-        # Seeds depend on the epoch alone, so that a resumed training draws what an unbroken one would.
+        # Seeds depend only on the epoch, so a resumed training draws the same data as an uninterrupted one.
         rng = np.random.default_rng((config.seed, epoch))
         if config.search_every and (epoch - 1) % config.search_every == 0:
             self.places = find_false_places(
@@ -162,7 +162,7 @@ class DetectorTrainer(Trainer):
                 self.train_scenes,
                 self.second_look,
             )
-            log.info("%d places are taken for faces wrongly", len(self.places))
+            log.info("%d false positives", len(self.places))
         draw = SceneAugmentation(self.train_scenes, self.faces, config.view_size, self.places)
         order = rng.permutation(len(self.train_scenes))
         sums: dict[str, float] = {}
@@ -176,28 +176,28 @@ class DetectorTrainer(Trainer):
         return {f"train_{name}": value / len(order) for name, value in sums.items()}
 
     def judge_epoch(self, epoch: int, /) -> dict[str, float]:
-        """Watch the loss on held-out photos; now and then count faces in the photos for choosing."""
+        """Compute the validation loss; every few epochs also recall on the photos for selecting the epoch."""
         row = self._validate()
         if epoch % self.config.judge_every == 0 or epoch == self.config.epochs:
             row |= self._judge(self.averaged.module)
         return row
 
     def figure(self, row: Mapping[str, float]) -> float | None:
-        """Weigh recall against false boxes, where both were counted."""
+        """Return the metric of recall and false positives, if both were measured."""
         return detector_figure(row)
 
     def report(self) -> dict[str, Any]:
-        """Count faces with the best epoch."""
+        """Evaluate the best epoch."""
         network = KvFaceNetwork()
         network.load_state_dict(load_file(self.folder / BEST_FILE))
         return {"split": "choosing", "long_side": _CHOOSING_SIDE, **self._judge(network)}
 
     def memory(self) -> dict[str, Any]:
-        """Return the places that are taken for faces wrongly."""
+        """Return the false positives."""
         return {"places": [(p.scene, p.centre, p.side, p.reach) for p in self.places]}
 
     def recall(self, memory: Mapping[str, Any]) -> None:
-        """Take the places back."""
+        """Restore the false positives."""
         self.places = [FalsePlace(*place) for place in memory["places"]]
 
     def _losses(self, views: list[Scene]) -> dict[str, Tensor]:
@@ -209,7 +209,7 @@ class DetectorTrainer(Trainer):
 
     @torch.inference_mode()
     def _validate(self) -> dict[str, float]:
-        """The loss on held-out photos, always in the same views."""
+        """Compute the loss on held-out photos, always in the same views."""
         network = self.averaged.module.eval()
         rng = np.random.default_rng(self.config.seed)
         draw = SceneAugmentation(self.val_scenes, [], self.config.view_size)
@@ -224,7 +224,7 @@ class DetectorTrainer(Trainer):
         return {"val_loss": total / max(len(self.val_scenes), 1)}
 
     def _judge(self, network: torch.nn.Module) -> dict[str, float]:
-        """Recall on the photos for choosing."""
+        """Measure recall on the photos for selecting the epoch."""
         exported = ExportedDetector(network).eval()  # type: ignore[arg-type]
 
         def run(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -243,7 +243,7 @@ class DetectorTrainer(Trainer):
 
 
 def _read_faces(config: DetectorConfig) -> list[Scene]:
-    """Faces to paste; none from a photo that is used for choosing."""
+    """Read the faces to paste, except those of evaluation photos."""
     if not config.faces:
         return []
     import pandas as pd  # noqa: PLC0415 - only where faces are pasted

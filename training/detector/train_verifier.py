@@ -1,4 +1,4 @@
-"""Entry point: trains the verifier on what the detector takes for faces, rightly or wrongly."""
+"""Entry point: trains the verifier on true and false positives of the detector."""
 
 import logging
 import sys
@@ -24,7 +24,7 @@ from training.hardware import Workers, describe_environment, file_hashes, set_up
 from training.runs import LAST_FILE, RunWriter, new_run_folder
 
 EAGER_SCORE: Final = 0.15
-"""Well below the score from which candidates are looked at in use."""
+"""Score threshold, well below that of candidates in use."""
 
 _SIDES: Final = (352, 220)
 _WARMUP: Final = 0.02
@@ -37,24 +37,23 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifierConfig:
-    """Settings of one training of the verifier; a wrong value is refused when the object is made.
+    """Settings of one training of the verifier; invalid values raise a ``ValueError``.
 
     Attributes:
-        detector: The detector's weights folder, whose mistakes are learned.
-        photos: Parquet with whole photos and the teacher's faces.
-        boxed_photos: Photos for choosing; their copies among the others are left out.
-        web_photos: The same.
-        teacher: YuNet's file, which is asked again about false places; empty for the fetched one.
-        epochs: How often ``steps`` steps are made.
-        steps: Steps an epoch.
-        batch_size: Views a step, half of them faces.
-        learning_rate: The peak, of AdamW; a cosine to 0 follows.
-        val_share: Share of the photos whose loss is only watched.
-        seed: Of every random choice.
+        detector: Weights folder of the detector.
+        photos: Parquet file with whole photos and the teacher's faces.
+        boxed_photos: Evaluation photos, whose copies are excluded from the training.
+        web_photos: More evaluation photos.
+        teacher: YuNet's file, for checking false positives; empty for the fetched one.
+        epochs: Number of epochs.
+        steps: Steps per epoch.
+        batch_size: Views per step, half of them faces.
+        learning_rate: Peak learning rate of AdamW, before cosine decay to 0.
+        val_share: Share of the photos held out for the validation loss.
+        seed: Random seed.
         thread_count: CPU threads of PyTorch.
-        runs: The folder that gets the run directory.
-        name: The run directory's name; empty for ``<time>_kv_face_verifier``. An existing run is
-            resumed.
+        runs: Parent folder of the run directory.
+        name: Name of the run directory; empty for ``<time>_kv_face_verifier``. Resumes an existing run.
     """
 
     detector: Path
@@ -84,17 +83,17 @@ class VerifierConfig:
             raise ValueError(f"expected val_share in (0, 0.9), got {self.val_share}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as stored in a run directory."""
+        """Return plain values, as stored in a run directory."""
         values = asdict(self).items()
         data = {name: str(value) if isinstance(value, Path) else value for name, value in values}
         return {"architecture": VERIFIER_ARCHITECTURE, **data}
 
 
 def train_verifier(config: VerifierConfig) -> Path:
-    """Train, or go on where a killed training stood; returns the run directory.
+    """Train, or resume an interrupted training; return the run directory.
 
     Raises:
-        ValueError: The detector finds no face or no false place in the photos.
+        ValueError: The detector gives no true positives or no false positives in the photos.
     """
     set_up_processor(config.thread_count)
     torch.manual_seed(config.seed)
@@ -118,11 +117,11 @@ class VerifierTrainer(Trainer):
         self.faces, self.others = (np.flatnonzero(self.train.is_face == truth) for truth in (True, False))
         if not (len(self.faces) and len(self.others)):
             raise ValueError(
-                f"expected faces and false places to learn from, got {len(self.faces)} and "
-                f"{len(self.others)}; give more photos"
+                f"expected true and false positives of the detector, got {len(self.faces)} and "
+                f"{len(self.others)}; add photos"
             )
-        log.info("%d faces, %d false places, %d held out", len(self.faces), len(self.others), held.sum())
-        # The surer the detector was of a false place, the more there is to learn from it.
+        log.info("%d faces, %d false positives, %d held out", len(self.faces), len(self.others), held.sum())
+        # False positives with higher scores are the more useful negatives.
         weights = np.sqrt(self.train.scores[self.others].astype(np.float64))
         self.draw_weights = weights / weights.sum()
         network = VerifierNetwork().to(memory_format=torch.channels_last)
@@ -135,9 +134,9 @@ class VerifierTrainer(Trainer):
         super().__init__(folder, writer, schedule, network, optimizer, _EMA_DECAY, torch.device("cpu"))
 
     def train_epoch(self, epoch: int) -> dict[str, float]:
-        """Learn from as many faces as false places."""
+        """Train on equal numbers of faces and false positives."""
         config = self.config
-        # Seeds depend on the epoch alone, so that a resumed training draws what an unbroken one would.
+        # Seeds depend only on the epoch, so a resumed training draws the same data as an uninterrupted one.
         rng = np.random.default_rng((config.seed, epoch))
         generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
         torch.manual_seed(config.seed * 100_003 + epoch)  # of the dropout
@@ -148,7 +147,7 @@ class VerifierTrainer(Trainer):
             rows = np.concatenate(
                 [rng.choice(self.faces, half), rng.choice(self.others, half, p=self.draw_weights)]
             )
-            # Mixed, for the first views of a batch are blurred.
+            # Shuffle, since only the first views of a batch are blurred.
             rows = rng.permutation(rows)
             views = random_views(self.train.crops[rows], generator)
             truth = torch.from_numpy(self.train.is_face[rows].astype(np.float32))
@@ -161,7 +160,7 @@ class VerifierTrainer(Trainer):
 
     @torch.inference_mode()
     def judge_epoch(self, _epoch: int, /) -> dict[str, float]:
-        """Loss and accuracy on places in held-out photos; none where no such place was found."""
+        """Compute loss and accuracy on held-out photos; no figures if they have no detections."""
         network = self.judged.eval()
         parts = [
             network(plain_views(self.val.crops[start : start + _JUDGED_AT_ONCE]))
@@ -180,12 +179,12 @@ class VerifierTrainer(Trainer):
         return row["epoch"]
 
     def report(self) -> dict[str, Any]:
-        """Judge the last epoch."""
+        """Evaluate the last epoch."""
         return {"split": "held-out photos", **self.judge_epoch(self.progress.epoch)}
 
 
 def gather_candidates(config: VerifierConfig) -> Candidates:
-    """Gather the detector's candidates in the photos, without copies of those used for choosing."""
+    """Gather the detector's candidates in the photos, without copies of the evaluation photos."""
     card = load_detector_card(config.detector)
     run = onnx_runner(network_file(config.detector, card))
     choosing = [*read_boxed_photos(config.boxed_photos), *read_boxed_photos(config.web_photos)]
@@ -196,7 +195,7 @@ def gather_candidates(config: VerifierConfig) -> Candidates:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the settings from the command line and train; 1 with a sentence when something is missing."""
+    """Read the settings from the command line and train; return 1 with a sentence on an error."""
     import tyro  # noqa: PLC0415 - only the entry point needs it
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

@@ -1,4 +1,4 @@
-"""The network of the closer look, and the views it is trained on."""
+"""The verifier's network and its training views."""
 
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,7 @@ VERIFIER_ARCHITECTURE: Final = "kv_face_verifier"
 _CHANNELS: Final = (16, 32, 48)
 _DROPOUT: Final = 0.2
 _SHOWN: Final = (1 + 2 * VERIFIED_MARGIN) / (1 + 2 * STORED_MARGIN)
-"""Share of a stored crop that the network sees."""
+"""Side of the network's input as a share of the side of a stored crop."""
 
 _ZOOM: Final = 0.16
 _TURN: Final = 0.26  # radians
@@ -31,9 +31,9 @@ _COVERED_SIDES: Final = (6, 18)
 
 
 class VerifierNetwork(nn.Module):
-    """Face or not: three pairs of 3×3 convolutions, each pair at half the size of the one before.
+    """Binary classifier, face or not: three pairs of 3×3 convolutions, each at half the previous size.
 
-    Takes ``uint8`` RGB of shape (N, 3, ``VERIFIED_SIDE``, ``VERIFIED_SIDE``); gives log-odds of shape (N,).
+    Takes ``uint8`` RGB of shape (N, 3, ``VERIFIED_SIDE``, ``VERIFIED_SIDE``); returns log-odds of shape (N,).
     """
 
     def __init__(self) -> None:
@@ -47,19 +47,19 @@ class VerifierNetwork(nn.Module):
         self.head = nn.Linear(before, 1)
 
     def forward(self, crops: Tensor) -> Tensor:
-        """Log-odds of "face"."""
+        """Return the log-odds of "face"."""
         logits: Tensor = self.head(self.trunk(crops.float() / 63.75 - 2.0))
         return logits[:, 0]
 
 
 def plain_views(crops: NDArray[np.uint8]) -> Tensor:
-    """Stored crops as the network sees them in use: ``float32`` of shape (N, 3, side, side) in [0, 255]."""
+    """Return the stored crops as network input: ``float32`` of shape (N, 3, side, side) in [0, 255]."""
     count = len(crops)
     return _sample(crops, torch.full((count,), _SHOWN), torch.zeros(count), torch.zeros(count, 2))
 
 
 def random_views(crops: NDArray[np.uint8], generator: torch.Generator) -> Tensor:
-    """The same moved, mirrored, and spoilt in light, colour and detail."""
+    """Return the same with random shift, mirroring, and changes of light, colour and detail."""
     count = len(crops)
 
     def draw(*shape: int, low: float = -1.0, high: float = 1.0) -> Tensor:
@@ -87,7 +87,7 @@ def _sample(crops: NDArray[np.uint8], zoom: Tensor, turn: Tensor, shift: Tensor)
 
 
 def _blur_some(views: Tensor, generator: torch.Generator) -> Tensor:
-    """A third of them, all by the same amount."""
+    """Blur the first third of the views, all by the same amount."""
     blurred = len(views) // 3
     side = int(torch.randint(*_BLURRED_SIDES, (1,), generator=generator))
     small = functional.interpolate(views[:blurred], size=(side, side), mode="area")
@@ -96,7 +96,7 @@ def _blur_some(views: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _cover_some(views: Tensor, generator: torch.Generator) -> Tensor:
-    """A quarter of them, by a rectangle of one colour: a hand, a cup, another head."""
+    """Cover about a quarter of the views by a plain rectangle, like a hand, a cup or another head."""
     for row in torch.nonzero(torch.rand(len(views), generator=generator) < 0.25).flatten().tolist():
         width, height = torch.randint(*_COVERED_SIDES, (2,), generator=generator).tolist()
         left = int(torch.randint(VERIFIED_SIDE - width + 1, (1,), generator=generator))
@@ -114,14 +114,14 @@ _GOLDEN_COUNT: Final = 3
 
 
 def load_verifier(run: Path) -> VerifierNetwork:
-    """The trained network, in evaluation mode.
+    """Load the trained network in evaluation mode.
 
     Raises:
-        ValueError: The run has no weights yet, or trained something else.
+        ValueError: The run has no weights yet, or is not a training of the verifier.
     """
     found = read_run(run).config.get("architecture")
     if found not in (None, VERIFIER_ARCHITECTURE):
-        raise ValueError(f"{run} trained {found}; expected a run of training.detector.train_verifier")
+        raise ValueError(f"expected a run of training.detector.train_verifier, got {found} in {run}")
     if not (run / BEST_FILE).is_file():
         raise ValueError(f"{run} has no weights yet; expected a run of training.detector.train_verifier")
     network = VerifierNetwork()
@@ -130,7 +130,7 @@ def load_verifier(run: Path) -> VerifierNetwork:
 
 
 def write_verifier(network: VerifierNetwork, folder: Path) -> None:
-    """Write the network for ONNX Runtime; it takes any number of crops."""
+    """Export the network to ONNX, with a variable number of crops."""
     program = torch.onnx.export(
         network,
         (torch.from_numpy(golden_crops()),),
@@ -146,7 +146,7 @@ def write_verifier(network: VerifierNetwork, folder: Path) -> None:
 
 
 def golden_crops() -> NDArray[np.uint8]:
-    """Made-up pictures of shape (N, 3, side, side), the same on every machine."""
+    """Return synthetic images of shape (N, 3, side, side), identical on every machine."""
     rows, columns = np.mgrid[0:VERIFIED_SIDE, 0:VERIFIED_SIDE]
     waves = [127.5 + 127.5 * np.sin(rows / (2 + n) + n) * np.cos(columns / (3 + n)) for n in range(9)]
     shape = (_GOLDEN_COUNT, 3, VERIFIED_SIDE, VERIFIED_SIDE)
