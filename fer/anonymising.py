@@ -36,16 +36,17 @@ _LONGEST_GAP_S: Final = 5.0
 """A face that is found again at its place after this time or less was there all along."""
 
 
-def load_eager_detector(name: str | None) -> FaceDetector:
+def load_eager_detector(name: str | None, *, thorough: bool = False) -> FaceDetector:
     """Build a detector that misses as few faces as possible: a place covered for nothing does no harm.
 
     Args:
         name: A detector's name; None for the default.
+        thorough: Look for small faces in large photos, too.
 
     Raises:
         UnknownModelError: No such detector.
     """
-    return load_detector(name or DEFAULT_DETECTOR, eager=True)
+    return load_detector(name or DEFAULT_DETECTOR, eager=True, thorough=thorough)
 
 
 def cover_faces(image: RgbImage, boxes: Sequence[Box], cover: Cover) -> RgbImage:

@@ -27,6 +27,8 @@ class AnalyzeOptions:
         weights: Name of shipped weights, or path of a weights folder.
         detector: Name of a face detector, such as auto or haar; a wrong name lists all.
         head: Which answer of the weights to give, such as seven; the weights' own by default.
+        thorough: Pictures: look for faces at every size, in parts of large ones; several times slower.
+            Without it faces smaller than a fiftieth of the long side are likely to be missed.
         json: Print one JSON object per picture, or per frame with a face.
         csv: Write a table of the faces as CSV; for a video one row for each face in each frame.
         parquet: Write it as Parquet; pictures that are in it are not read again.
@@ -46,6 +48,7 @@ class AnalyzeOptions:
     weights: Name = None
     detector: Name = None
     head: Name = None
+    thorough: Flag = False
     json: Flag = False
     csv: File = None
     parquet: File = None

@@ -53,7 +53,7 @@ class DetectorClass(Protocol):
     def missing(self) -> str | None:
         """Say how to get what the detector lacks, as an instruction; None when it is ready."""
 
-    def create(self, *, live: bool = False, eager: bool = False) -> FaceDetector:
+    def create(self, *, live: bool = False, eager: bool = False, thorough: bool = False) -> FaceDetector:
         """Build a detector; the arguments are those of :func:`load_detector`."""
 
 
@@ -61,18 +61,21 @@ DETECTORS: Final[tuple[DetectorClass, ...]] = (KvFaceDetector, YuNetDetector, Ha
 """Every detector, the best first. To add one, write its class and list it here."""
 
 
-def load_detector(name: str, *, live: bool = False, eager: bool = False) -> FaceDetector:
+def load_detector(
+    name: str, *, live: bool = False, eager: bool = False, thorough: bool = False
+) -> FaceDetector:
     """Build a detector.
 
     Args:
         name: One of ``detector_names()``.
         live: Settings for frames of a stream, where speed counts, instead of those for photos.
         eager: Settings that miss as few faces as possible, at the price of many false positives.
+        thorough: Search photos at every size and in parts, for small faces, whatever it costs.
 
     Raises:
         UnknownModelError: No detector has this name, or what it needs is not there.
     """
-    return detector_class(name).create(live=live, eager=eager)
+    return detector_class(name).create(live=live, eager=eager, thorough=thorough)
 
 
 def detector_class(name: str) -> DetectorClass:
