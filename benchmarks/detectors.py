@@ -1,6 +1,7 @@
 """Measure every detector on the same photos in one run: recall, turned faces, false positives, landmarks, time.
 
-Each detector is measured with its settings for photos and with those for live use, on one CPU thread.
+Each detector runs with its settings for photos; further lines give those for live use and thorough searches. One
+CPU thread. Faces of crowds count by the square root of their box's area, in pixels of the photo.
 """
 
 import json
@@ -19,7 +20,7 @@ from skimage.data import astronaut
 from fer.analysis import FaceAnalyzer
 from fer.classification import EmotionClassifier
 from fer.detection import FaceDetector, detector_names, load_detector
-from fer.detection.yunet import LIVE_SIDE, PHOTO_SIDE, YuNetDetector
+from fer.detection.yunet import LIVE_SIDE, PHOTO_SIDE, THOROUGH_SIDE, YuNetDetector
 from fer.emotions import emotion_from_name
 from fer.faces import Box, Detection
 from fer.images import RgbImage
@@ -37,6 +38,8 @@ from training.detector.evaluation import (
 
 DEGREES = (0, 10, 20, 30, 45, 60, 90)
 CROP = 160
+BESIDE_IOU = 0.15
+CROWD_SIDES = (16, 24, 40, 80)
 TIMED_SIZES_WH = ((640, 480), (1280, 720))
 
 
@@ -45,7 +48,9 @@ class Options:
     """Photos and detectors to measure.
 
     Attributes:
-        photos: Folder with boxed_photos_dev.parquet and expw_photos_dev.parquet.
+        photos: Folder with boxed_photos_dev.parquet and expw_photos_dev.parquet; crowd_photos.parquet and
+            photos_without_faces.parquet are used if they exist.
+        crowd_step: Use every n-th photo of crowds and of those without a face.
         yunet: YuNet's file; YuNet is skipped if it does not exist.
         turned_count: Number of single faces to turn.
         crop_count: Number of face-free crops.
@@ -57,6 +62,7 @@ class Options:
 
     photos: Path = Path("../shared/photos")
     yunet: Path = Path("../shared/models/face_detection_yunet_2023mar.onnx")
+    crowd_step: int = 10
     turned_count: int = 150
     crop_count: int = 400
     repeats: int = 40
@@ -75,6 +81,10 @@ def main() -> None:
     single = [photo for photo in boxed if len(photo.boxes) == 1 and 40 <= photo.boxes[0].width <= 200]
     single = single[:: max(len(single) // options.turned_count, 1)][: options.turned_count]
     crops = face_free_crops([*boxed, *web], teacher, options.crop_count)
+    crowds, faceless = (
+        read_boxed_photos(path, options.crowd_step) if (path := options.photos / name).is_file() else []
+        for name in ("crowd_photos.parquet", "photos_without_faces.parquet")
+    )
     classifier = None if options.weights == "none" else EmotionClassifier(find_weights(options.weights))
     print(f"{platform.processor() or platform.machine()}, OpenCV {cv2.__version__}, "
           f"ONNX Runtime {onnxruntime.__version__}, version {VERSION}, one thread; "
@@ -86,6 +96,7 @@ def main() -> None:
             "boxed recall": measure_recall(detector.detect, boxed, BOXED_IOU).share,
             "web recall": measure_recall(detector.detect, web, WEB_IOU).share,
         }
+        row |= crowd_recall(detector, crowds) | faceless_boxes(detector, faceless)
         row |= turned_faces(detector, single)
         row |= false_boxes(detector, [photo for photo in boxed if photo.is_exhaustive], crops)
         if teacher is not None:
@@ -103,15 +114,37 @@ def main() -> None:
 def load_all(options: Options) -> Sequence[tuple[str, FaceDetector]]:
     found: list[tuple[str, FaceDetector]] = []
     for name in options.detectors or [name for name in detector_names() if name != "auto"]:
-        for live in (False, True):
-            title = f"{name} live" if live else name
+        for use in ("", " live", " thorough"):
+            title, live, thorough = f"{name}{use}", use == " live", use == " thorough"
             if name == "yunet":
                 if options.yunet.is_file():
-                    side = LIVE_SIDE if live else PHOTO_SIDE
+                    side = LIVE_SIDE if live else THOROUGH_SIDE if thorough else PHOTO_SIDE
                     found.append((title, YuNetDetector(options.yunet, longest_side=side)))
             else:
-                found.append((title, load_detector(name, live=live)))
+                found.append((title, load_detector(name, live=live, thorough=thorough)))
     return found
+
+
+def crowd_recall(detector: FaceDetector, photos: Sequence[BoxedPhoto]) -> dict[str, float]:
+    """Share of the faces of each size and larger that are found, and boxes beside all of them, in 100 photos."""
+    found, counts, false = dict.fromkeys(CROWD_SIDES, 0), dict.fromkeys(CROWD_SIDES, 0), 0
+    for photo in photos:
+        detections = detector.detect(photo.image)
+        for box, column in zip(photo.boxes, match(photo.boxes, detections, BOXED_IOU), strict=True):
+            for side in CROWD_SIDES:
+                counts[side] += box.area**0.5 >= side
+                found[side] += box.area**0.5 >= side and column is not None
+        false += sum(all(face.box.iou(box) <= BESIDE_IOU for box in photo.boxes) for face in detections)
+    if not photos:
+        return {}
+    row = {f"crowds from {side} px": found[side] / max(counts[side], 1) for side in CROWD_SIDES}
+    return row | {"beside faces in 100 crowds": 100 * false / len(photos)}
+
+
+def faceless_boxes(detector: FaceDetector, photos: Sequence[BoxedPhoto]) -> dict[str, float]:
+    """Boxes in a hundred photos without a face."""
+    count = sum(len(detector.detect(photo.image)) for photo in photos)
+    return {"boxes in 100 photos without a face": 100 * count / len(photos)} if photos else {}
 
 
 def turned(image: RgbImage, centre: tuple[float, float], degrees: float) -> RgbImage:

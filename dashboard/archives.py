@@ -33,6 +33,7 @@ _UNREADABLE: Final = (
 )
 """Errors besides OSError that ``zipfile`` raises for a file that is no zip, or damaged."""
 
+_MOST_LIST_BYTES: Final = 64 * 1024
 _NESTED_SUFFIXES: Final = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"})
 
 
@@ -107,13 +108,13 @@ def _unzip(file: IO[bytes], folder: Path, limit_bytes: int) -> tuple[int, list[s
             entries = [entry for entry in archive.infolist() if not _path_of(entry).endswith("/")]
             _check_entries(entries, limit_bytes)
             by_path = {PurePosixPath(_path_of(entry)): entry for entry in entries}
-            layout = lay_out(by_path, "the zip")
+            layout = lay_out(by_path, "the zip", read=lambda path: _content(archive, by_path[path]))
             kept = [*layout.tables, *(picture.path for picture in layout.pictures)]
             if not kept:
                 _refuse_nothing(list(by_path))
             _check_names(kept)
             budget = limit_bytes
-            for path in kept:
+            for path in [*layout.classes, *kept]:
                 out = folder.joinpath(*_without(layout.wrapper, path.parts))
                 out.parent.mkdir(parents=True, exist_ok=True)
                 budget -= _copy(archive.open(by_path[path]), out, min(budget, MAX_FILE_BYTES), str(path))
@@ -200,6 +201,17 @@ def _copy(source: IO[bytes], out: Path, limit: int, name: str) -> int:
                 )
             file.write(chunk)
     return written
+
+
+def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """The list of classes, up to a size that no such list has."""
+    with archive.open(entry) as source:
+        content = source.read(_MOST_LIST_BYTES + 1)
+    if len(content) > _MOST_LIST_BYTES:
+        raise ArchiveError(
+            f"{entry.filename} is larger than {_MOST_LIST_BYTES // 1024} kB; write one class name a line"
+        )
+    return content
 
 
 def _read(source: IO[bytes]) -> bytes:

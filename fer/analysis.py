@@ -72,6 +72,7 @@ def load_analyzer(
     detector: str | None = None,
     head: str | None = None,
     live: bool = False,
+    thorough: bool = False,
 ) -> FaceAnalyzer:
     """Build an analyzer.
 
@@ -80,12 +81,13 @@ def load_analyzer(
         detector: A detector's name; None for the default.
         head: Head of the weights, such as ``seven``; None for the card's default.
         live: Use the detector settings for live frames instead of those for photos.
+        thorough: Search photos for small faces at every scale, which is slower.
 
     Raises:
         UnknownModelError: No such weights, head or detector.
         WeightsMismatchError: The weights do not match their card.
     """
     return FaceAnalyzer(
-        load_detector(detector or DEFAULT_DETECTOR, live=live),
+        load_detector(detector or DEFAULT_DETECTOR, live=live, thorough=thorough),
         EmotionClassifier(find_weights(weights), head=head),
     )

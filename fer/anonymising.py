@@ -36,16 +36,17 @@ _LONGEST_GAP_S: Final = 5.0
 """Longest gap between two detections of one face in the same place; the gap is covered, too."""
 
 
-def load_eager_detector(name: str | None) -> FaceDetector:
+def load_eager_detector(name: str | None, *, thorough: bool = False) -> FaceDetector:
     """Build a detector that misses as few faces as possible: a false positive does no harm here.
 
     Args:
         name: A detector's name; None for the default.
+        thorough: Look for small faces in large photos, too.
 
     Raises:
         UnknownModelError: No such detector.
     """
-    return load_detector(name or DEFAULT_DETECTOR, eager=True)
+    return load_detector(name or DEFAULT_DETECTOR, eager=True, thorough=thorough)
 
 
 def cover_faces(image: RgbImage, boxes: Sequence[Box], cover: Cover) -> RgbImage:

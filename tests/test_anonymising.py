@@ -22,7 +22,7 @@ from fer.video import VideoFile
 @pytest.fixture(autouse=True)
 def _fake(monkeypatch, tmp_path):
     monkeypatch.setattr(AnalyzerRecipe, "build", lambda recipe: fake_analyzer())
-    monkeypatch.setattr(anonymising, "load_detector", lambda name, eager: fake_analyzer().detector)
+    monkeypatch.setattr(anonymising, "load_detector", lambda name, eager, thorough: fake_analyzer().detector)
     monkeypatch.chdir(tmp_path)
 
 

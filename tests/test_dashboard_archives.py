@@ -231,3 +231,44 @@ def test_what_is_not_kept_is_counted(tmp_path):
         "1 image outside of class folders, such as loose.png",
         "1 table beside the class folders, such as fer2013.csv",
     )
+
+
+MIXED = {"happy/a.png": PICTURE, "focused/b.png": PICTURE}
+
+
+@pytest.mark.parametrize("wrapper", ["", "mine/", "a/b/"], ids=["bare", "wrapped", "wrapped twice"])
+def test_a_list_of_classes_in_a_zip_counts_as_in_a_folder(tmp_path, wrapper):
+    files = {f"{wrapper}{name}": data for name, data in MIXED.items()}
+    with pytest.raises(ArchiveError, match="'focused'"):
+        kept(tmp_path, files)
+    unpacked = kept(tmp_path, files | {f"{wrapper}classes.txt": b"\xef\xbb\xbfhappy\r\nfocused\r\n"})
+    assert (unpacked.kept_count, unpacked.left_out) == (2, ())
+    assert (unpacked.folder / "classes.txt").is_file()
+    assert set(read_table(unpacked.folder).labels) == {"happy", "focused"}
+
+    folder = tmp_path / "folder"
+    for name, data in (files | {f"{wrapper}classes.txt": b"happy\nfocused\n"}).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    assert set(read_table(folder).labels) == {"happy", "focused"}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"happy\nfocussed\n", r"focused is none of the classes in classes.txt: happy, focussed"),
+        ("happy\nконцентрация".encode("cp1251"), "classes.txt cannot be read .* as UTF-8"),
+        (b"happy\ntest\n", "got the split 'test'"),
+        (b"x" * 70_000, "classes.txt is larger than 64 kB"),
+    ],
+    ids=["another name", "not UTF-8", "a split", "huge"],
+)
+def test_a_list_of_classes_that_does_not_fit_is_told(tmp_path, content, sentence):
+    with pytest.raises(ArchiveError, match=sentence):
+        kept(tmp_path, MIXED | {"classes.txt": content})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_list_that_is_not_above_all_classes_is_left_out_by_name(tmp_path):
+    unpacked = kept(tmp_path, GOOD | {"happy/classes.txt": b"bored\nfocused\n"})
+    assert unpacked.left_out == ("1 file with .txt, neither pictures nor tables, such as happy/classes.txt",)

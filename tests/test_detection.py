@@ -57,7 +57,7 @@ class MiddleDetector:
         return None
 
     @classmethod
-    def create(cls, *, live=False, eager=False):
+    def create(cls, *, live=False, eager=False, thorough=False):
         return cls()
 
     def detect(self, image):

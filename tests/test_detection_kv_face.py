@@ -117,6 +117,55 @@ def test_a_face_at_the_border_is_found(detector, astronaut):
     assert crop_face(cut, reference_square(face, detector.framing)).size
 
 
+def group(
+    astronaut: RgbImage, size_wh: tuple[int, int], face_side: int, places: list[tuple[int, int]]
+) -> RgbImage:
+    """A grey photo with the astronaut's head, ``face_side`` pixels with its surroundings, at each place."""
+    head = cv2.resize(astronaut[0:256, 100:356], (face_side, face_side), interpolation=cv2.INTER_AREA)
+    photo = np.full((size_wh[1], size_wh[0], 3), 110, np.uint8)
+    for left, top in places:
+        photo[top : top + face_side, left : left + face_side] = head
+    return photo
+
+
+def test_small_faces_beside_others_are_looked_for_again(detector, astronaut):
+    places = [(left, top) for top in range(20, 620, 136) for left in range(20, 1180, 136)]
+    photo = group(astronaut, (1280, 720), 80, places)
+    assert len(KvFaceDetector(live=True).detect(photo)) < 0.7 * len(places)
+    assert len(detector.detect(photo)) == len(places)
+
+
+def test_parts_of_a_large_photo_find_each_face_once(astronaut):
+    places = [(left, top) for top in range(10, 1800, 170) for left in range(10, 2800, 170)]
+    photo = group(astronaut, (3000, 2000), 90, places)
+    found = KvFaceDetector(thorough=True).detect(photo)
+    expected = [Box(left + 27, top + 22, left + 59, top + 62) for left, top in places]
+    assert all(sum(face.box.iou(box) > 0.3 for face in found) == 1 for box in expected)
+    assert len(found) <= 1.01 * len(places)
+
+
+def test_a_thorough_search_finds_a_small_face_alone_in_a_large_photo(detector, astronaut):
+    photo = group(astronaut, (3000, 2000), 70, [(2500, 1400)])
+    assert detector.detect(photo) == []
+    [face] = KvFaceDetector(thorough=True).detect(photo)
+    assert face.box.iou(Box(2521, 1417, 2546, 1448)) > 0.4
+
+
+@pytest.mark.parametrize(
+    ("settings", "size", "count"),
+    [({}, (640, 480), 1), ({}, (1500, 1000), 2), ({"live": True}, (1500, 1000), 1), ({"eager": True}, (900, 600), 1),
+     ({"thorough": True}, (300, 200), 1), ({"thorough": True}, (640, 480), 3), ({"thorough": True}, (3000, 2000), 14)],
+    ids=str,
+)  # fmt: skip
+def test_looks_at_a_photo_without_faces(settings, size, count):
+    detector, shapes = KvFaceDetector(**settings), []
+    run = detector._run
+    detector._run = lambda images: (shapes.append(images.shape), run(images))[1]
+    assert detector.detect(np.full((size[1], size[0], 3), 90, np.uint8)) == []
+    assert len(shapes) == count
+    assert max(shape[2] * shape[3] for shape in shapes) <= 1024**2
+
+
 def test_from_many_threads(detector, astronaut):
     images = [astronaut[:, :side] for side in (300, 400, 512)] * 6
     expected = [detector.detect(image) for image in images[:3]] * 6

@@ -327,7 +327,7 @@ class TestExport:
             with RunWriter(tmp_path / name, {"architecture": architecture}, {}, 1) as run:
                 (run.folder / BEST_FILE).touch()
         with pytest.raises(
-            ValueError, match="expected a run of training.detector.train_verifier, got kv_face"
+            ValueError, match=r"expected a run of training\.detector\.train_verifier, got kv_face"
         ):
             load_verifier(tmp_path / "detector")
         with pytest.raises(ValueError, match="got a verifier"):

@@ -57,6 +57,17 @@ def test_a_picture_without_a_face_is_no_error(fake, pictures, capsys):
     assert "no face found" in capsys.readouterr().out
 
 
+def test_a_thorough_search_is_handed_on(fake, pictures, monkeypatch, capsys):
+    asked = []
+    load = AnalyzerRecipe.build
+    monkeypatch.setattr(
+        AnalyzerRecipe, "build", lambda recipe: (asked.append(recipe.thorough), load(recipe))[1]
+    )
+    assert main([str(pictures / "a.png"), "--thorough"]) == 0
+    assert main([str(pictures / "a.png")]) == 0
+    assert asked == [True, False]
+
+
 def test_errors_stand_on_their_own_line_and_the_others_go_on(fake, pictures, capsys):
     assert main([str(pictures)]) == 1
     out, err = capsys.readouterr()

@@ -102,6 +102,7 @@ def test_raw_answers_jump_where_steady_ones_wait(tmp_path):
         pytest.param(["clip.mp4", "--timeline", "t.txt"], "ends in .csv, .json", id="unknown timeline"),
         pytest.param(["clip.mp4", "--csv", "folder.csv"], "is a folder", id="a folder"),
         pytest.param(["clip.mp4", "--every", "-1"], "--every of at least 0", id="negative step"),
+        pytest.param(["clip.mp4", "--thorough"], "--thorough is for photos", id="thorough"),
         pytest.param(["clip.mp4", "--workers", "2"], "for folders of photos", id="workers"),
         pytest.param(
             ["picture.png", "--output", "out.mp4"], "--output is for videos", id="output of a picture"

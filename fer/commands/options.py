@@ -27,6 +27,8 @@ class AnalyzeOptions:
         weights: Name of shipped weights, or path of a weights folder.
         detector: Name of a face detector, such as auto or haar; an unknown name lists all.
         head: Head of the weights to use, such as seven; the card's default if not given.
+        thorough: Photos: search at every scale, large photos in tiles; several times slower.
+            Without it faces smaller than a fiftieth of the long side are likely to be missed.
         json: Print one JSON object per photo, or per video frame with a face.
         csv: Write a CSV table of the faces; for a video one row per face and frame.
         parquet: Write the table as Parquet; photos that are already in it are not read again.
@@ -46,6 +48,7 @@ class AnalyzeOptions:
     weights: Name = None
     detector: Name = None
     head: Name = None
+    thorough: Flag = False
     json: Flag = False
     csv: File = None
     parquet: File = None

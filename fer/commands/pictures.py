@@ -31,7 +31,7 @@ def run_pictures(options: AnalyzeOptions) -> int:
     Returns:
         The exit status: 1 if something could not be read, 130 if the run was stopped.
     """
-    recipe = AnalyzerRecipe(options.weights, options.detector, options.head)
+    recipe = AnalyzerRecipe(options.weights, options.detector, options.head, thorough=options.thorough)
     listing = list_pictures(options.paths, recursive=options.recursive)
     paths = listing.paths
     for option, file in named_outputs(options):
@@ -200,7 +200,7 @@ def run_covered_photo(options: AnalyzeOptions) -> int:
     path, output, cover = options.paths[0], options.output, options.anonymise
     if output is None or cover is None:
         raise CommandError("--anonymise needs an --output to write the covered copy to")
-    finder = load_eager_detector(options.detector)
+    finder = load_eager_detector(options.detector, thorough=options.thorough)
     try:
         picture = read_picture(path)
         boxes = [detection.box for detection in finder.detect(picture.image)]

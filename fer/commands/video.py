@@ -157,6 +157,8 @@ def _the_video(options: AnalyzeOptions) -> Path:
         raise CommandError(f"expected one video and nothing else, got {len(options.paths)} paths")
     if not 0 <= options.every < math.inf:
         raise CommandError(f"expected --every of at least 0 seconds, got {options.every:g}")
+    if options.thorough:
+        raise CommandError("--thorough is for photos; omit it for a video")
     if options.workers != 1 or options.engine != "local":
         raise CommandError("--workers and --engine are for folders of photos; a video always uses all cores")
     return options.paths[0]

@@ -53,7 +53,7 @@ class DetectorClass(Protocol):
     def missing(self) -> str | None:
         """Return an instruction for getting what the detector lacks; None when it is ready."""
 
-    def create(self, *, live: bool = False, eager: bool = False) -> FaceDetector:
+    def create(self, *, live: bool = False, eager: bool = False, thorough: bool = False) -> FaceDetector:
         """Build a detector; the arguments are those of :func:`load_detector`."""
 
 
@@ -61,18 +61,21 @@ DETECTORS: Final[tuple[DetectorClass, ...]] = (KvFaceDetector, YuNetDetector, Ha
 """All detectors, best first. To add one, write its class and list it here."""
 
 
-def load_detector(name: str, *, live: bool = False, eager: bool = False) -> FaceDetector:
+def load_detector(
+    name: str, *, live: bool = False, eager: bool = False, thorough: bool = False
+) -> FaceDetector:
     """Build a detector.
 
     Args:
         name: One of ``detector_names()``.
         live: Use the settings for live frames, where speed counts, instead of those for photos.
         eager: Use settings that miss as few faces as possible, at the cost of many false positives.
+        thorough: Search photos at every scale and in tiles, for small faces, at any cost.
 
     Raises:
         UnknownModelError: No detector has this name, or its files are missing.
     """
-    return detector_class(name).create(live=live, eager=eager)
+    return detector_class(name).create(live=live, eager=eager, thorough=thorough)
 
 
 def detector_class(name: str) -> DetectorClass:

@@ -41,6 +41,8 @@ PHOTO: Final = HaarSettings()
 EAGER: Final = HaarSettings(neighbour_count=1)
 """Finds doubtful faces too, with far more false positives."""
 
+THOROUGH: Final = HaarSettings(smallest_share=0.02, longest_side=2560)
+
 LIVE: Final = HaarSettings(scale_factor=1.2, neighbour_count=5, smallest_share=0.15, longest_side=480)
 
 CLOSE_UP: Final = replace(LIVE, smallest_share=0.27, neighbour_count=3)
@@ -56,7 +58,7 @@ class HaarDetector:
     """A detector of frontal faces, without landmarks; may be called from several threads.
 
     Args:
-        settings: ``PHOTO``, ``LIVE``, ``EAGER`` or ``CLOSE_UP``.
+        settings: ``PHOTO``, ``LIVE``, ``EAGER``, ``THOROUGH`` or ``CLOSE_UP``.
 
     Raises:
         UnknownModelError: The installed OpenCV has no cascades.
@@ -78,9 +80,9 @@ class HaarDetector:
         return None
 
     @classmethod
-    def create(cls, *, live: bool = False, eager: bool = False) -> Self:
-        """Build the detector for photos, for live frames, or to miss as few faces as possible."""
-        return cls(EAGER if eager else LIVE if live else PHOTO)
+    def create(cls, *, live: bool = False, eager: bool = False, thorough: bool = False) -> Self:
+        """Build it with the settings of :func:`fer.detection.load_detector`."""
+        return cls(EAGER if eager else THOROUGH if thorough else LIVE if live else PHOTO)
 
     def close_up(self) -> "HaarDetector":
         """Build the fastest variant, for small squares that contain one face."""

@@ -1,6 +1,6 @@
 """The project's own detector: small, with five landmarks, for upright and tilted faces."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fer.cropping import Framing
 from fer.detection.card import DETECTOR_CARD_FILE, DetectorCard, load_detector_card
-from fer.detection.decoding import cell_grid, decode, prepare_image
+from fer.detection.decoding import Floats, cell_grid, decode, prepare_image, suppress
 from fer.detection.fetch import Download
 from fer.detection.verifier import VERIFIER_FILE, FaceVerifier
 from fer.faces import Box, Detection, Landmarks
@@ -24,10 +24,31 @@ Runner = Callable[[NDArray[np.uint8]], NDArray[Any]]
 """Runs the exported network: (1, 3, H, W) to (1, cells, 15)."""
 
 _OVERLAP: Final = 0.4
+_SAME: Final = 0.3
+"""Boxes of two looks that overlap so much are one face."""
 
 EAGER_SIDE: Final = 640
 EAGER_SCORE: Final = 0.2
 """Search size and minimum score that find doubtful faces, too, with far more false positives."""
+
+FINER_SIDE: Final = 512
+"""Longest side of the second look at a photo, in pixels."""
+
+THOROUGH_BUDGET: Final = 16_000_000
+"""Pixels of the finest look of a thorough search; larger photos are shrunk to them."""
+
+_SMALL_SIDE: Final = 24
+"""A face smaller than this in the searched picture, in pixels, tells of neighbours that were missed."""
+
+_LARGE: Final = 4
+"""A photo that the first look shrinks more than this many times is looked at again, whatever was found."""
+
+_TILE_SIDE: Final = 1024
+_TILE_OVERLAP: Final = 160
+"""Of the finest look, in pixels, multiples of the largest stride; coarser looks know larger faces."""
+
+_CUT: Final = 2.0
+"""A box that ends so near to an inner edge of its tile holds a part of a face."""
 
 
 def kv_face_folder() -> Path:
@@ -42,6 +63,7 @@ class KvFaceDetector:
         folder: A detector's weights folder; None for the shipped one.
         live: Use the card's smaller search size for live frames.
         eager: Find doubtful faces, too, with far more false positives.
+        thorough: Search photos at every scale, whatever the coarser ones found.
         thread_count: CPU threads; one is fastest on a busy machine.
 
     Raises:
@@ -54,12 +76,20 @@ class KvFaceDetector:
     download: ClassVar[Download | None] = None
 
     def __init__(
-        self, folder: Path | None = None, *, live: bool = False, eager: bool = False, thread_count: int = 1
+        self,
+        folder: Path | None = None,
+        *,
+        live: bool = False,
+        eager: bool = False,
+        thorough: bool = False,
+        thread_count: int = 1,
     ) -> None:
         folder = folder or kv_face_folder()
         self.card: DetectorCard = load_detector_card(folder)
         self.longest_side = EAGER_SIDE if eager else self.card.live_side if live else self.card.photo_side
         self._least_score = EAGER_SCORE if eager else self.card.least_score
+        self._is_thorough = thorough
+        self._has_finer_looks = thorough or not (live or eager)
         self._run = onnx_runner(network_file(folder, self.card), thread_count)
         self._verifier: FaceVerifier | None = None
         if self.card.verification is not None and not eager:
@@ -74,9 +104,9 @@ class KvFaceDetector:
         return f"restore the folder {KV_FACE_WEIGHTS} of the weights"
 
     @classmethod
-    def create(cls, *, live: bool = False, eager: bool = False) -> Self:
-        """Build the detector for photos, for live frames, or to miss as few faces as possible."""
-        return cls(live=live, eager=eager)
+    def create(cls, *, live: bool = False, eager: bool = False, thorough: bool = False) -> Self:
+        """Build it with the settings of :func:`fer.detection.load_detector`."""
+        return cls(live=live, eager=eager, thorough=thorough)
 
     @property
     def framing(self) -> Framing:
@@ -93,11 +123,51 @@ class KvFaceDetector:
         Args:
             image: RGB ``uint8`` of shape (H, W, 3).
         """
+        found = self._look(image, self.longest_side)
+        if self._has_finer_looks:
+            found = self._look_closer(image, found)
+        return [face for face in found if face.score >= self._least_score]
+
+    def _look_closer(self, image: RgbImage, found: list[Detection]) -> list[Detection]:
+        """Search a photo at finer sizes: once where small faces call for it, at every size when thorough."""
+        longest = max(image.shape[:2])
+        if self._is_thorough:
+            in_budget = (THOROUGH_BUDGET / (image.shape[0] * image.shape[1])) ** 0.5
+            sides = [min(FINER_SIDE, longest), int(longest * min(1.0, in_budget))]
+        elif longest > _LARGE * self.longest_side or self._has_small(found, self.longest_side / longest):
+            sides = [min(FINER_SIDE, longest)]
+        else:
+            sides = []
+        searched = min(self.longest_side, longest)
+        for side in sides:
+            if side > searched:
+                found, searched = _join(found, self._look(image, side)), side
+        return found
+
+    def _has_small(self, found: Sequence[Detection], shrink: float) -> bool:
+        """Whether a sure face was small in the picture that was searched."""
+        return any(
+            face.score >= self.card.least_score and face.box.area**0.5 * shrink < _SMALL_SIDE
+            for face in found
+        )
+
+    def _look(self, image: RgbImage, side: int) -> list[Detection]:
+        """Search once, with doubtful places, and verify what was found."""
         if self._verifier is None:
-            return find_faces(self._run, image, longest_side=self.longest_side, least_score=self._least_score)
+            return find_faces(self._run, image, longest_side=side, least_score=self._least_score)
         asked = self._verifier.verification.candidate_score
-        places = find_faces(self._run, image, longest_side=self.longest_side, least_score=asked)
-        return [face for face in self._verifier.verify(image, places) if face.score >= self._least_score]
+        return self._verifier.verify(
+            image, find_faces(self._run, image, longest_side=side, least_score=asked)
+        )
+
+
+def _join(found: Sequence[Detection], finer: Sequence[Detection]) -> list[Detection]:
+    """Faces of two looks, each once and as the surer look saw it, largest first."""
+    both = sorted([*found, *finer], key=lambda face: -face.score)
+    if not both:
+        return []
+    boxes = np.array([face.box.as_tuple() for face in both], np.float32)
+    return sorted((both[row] for row in suppress(boxes, _SAME)), key=lambda face: -face.box.area)
 
 
 def network_file(folder: Path, card: DetectorCard) -> Path:
@@ -120,8 +190,12 @@ def find_faces(run: Runner, image: RgbImage, *, longest_side: int, least_score: 
         least_score: Faces with lower scores are dropped.
     """
     batch, enlarge = prepare_image(image, longest_side)
-    grid = cell_grid(*batch.shape[2:])
-    boxes, points, scores = decode(run(batch)[0], grid, least_score=least_score, overlap=_OVERLAP)
+    parts = [_search_tile(run, batch, tile, least_score) for tile in _tiles(*batch.shape[2:])]
+    boxes, points, scores = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    if len(parts) > 1:
+        order = np.argsort(-scores, kind="stable")
+        order = order[suppress(boxes[order], _OVERLAP)]
+        boxes, points, scores = boxes[order], points[order], scores[order]
     found = []
     for corners, five, score in zip(
         (boxes * enlarge).tolist(), points * enlarge, scores.tolist(), strict=True
@@ -129,6 +203,44 @@ def find_faces(run: Runner, image: RgbImage, *, longest_side: int, least_score: 
         landmarks = Landmarks.from_array(five)
         found.append(Detection(Box(*corners), min(score, 1.0), landmarks, landmarks.roll))
     return sorted(found, key=lambda detection: -detection.box.area)
+
+
+Tile = tuple[int, int, int, int]
+"""Left, top, right and bottom of a part of a padded picture, in pixels."""
+
+
+def _tiles(height: int, width: int) -> list[Tile]:
+    """Parts that cover a picture and overlap; the whole of one that is small enough."""
+    if height * width <= _TILE_SIDE**2:
+        return [(0, 0, width, height)]
+    step = _TILE_SIDE - _TILE_OVERLAP
+    tops, lefts = (range(0, max(side - _TILE_OVERLAP, 1), step) for side in (height, width))
+    return [
+        (left, top, min(left + _TILE_SIDE, width), min(top + _TILE_SIDE, height))
+        for top in tops
+        for left in lefts
+    ]
+
+
+def _search_tile(
+    run: Runner, batch: NDArray[np.uint8], tile: Tile, least_score: float
+) -> tuple[Floats, Floats, Floats]:
+    """Boxes, landmarks and scores in pixels of the whole batch, without faces that an inner edge cuts."""
+    left, top, right, bottom = tile
+    part = np.ascontiguousarray(batch[:, :, top:bottom, left:right])
+    grid = cell_grid(*part.shape[2:])
+    boxes, points, scores = decode(run(part)[0], grid, least_score=least_score, overlap=_OVERLAP)
+    height, width = batch.shape[2:]
+    offset = np.array([left, top], np.float32)
+    boxes, points = boxes + np.tile(offset, 2), points + offset
+    is_whole = np.ones(len(boxes), dtype=bool)
+    for column, edge, is_inner in ((0, left, left > 0), (1, top, top > 0)):
+        if is_inner:
+            is_whole &= boxes[:, column] > edge + _CUT
+    for column, edge, is_inner in ((2, right, right < width), (3, bottom, bottom < height)):
+        if is_inner:
+            is_whole &= boxes[:, column] < edge - _CUT
+    return boxes[is_whole], points[is_whole], scores[is_whole]
 
 
 def onnx_runner(path: Path, thread_count: int = 1) -> Runner:

@@ -25,6 +25,7 @@ YUNET: Final = Download(
 
 PHOTO_SIDE: Final = 640
 LIVE_SIDE: Final = 320
+THOROUGH_SIDE: Final = 1920
 
 EAGER_SCORE: Final = 0.3
 """Minimum score that finds doubtful faces, too, with far more false positives."""
@@ -75,11 +76,10 @@ class YuNetDetector:
         return None if yunet_path().is_file() else "run “python -m fer fetch yunet”"
 
     @classmethod
-    def create(cls, *, live: bool = False, eager: bool = False) -> Self:
-        """Build the detector for photos, for live frames, or to miss as few faces as possible."""
-        if eager:
-            return cls(least_score=EAGER_SCORE)
-        return cls(longest_side=LIVE_SIDE if live else PHOTO_SIDE)
+    def create(cls, *, live: bool = False, eager: bool = False, thorough: bool = False) -> Self:
+        """Build it with the settings of :func:`fer.detection.load_detector`."""
+        side = THOROUGH_SIDE if thorough else LIVE_SIDE if live and not eager else PHOTO_SIDE
+        return cls(longest_side=side, least_score=EAGER_SCORE if eager else _SCORE)
 
     def close_up(self) -> Self:
         """Return itself: it is fast enough on small images."""

@@ -44,16 +44,18 @@ class AnalyzerRecipe:
         detector: Name of a detector; None for the default.
         head: Name of a head; None for the card's default.
         live: Use the detector settings for live frames instead of those for photos.
+        thorough: Search photos for small faces at every scale.
     """
 
     weights: str | None = None
     detector: str | None = None
     head: str | None = None
     live: bool = False
+    thorough: bool = False
 
     def build(self) -> FaceAnalyzer:
         """Load the models."""
-        return load_analyzer(self.weights, self.detector, self.head, self.live)
+        return load_analyzer(self.weights, self.detector, self.head, self.live, self.thorough)
 
 
 def read_record(analyzer: FaceAnalyzer, path: str) -> Record:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,13 @@ from training.data.csv_files import read_csv
 from training.data.layout import lay_out, list_files
 from training.data.parquet_files import read_parquet_faces
 from training.data.targets import VOTE_WORDS
-from training.data.words import CLASSES_FILE, DatasetError, check_classes, classes_from_words
+from training.data.words import (
+    CLASSES_FILE,
+    DatasetError,
+    check_classes,
+    classes_from_bytes,
+    classes_from_words,
+)
 
 __all__ = [
     "CLASSES_FILE",
@@ -184,12 +191,10 @@ def read_classes(folder: Path) -> tuple[Label, ...] | None:
     if not path.is_file():
         return None
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise DatasetError(
-            f"{path} cannot be read ({error}); write one class name per line as UTF-8"
-        ) from error
-    return classes_from_words(lines, str(path))
+        content = path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read ({error.strerror}); change its permissions") from error
+    return classes_from_bytes(content, str(path))
 
 
 def decode(
@@ -244,18 +249,10 @@ def _said(table: FaceTable) -> list[str]:
 def _read_folder(folder: Path, own: bool) -> FaceTable:
     """Read class folders with or without splits, or data files, by the rule of ``lay_out``."""
     files, broken = list_files(folder)
-    named = read_classes(folder)
-    own = own or named is not None
-    layout = lay_out(files, str(folder), own=own)
-    strange = next((each for each in layout.pictures if named and each.label not in named), None)
-    if named and strange is not None:
-        raise DatasetError(
-            f"{folder}: the folder {strange.path.parent} is not one of the classes in {CLASSES_FILE}: "
-            f"{', '.join(named)}; rename it or add a line"
-        )
+    layout = lay_out(files, str(folder), own=own, read=partial(_read_bytes, folder))
     left_out = tuple(f"{folder.name}: {sentence}" for sentence in (*layout.left_out, *broken))
     if layout.tables:
-        table = read_tables([folder / path for path in layout.tables], own=own)
+        table = read_tables([folder / path for path in layout.tables], own=layout.own)
         return replace(table, left_out=(*left_out, *table.left_out))
     return FaceTable(
         tuple(str(picture.path) for picture in layout.pictures),
@@ -265,6 +262,15 @@ def _read_folder(folder: Path, own: bool) -> FaceTable:
         tuple(folder / picture.path for picture in layout.pictures),
         left_out,
     )
+
+
+def _read_bytes(folder: Path, path: PurePosixPath) -> bytes:
+    try:
+        return (folder / path).read_bytes()
+    except OSError as error:
+        raise DatasetError(
+            f"{folder / path} cannot be read ({error.strerror}); change its permissions"
+        ) from error
 
 
 def _read_csv(path: Path, own: bool) -> FaceTable:

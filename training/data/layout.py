@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
@@ -15,6 +15,7 @@ from training.data.words import (
     CLASSES_FILE,
     DatasetError,
     are_own_classes,
+    classes_from_bytes,
     emotion_of,
     is_unclear_split,
     split_from_word,
@@ -48,36 +49,53 @@ class Layout:
         tables: CSV and parquet files that make up the data set; only if there are no images.
         wrapper: Outer folders that name neither split nor class.
         left_out: Sentences about skipped files, with their numbers.
+        own: Whether class names may be arbitrary.
+        classes: The effective ``classes.txt``; empty without one.
     """
 
     pictures: tuple[PlacedPicture, ...]
     tables: tuple[PurePosixPath, ...]
     wrapper: tuple[str, ...]
     left_out: tuple[str, ...]
+    own: bool = False
+    classes: tuple[PurePosixPath, ...] = ()
 
 
-def lay_out(files: Iterable[PurePosixPath], place: str, *, own: bool = False) -> Layout:
+def lay_out(
+    files: Iterable[PurePosixPath],
+    place: str,
+    *,
+    own: bool = False,
+    read: Callable[[PurePosixPath], bytes] | None = None,
+) -> Layout:
     """Sort files into images with split and label, tables, and skipped files.
 
     Accepted layouts are ``split/class/image``, ``class/split/image`` and ``class/image``, also inside outer
-    folders that contain all images; folders below a class belong to it. System files are ignored.
+    folders that contain all images; folders below a class belong to it. System files are ignored. A file
+    ``classes.txt`` next to the class folders, or above them, lists the only accepted classes, with any names.
 
     Args:
         files: Relative paths of all files.
         place: Name of the data set, for messages.
         own: Accept any class names; they are also accepted if none of them is an expression.
+        read: Returns the content of one of the files; None to ignore ``classes.txt``.
 
     Raises:
-        DatasetError: A folder is neither split nor class, or there is no class folder.
+        DatasetError: A folder is neither split nor class, there is no class folder, or ``classes.txt`` cannot
+            be read or does not list every class.
     """
-    paths = sorted(path for path in files if not is_system_file(path) and path.name != CLASSES_FILE)
+    paths = sorted(path for path in files if not is_system_file(path))
+    lists = _class_lists(paths)
+    named = classes_from_bytes(read(lists[0]), f"{place}, {lists[0]}") if read and lists else None
+    own = own or named is not None
+    paths = [path for path in paths if path not in lists]
     pictures = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
     tables = [path for path in paths if path.suffix.lower() in TABLE_SUFFIXES]
     others = [path for path in paths if path.suffix.lower() not in IMAGE_SUFFIXES | TABLE_SUFFIXES]
     left_out = _count_endings(others)
     if not pictures:
         wrapper = _common_folders([path.parts[:-1] for path in tables])
-        return Layout((), tuple(tables), wrapper, left_out)
+        return Layout((), tuple(tables), wrapper, left_out, own, lists[:1])
 
     if own or _has_own_classes(pictures):
         wrapper = _own_wrapper(pictures)
@@ -92,11 +110,17 @@ def lay_out(files: Iterable[PurePosixPath], place: str, *, own: bool = False) ->
             f"{place}: images outside of class folders: {len(loose)}, such as {loose[0]}; put them into "
             "folders named after the expression: angry, fearful, happy, sad, surprised, neutral"
         )
+    strange = next((picture for picture in kept if named and picture.label not in named), None)
+    if named and strange is not None:
+        raise DatasetError(
+            f"{place}: the folder {strange.path.parent} is none of the classes in {CLASSES_FILE}: "
+            f"{', '.join(named)}; rename it or add a line"
+        )
     if loose:
         left_out += (f"{_files(len(loose), 'image')} outside of class folders, such as {loose[0]}",)
     if tables:
         left_out += (f"{_files(len(tables), 'table')} beside the class folders, such as {tables[0]}",)
-    return Layout(kept, (), wrapper, left_out)
+    return Layout(kept, (), wrapper, left_out, own, lists[:1])
 
 
 def list_files(folder: Path) -> tuple[list[PurePosixPath], tuple[str, ...]]:
@@ -125,6 +149,14 @@ def list_files(folder: Path) -> tuple[list[PurePosixPath], tuple[str, ...]]:
     if not broken:
         return files, ()
     return files, (f"{_files(len(broken), 'link')} to files that are missing, such as {min(broken)}",)
+
+
+def _class_lists(paths: Sequence[PurePosixPath]) -> tuple[PurePosixPath, ...]:
+    """The files ``classes.txt`` that lie above all pictures and tables, the outermost first."""
+    data = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES | TABLE_SUFFIXES]
+    lists = [path for path in paths if path.name == CLASSES_FILE]
+    above = [each for each in lists if all(path.is_relative_to(each.parent) for path in data)]
+    return tuple(sorted(above, key=lambda path: len(path.parts)))
 
 
 def is_system_file(path: PurePosixPath) -> bool:

@@ -153,6 +153,21 @@ def classes_from_words(words: Iterable[str], place: str) -> tuple[Label, ...]:
     return labels
 
 
+def classes_from_bytes(content: bytes, place: str) -> tuple[Label, ...]:
+    """Read the content of a ``classes.txt``: one name a line, UTF-8 with or without a mark.
+
+    Raises:
+        DatasetError: Another encoding, no name, or names that cannot be classes.
+    """
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DatasetError(
+            f"{place} cannot be read ({error}); write one class name a line as UTF-8"
+        ) from error
+    return classes_from_words(lines, place)
+
+
 def label_of_class(word: str, place: str, *, own: bool = False) -> Label:
     """Translate a data set's word for a class.
 

@@ -1,9 +1,10 @@
 """Recall and false positives of a detector on photos with labelled boxes."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -48,27 +49,38 @@ class Recall:
         return self.found / self.count if self.count else 0.0
 
 
-def read_boxed_photos(path: Path) -> list[BoxedPhoto]:
-    """Read photos from parquet: ``image``, and ``boxes`` as a JSON list of boxes or objects with a label."""
-    table = pd.read_parquet(path)
+def read_boxed_photos(path: Path, step: int = 1) -> list[BoxedPhoto]:
+    """Read photos from parquet: ``image``, and ``boxes`` as a JSON list of boxes or objects with a label.
+
+    Boxes without area are skipped.
+
+    Args:
+        path: The file.
+        step: Read every n-th row.
+    """
+    table = pd.read_parquet(path).iloc[::step]
     exhaustive = table["exhaustive"] if "exhaustive" in table else [False] * len(table)
     photos = []
     for image, text, complete in zip(table["image"], table["boxes"], exhaustive, strict=True):
-        rows = json.loads(text)
-        named = [row for row in rows if isinstance(row, dict)]
-        corners = [
-            [row[name] for name in ("left", "top", "right", "bottom")] if isinstance(row, dict) else row
-            for row in rows
-        ]
+        rows = [row for row in json.loads(text) if _has_area(_corners(row))]
         photos.append(
             BoxedPhoto(
                 read_image(image["bytes"]),
-                tuple(Box(*map(float, corner)) for corner in corners),
-                tuple(str(row.get("label", "")) for row in named),
+                tuple(Box(*map(float, _corners(row))) for row in rows),
+                tuple(str(row.get("label", "")) for row in rows if isinstance(row, dict)),
                 bool(complete),
             )
         )
     return photos
+
+
+def _corners(row: Mapping[str, Any] | Sequence[float]) -> Sequence[float]:
+    return [row[name] for name in ("left", "top", "right", "bottom")] if isinstance(row, Mapping) else row
+
+
+def _has_area(corners: Sequence[float]) -> bool:
+    left, top, right, bottom = corners
+    return left < right and top < bottom
 
 
 def match(boxes: Sequence[Box], detections: Sequence[Detection], least_iou: float) -> list[int | None]:
