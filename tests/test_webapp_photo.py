@@ -210,3 +210,27 @@ def test_an_upload_that_stops_halfway_is_ended(monkeypatch, end, status, words):
     assert sent[0]["status"] == status
     assert words in sent[1]["body"]
     assert limits.uploads.held_bytes == 0
+
+
+def test_few_photos_are_read_at_once_and_the_others_wait(astronaut, monkeypatch):
+    monkeypatch.setattr(limits, "PHOTOS_AT_ONCE", 2)
+    monkeypatch.setattr(limits, "_TURN_WITHIN_S", 0.5)
+    content, inside, most = encoded(astronaut), 0, 0
+
+    async def visit(stay_s: float) -> None:
+        nonlocal inside, most
+        async with limits.room_for_picture(content):
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(stay_s)
+            inside -= 1
+
+    async def several(stay_s: float) -> list[BaseException | None]:
+        return await asyncio.gather(*(visit(stay_s) for _ in range(6)), return_exceptions=True)
+
+    with ThreadPoolExecutor(1) as pool:  # a browser test may run a loop in this thread
+        answers = pool.submit(lambda: asyncio.run(several(0.01))).result()
+        assert (answers, most) == ([None] * 6, 2)
+        late = pool.submit(lambda: asyncio.run(several(0.6))).result()
+    assert [type(answer) for answer in late] == [type(None)] * 2 + [limits.BusyError] * 4
+    assert limits.pictures.held_bytes == 0
