@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 LITE ?= .venv-lite
+LOWEST ?= .venv-lowest
 
-.PHONY: app dashboard train test fuzz lint format bench clean
+.PHONY: app dashboard train test test-lowest audit fuzz lint format bench clean
 
 app: $(LITE)/.ready
 	$(LITE)/bin/python app.py $(ARGS)
@@ -16,6 +17,13 @@ train: $(VENV)/.ready
 
 test: $(VENV)/.ready
 	$(VENV)/bin/python -m pytest $(ARGS)
+
+# The lowest versions that the requirements allow, in an environment of their own.
+test-lowest: $(LOWEST)/.ready
+	$(LOWEST)/bin/python -m pytest $(ARGS)
+
+audit: $(VENV)/.ready
+	$(VENV)/bin/python -m benchmarks.dependencies --audit
 
 fuzz: $(VENV)/.ready
 	KV_FUZZ_EXAMPLES=20000 $(VENV)/bin/python -m pytest tests/fuzz $(ARGS)
@@ -44,5 +52,11 @@ $(VENV)/.ready: requirements-dev.txt requirements.txt requirements-lite.txt
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet -r requirements-dev.txt
 	touch $@
 
+$(LOWEST)/.ready: requirements-dev.txt requirements.txt requirements-lite.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --disable-pip-version-check --quiet uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct -r requirements-dev.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(LITE) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LITE) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache

@@ -33,6 +33,7 @@ class Options:
         lives: Number of visitors with a live page, five frames per second each.
         bad: Number of clients that send partial requests, nothing, garbage and decompression bombs.
         photo: The photo to send; a synthetic one by default.
+        rounds: Number of times the load is repeated; memory that grows with each round is leaked.
     """
 
     seconds: float = 300.0
@@ -40,6 +41,7 @@ class Options:
     lives: int = 20
     bad: int = 10
     photo: Path | None = None
+    rounds: int = 1
 
 
 @dataclass
@@ -63,10 +65,11 @@ def main() -> None:
             asyncio.run(
                 _visit(port, photo, min(options.seconds, 2.0), Options(photos=2, lives=1, bad=0), Tally())
             )
-            before, tally = _state(page.pid), Tally()
-            asyncio.run(_visit(port, photo, options.seconds, options, tally))
-            time.sleep(2)
-            after = _state(page.pid)
+            states, tally = [_state(page.pid)], Tally()
+            for _ in range(options.rounds):
+                asyncio.run(_visit(port, photo, options.seconds, options, tally))
+                time.sleep(2)
+                states.append(_state(page.pid))
         finally:
             page.terminate()
             log = page.communicate(timeout=20)[1]
@@ -77,11 +80,14 @@ def main() -> None:
     for name, times_s in (("photos", tally.photo_s), ("live frames", tally.frame_s)):
         if times_s:
             median, p95 = np.quantile(times_s, (0.5, 0.95))
-            rate = len(times_s) / options.seconds
+            rate = len(times_s) / (options.seconds * options.rounds)
             print(f"| {name} | {rate:.1f} per second, median {median:.2f} s, 95 % within {p95:.2f} s |")
     print(f"| answers | {', '.join(f'{name}: {count}' for name, count in sorted(tally.answers.items()))} |")
-    for name, start in before.items():
-        print(f"| {name} | {start} at the start, {after[name]} at the end |")
+    for name, start in states[0].items():
+        later = ", ".join(str(state[name]) for state in states[1:])
+        print(
+            f"| {name} | {start} at the start, {later} at the end{' of each round' * (options.rounds > 1)} |"
+        )
     print(f"| tracebacks in the log | {log.count('Traceback')} |")
     if log:
         print(log[-2000:], file=sys.stderr)

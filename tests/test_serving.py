@@ -84,3 +84,34 @@ def test_every_way_out_leaves_nothing(server, tmp_path, number):
     server.wait(10)
     assert time.monotonic() - start_s < 5
     assert list(tmp_path.iterdir()) == []
+
+
+ALLOCATE = """
+import ctypes, sys
+import numpy as np
+if sys.argv[1] == "ours":
+    from webapp.limits import return_freed_memory
+    return_freed_memory()
+
+class Info(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd rest rest2 u f k".split()]
+
+def mapped_bytes():
+    info = ctypes.CDLL(None).mallinfo2
+    info.restype = Info
+    return info().hblkhd
+
+del (first := [np.ones(20 << 20, np.uint8)])[0]
+before = mapped_bytes()
+second = np.ones(16 << 20, np.uint8)
+print(mapped_bytes() - before >> 20)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a setting of the GNU C library")
+@pytest.mark.parametrize(("who", "mapped_mb"), [("nobody", 0), ("ours", 16)])
+def test_pictures_are_freed_to_the_system(who, mapped_mb):
+    """A buffer that is mapped by itself goes back when it is freed; one in a thread's heap stays."""
+    command = [sys.executable, "-c", ALLOCATE, who]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=REPOSITORY, check=True)
+    assert int(answer.stdout) == mapped_mb

@@ -115,6 +115,41 @@ def test_certificate_is_made_once_and_names_this_machine(tmp_path):
     assert find_or_make_certificate(tmp_path)[0].read_bytes() == content
 
 
+def unwritable(folder):
+    """A folder that cannot be made, for root neither: a file is in its place."""
+    folder.write_bytes(b"")
+    return folder / "https"
+
+
+def test_certificate_lies_in_the_spare_folder_where_the_home_cannot_be_written(tmp_path):
+    certificate, key = find_or_make_certificate(unwritable(tmp_path / "home"), tmp_path / "spare")
+    assert {certificate.parent, key.parent} == {tmp_path / "spare"}
+    assert certificate.is_file()
+    with pytest.raises(OSError, match="home"):
+        find_or_make_certificate(tmp_path / "home" / "https")
+
+
+def test_https_is_served_from_a_home_that_cannot_be_written(tmp_path, repository):
+    (tmp_path / "home").write_bytes(b"")
+    environment = {**os.environ, "HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "home")}
+    code = (
+        "import socket; from webapp.serving import serve\n"
+        "async def app(scope, receive, send): pass\n"
+        "serve(app, socket.create_server(('127.0.0.1', 0)), https=True)"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(
+        command, cwd=repository, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as page:
+        try:
+            assert page.stdout.readline().startswith("The page is open at https://127.0.0.1:")
+        finally:
+            page.terminate()
+        said = page.stderr.read()
+    assert said.startswith("the certificate cannot be kept in your cache folder")
+    assert "Traceback" not in said
+
+
 def run_app(repository, *words):
     command = [sys.executable, "app.py", *words]
     return subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=60, check=False)

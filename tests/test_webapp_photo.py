@@ -2,7 +2,6 @@ import asyncio
 import base64
 import csv
 import io
-import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import anyio
 import numpy as np
 import pytest
+from fastapi.concurrency import run_in_threadpool
 from fastapi.testclient import TestClient
 from page_fakes import FakeAnalyzers, encoded
 from PIL import Image
@@ -18,7 +18,7 @@ from fer.analysis import FaceAnalyzer
 from fer.detection import load_detector
 from fer.images import read_image
 from webapp import limits
-from webapp.limits import run_live, run_photo
+from webapp.limits import run_live
 from webapp.page import ASSETS, build_routes
 from webapp.photo import TAB, ReadPhoto, read_photo
 
@@ -216,28 +216,42 @@ def test_an_upload_that_stops_halfway_is_ended(monkeypatch, end, status, words):
     assert limits.uploads.held_bytes == 0
 
 
-def test_a_heap_of_photos_leaves_a_core_to_live_pages() -> None:
-    opened, running, most = threading.Event(), 0, 0
-    lock = threading.Lock()
+def test_few_photos_are_read_at_once_and_the_others_wait(astronaut, monkeypatch):
+    monkeypatch.setattr(limits, "PHOTOS_AT_ONCE", 2)
+    monkeypatch.setattr(limits, "_TURN_WITHIN_S", 0.5)
+    content, inside, most = encoded(astronaut), 0, 0
 
-    def read() -> None:
-        nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
-        opened.wait(20)
-        with lock:
-            running -= 1
+    async def visit(stay_s: float) -> None:
+        nonlocal inside, most
+        async with limits.room_for_picture(content):
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(stay_s)
+            inside -= 1
+
+    async def several(stay_s: float) -> list[BaseException | None]:
+        return await asyncio.gather(*(visit(stay_s) for _ in range(6)), return_exceptions=True)
+
+    with ThreadPoolExecutor(1) as pool:  # a browser test may run a loop in this thread
+        answers = pool.submit(lambda: asyncio.run(several(0.01))).result()
+        assert (answers, most) == ([None] * 6, 2)
+        late = pool.submit(lambda: asyncio.run(several(0.6))).result()
+    assert [type(answer) for answer in late] == [type(None)] * 2 + [limits.BusyError] * 4
+    assert limits.pictures.held_bytes == 0
+
+
+def test_frames_of_live_pages_never_wait_for_photos() -> None:
+    opened = threading.Event()
 
     async def visit() -> str:
         async with anyio.create_task_group() as group:
-            for _ in range(40):
-                group.start_soon(run_photo, read)
+            for _ in range(40):  # as many as the threads that all other work shares
+                group.start_soon(run_in_threadpool, opened.wait, 20)
             await anyio.sleep(0.3)
             with anyio.fail_after(10):
                 answer = await run_live(lambda: "a frame")
             opened.set()
         return answer
 
-    assert anyio.run(visit) == "a frame"
-    assert most == max((os.cpu_count() or 1) - 1, 1)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lambda: anyio.run(visit)).result() == "a frame"

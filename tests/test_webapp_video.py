@@ -7,13 +7,18 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from clips import moving_face, write_clip
 from fakes import fake_analyzer
+from fastapi.testclient import TestClient
 
 from fer.video import VideoFile
+from webapp import limits
+from webapp.page import build_routes
+from webapp.video import TAB
 from webapp.video_jobs import MAX_JOBS, UNASKED_FOR_S, TooManyVideosError, VideoJob, VideoJobs, check_limits
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -255,3 +260,33 @@ def test_a_video_can_be_cancelled(page, tmp_path):
     cancel.click()
     page.locator("#kv-video [data-part=drop]").wait_for(state="visible")
     assert not page.locator("#kv-video [data-part=notice]").is_visible()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+@pytest.mark.parametrize("kind", ["full", "unplugged"])
+def test_a_disk_that_takes_no_video_is_said(kind, monkeypatch, tmp_path):
+    place = Path("/dev/full") if kind == "full" else tmp_path / "gone" / "video"
+    monkeypatch.setattr(VideoJob, "source", property(lambda job: place))
+    with TestClient(build_routes([TAB], fake_analyzer)) as page:
+        answer = page.post("/kv/video", content=b"v" * 3_000_000)
+    assert answer.status_code == 507
+    reason = "No space left on device" if kind == "full" else "No such file or directory"
+    assert answer.json()["detail"] == f"the video cannot be kept ({reason}); ask whoever runs this server"
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("full", "its disk is full"), ("unplugged", "Not a directory")])
+def test_a_disk_that_takes_no_upload_of_gradio_is_said(kind, reason, monkeypatch, tmp_path):
+    if kind == "full":
+        monkeypatch.setattr(limits.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10))
+    else:
+        (tmp_path / "uploads").write_bytes(b"")
+
+    async def page(scope, receive, send):
+        raise AssertionError("the upload was handed on")
+
+    client = TestClient(limits.Patience(page, upload_folder=tmp_path / "uploads" / "here"))
+    answer = client.post("/gradio_api/upload", files={"files": ("a.jpg", b"photo")})
+    assert (answer.status_code, answer.text) == (
+        507,
+        f"the server cannot keep the file: {reason}; try again later",
+    )

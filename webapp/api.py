@@ -15,7 +15,6 @@ from fer.version import VERSION
 from webapp.analyzers import Analyzers
 from webapp.answers import PhotoRecord, TimelineRecord
 from webapp.api_docs import docs_page
-from webapp.limits import run_photo
 from webapp.problems import say_problems, say_statuses
 from webapp.uploads import MAX_PHOTO_BYTES, receive_video, received_photo
 from webapp.video_jobs import MAX_BYTES as MAX_VIDEO_BYTES
@@ -93,7 +92,7 @@ def build_api(analyzers: Analyzers) -> FastAPI:
                 faces = analyzers.get(weights, detector, head=head).analyze(image)
                 return faces_to_dict(faces, image.shape[1], image.shape[0], name)
 
-            return JSONResponse(await run_photo(answer))
+            return JSONResponse(await run_in_threadpool(answer))
 
     @api.post(
         "/video",

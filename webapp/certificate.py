@@ -18,18 +18,31 @@ _LIFETIME: Final = datetime.timedelta(days=365)
 _RENEW_BEFORE: Final = datetime.timedelta(days=7)
 
 
-def find_or_make_certificate(folder: Path | None = None) -> tuple[Path, Path]:
+def find_or_make_certificate(folder: Path | None = None, spare: Path | None = None) -> tuple[Path, Path]:
     """The paths of certificate and key; made once, so that a browser asks about them once.
 
     Args:
         folder: Where they lie; None for the user's cache folder.
+        spare: Where they lie when that folder cannot be written, such as in a read-only home.
+
+    Raises:
+        OSError: None of these folders can be written.
     """
     folder = folder or user_cache_path("kv-facerecognition") / "https"
     certificate, key = folder / "certificate.pem", folder / "key.pem"
-    if not (key.is_file() and _is_valid(certificate)):
-        folder.mkdir(parents=True, exist_ok=True)
-        _make(certificate, key)
+    try:
+        if not (_is_readable(key) and _is_valid(certificate)):
+            folder.mkdir(parents=True, exist_ok=True)
+            _make(certificate, key)
+    except OSError:
+        if spare is None:
+            raise
+        return find_or_make_certificate(spare)
     return certificate, key
+
+
+def _is_readable(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.R_OK)
 
 
 def _is_valid(path: Path) -> bool:

@@ -1,15 +1,19 @@
 """Limits of what all visitors together may cost: memory, bytes on their way, patience with uploads."""
 
 import asyncio
+import ctypes
 import os
+import shutil
+import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
-from anyio import CapacityLimiter, to_thread
+import anyio
+import anyio.lowlevel
 from fastapi import HTTPException
 from starlette.concurrency import run_in_threadpool
 from starlette.formparsers import MultiPartException
@@ -33,26 +37,38 @@ GRACE_S: Final = 20.0
 
 RETRY_AFTER_S: Final = 5
 
+PHOTOS_AT_ONCE: Final = max(os.cpu_count() or 1, 2)
+"""More are no sooner done, for each keeps a core busy; they slow the live pages and hold more memory."""
+
+_TURN_WITHIN_S: Final = 60.0
 _PATIENCE_S: Final = 20.0
 _ASK_EVERY_S: Final = 0.05
 _READING: Final = ("GET", "HEAD", "OPTIONS")
 
+_turns: Final = anyio.lowlevel.RunVar[anyio.CapacityLimiter]("turns of photos")
 
-_CORES: Final = os.cpu_count() or 1
-_live_frames: Final = CapacityLimiter(max(_CORES, 2))
-_photos: Final = CapacityLimiter(max(_CORES - 1, 1))
+_M_MMAP_THRESHOLD: Final = -3
+_RETURNED_BYTES: Final = 1 << 20
+
+
+def return_freed_memory() -> None:
+    """Have pieces of memory from a megabyte on go back to the system once they are freed.
+
+    The GNU C library raises this limit to 32 MB as pictures are freed. All later ones then lie in the heaps
+    of their threads, which keep what is freed: a gigabyte after a minute with many visitors.
+    """
+    with suppress(OSError, AttributeError, TypeError):  # other C libraries have no such setting
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _RETURNED_BYTES)
+
+
+_live_frames: Final = anyio.CapacityLimiter(max(os.cpu_count() or 1, 2))
 
 Answer = TypeVar("Answer")
 
 
 async def run_live(read: Callable[[], Answer]) -> Answer:
-    """Read a frame of a live page in a thread; frames never wait behind photos, and visitors take turns."""
-    return await to_thread.run_sync(read, limiter=_live_frames)
-
-
-async def run_photo(read: Callable[[], Answer]) -> Answer:
-    """Read a photo in a thread; the others wait, so that a heap of uploads leaves a core to live pages."""
-    return await to_thread.run_sync(read, limiter=_photos)
+    """Read a frame of a live page in a thread; frames never wait for photos, and visitors take turns."""
+    return await anyio.to_thread.run_sync(read, limiter=_live_frames)
 
 
 class BusyError(UnreadableImageError):
@@ -99,21 +115,39 @@ uploads: Final = Budget(UPLOAD_BYTES)
 
 @asynccontextmanager
 async def room_for_picture(data: bytes) -> AsyncIterator[None]:
-    """Wait until a picture's decoding fits into memory; its declared size is known before.
+    """Wait for a turn, and until a picture's decoding fits into memory; its declared size is known before.
 
     Raises:
-        BusyError: It did not fit for a while.
+        BusyError: It had no turn or did not fit for a while.
     """
-    cost = await run_in_threadpool(decoding_bytes, data)
-    until_s = time.monotonic() + _PATIENCE_S
-    while not pictures.take(cost):
-        if time.monotonic() > until_s:
-            raise BusyError
-        await asyncio.sleep(_ASK_EVERY_S)  # no thread waits: those are for visitors who are served
+    turn = _turn()
     try:
-        yield
+        with anyio.fail_after(_TURN_WITHIN_S):
+            await turn.acquire()
+    except TimeoutError as error:
+        raise BusyError from error
+    try:
+        cost = await run_in_threadpool(decoding_bytes, data)
+        until_s = time.monotonic() + _PATIENCE_S
+        while not pictures.take(cost):
+            if time.monotonic() > until_s:
+                raise BusyError
+            await asyncio.sleep(_ASK_EVERY_S)  # no thread waits: those are for visitors who are served
+        try:
+            yield
+        finally:
+            pictures.give_back(cost)
     finally:
-        pictures.give_back(cost)
+        turn.release()
+
+
+def _turn() -> anyio.CapacityLimiter:
+    """Return the turns of the running event loop."""
+    try:
+        return _turns.get()
+    except LookupError:
+        _turns.set(turn := anyio.CapacityLimiter(PHOTOS_AT_ONCE))
+        return turn
 
 
 @contextmanager
@@ -160,7 +194,12 @@ class Patience:
         if is_form and self._upload_folder is not None:
             stored = await run_in_threadpool(_size_of, self._upload_folder)
             if stored > STORED_BYTES:
-                await _say_busy(send)
+                await _answer(send, 503, str(BusyError()), [(b"retry-after", str(RETRY_AFTER_S).encode())])
+                return
+            length = dict(scope["headers"]).get(b"content-length", b"0")
+            problem = await run_in_threadpool(_problem_of_disk, self._upload_folder, length)
+            if problem is not None:
+                await _answer(send, 507, f"the server cannot keep the file: {problem}; try again later")
                 return
         clock = asyncio.get_running_loop().time
         start_s, received, is_complete = clock(), 0, False
@@ -186,12 +225,26 @@ class Patience:
         await self._app(scope, receive_soon, send)
 
 
-async def _say_busy(send: Send) -> None:
-    body = str(BusyError()).encode()
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
-    headers += [(b"retry-after", str(RETRY_AFTER_S).encode()), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
+async def _answer(
+    send: Send, status: int, sentence: str, headers: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
+    body = sentence.encode()
+    every = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+    every += [(b"connection", b"close"), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": every})
     await send({"type": "http.response.body", "body": body})
+
+
+def _problem_of_disk(folder: Path, length: bytes) -> str | None:
+    """Say why a folder cannot take an upload, such as a disk that is full or was unplugged."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"1")
+        free_bytes = shutil.disk_usage(folder).free
+    except OSError as error:
+        return error.strerror or "its disk does not answer"
+    return "its disk is full" if length.isdigit() and int(length) > free_bytes else None
 
 
 def _size_of(folder: Path) -> int:

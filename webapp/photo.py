@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 import cv2
 import numpy as np
 from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from PIL import Image
 from pydantic import BaseModel, Field, FiniteFloat
 
@@ -23,7 +24,6 @@ from fer.palette import label_styles
 from fer.printable import plain_cells
 from fer.reports import face_columns, faces_to_dict, record_rows
 from webapp.analyzers import Analyzers
-from webapp.limits import run_photo
 from webapp.page import Tab, add_part
 from webapp.uploads import received_photo
 
@@ -153,7 +153,7 @@ def routes(analyzers: Analyzers) -> APIRouter:
                 photo = read_photo(data, analyzers.get(weights, detector, head=head))
                 return photo.as_answer(name, bare=bare)
 
-            return await run_photo(answer)
+            return await run_in_threadpool(answer)
 
     @router.post("/explain")
     async def explain_face(
@@ -166,7 +166,7 @@ def routes(analyzers: Analyzers) -> APIRouter:
                 analyzer = analyzers.get(place.weights, place.detector, head=place.head)
                 return explain_photo(data, place.detection(), analyzer)
 
-            return await run_photo(answer)
+            return await run_in_threadpool(answer)
 
     return router
 

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from fer.door import App
 from webapp.certificate import find_or_make_certificate
+from webapp.limits import return_freed_memory
 from webapp.server_folder import server_folder
 
 _MAX_FRAME_BYTES: Final = 4 * 1024 * 1024
@@ -41,13 +42,24 @@ def serve(server: App, listener: socket.socket, *, https: bool = False, open_bro
         listener: A bound socket.
         https: Whether to encrypt, with a certificate made on this machine.
         open_browser: Whether to open the page once it answers.
+
+    Raises:
+        OSError: No folder can be written, not even a temporary one.
     """
     certificate: Path | None = None
     key: Path | None = None
     if https:
-        certificate, key = find_or_make_certificate()
+        spare = server_folder() / "https"
+        certificate, key = find_or_make_certificate(spare=spare)
+        if certificate.parent == spare:
+            print(
+                "the certificate cannot be kept in your cache folder: browsers ask about a new one at each "
+                "start; set XDG_CACHE_HOME to a folder that can be written",
+                file=sys.stderr,
+            )
     address = _address(listener, "https" if https else "http")
     _end_in_order()
+    return_freed_memory()
     server_folder()  # sweeps what dead servers left
     config = uvicorn.Config(
         server,

@@ -1,8 +1,8 @@
 """Copy the sound of a video into an annotated copy."""
 
+import ctypes
 import errno
 import io
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from fractions import Fraction
@@ -13,16 +13,16 @@ import av
 
 from fer.video.files import CONTAINERS
 
-_MOST_CHANNELS: Final = 6
-"""More channels often have a custom layout: asking PyAV for such a layout, or just the channel count, frees
-memory twice and crashes the process (PyAV 18.1)."""
-
-_PCM: Final = re.compile(r"pcm_[suf](\d+)")
-
 _RATES: Final = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
 """Sample rates supported by AAC; other sound is resampled."""
 
 _TRIED_PACKETS: Final = 20
+
+_CUSTOM_ORDER: Final = 2
+"""FFmpeg's ``AV_CHANNEL_ORDER_CUSTOM``."""
+
+_LAYOUT_BYTES: Final = 24
+"""Of FFmpeg's ``AVChannelLayout``; it begins with the order, and PyAV keeps it behind the object's head."""
 
 _SOUND_ERRORS: Final = (av.FFmpegError, OSError, ValueError, TypeError, LookupError, AttributeError)
 
@@ -47,7 +47,7 @@ class Sound:
         if not source.streams.audio:
             return
         track = source.streams.audio[0]
-        problem = _problem(path, track)
+        problem = _problem(track)
         if problem is not None:
             self._leave_out(problem)
             return
@@ -106,8 +106,6 @@ class Sound:
         next_sample: int | None = None
         for packet in _intact(source.demux(track)):
             for frame in _decoded(packet):
-                if len(frame.layout.channels) > _MOST_CHANNELS:
-                    continue
                 found = (frame.format.name, frame.layout.name, frame.sample_rate)
                 if form is not None and found != form:  # joined files: the format changes
                     resampler = av.AudioResampler("fltp", "stereo", self._stream.rate)
@@ -122,33 +120,28 @@ class Sound:
                     piece.pts, piece.time_base = next_sample, 1 / Fraction(self._stream.rate)
                     next_sample += piece.samples
                     yield from self._stream.encode(piece)
+        if next_sample is None:
+            self._leave_out("cannot be decoded")
         yield from self._stream.encode(None)
 
 
-def _problem(path: Path, track: Any) -> str | None:
-    """Return the reason why a track cannot be converted to AAC; None if it can."""
+def _problem(track: Any) -> str | None:
+    """Explain why a track cannot be turned into AAC; None where it can."""
     context = track.codec_context
     if context is None or not context.name or context.codec is None:
-        return "uses a codec that cannot be decoded here"
-    channel_count = _pcm_channel_count(path, context)
-    if channel_count is None:
-        channel_count = getattr(context, "channels", 0) or 0
-    if channel_count > _MOST_CHANNELS:
-        return f"has {channel_count} channels, at most {_MOST_CHANNELS} are supported"
-    return None if context.sample_rate else "declares no sample rate"
+        return "is in a codec that cannot be decoded here"
+    return None if context.sample_rate else "says nothing of its sample rate"
 
 
-def _pcm_channel_count(path: Path, context: Any) -> int | None:
-    """Count the channels of PCM by the size of its first packet; return None for other codecs."""
-    match = _PCM.match(context.name)
-    if match is None or not context.sample_rate:
-        return None
-    with _opened(path) as source:
-        for packet in _intact(source.demux(source.streams.audio[0])):
-            if packet.size and packet.duration:
-                sample_count = float(packet.duration * packet.time_base) * context.sample_rate
-                return int(float(packet.size) * 8 / int(match[1]) / max(sample_count, 1.0) + 0.5)
-    return None
+def _keep_custom(layout: Any) -> None:
+    """Never free a channel layout in an order of the file's own.
+
+    Such an order has a list. PyAV 18.1 copies the layout of a frame or codec context without it: copy and
+    original free the same list, which ends the process.
+    """
+    is_known = type(layout).__basicsize__ == object.__basicsize__ + _LAYOUT_BYTES
+    if not is_known or ctypes.c_int.from_address(id(layout) + object.__basicsize__).value == _CUSTOM_ORDER:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(layout))
 
 
 def _opened(path: Path) -> Any:
@@ -166,12 +159,14 @@ def _can_be_copied(path: Path, format_name: str) -> bool:
         with _opened(path) as source, av.open(io.BytesIO(), "w", format=name) as trial:
             track = source.streams.audio[0]
             stream = trial.add_stream_from_template(track)
-            rate, channels = track.codec_context.sample_rate, track.codec_context.channels
+            layout = track.codec_context.layout
+            _keep_custom(layout)
+            form = (track.codec_context.sample_rate, layout.name)
             for number, packet in enumerate(source.demux(track)):
                 if number == _TRIED_PACKETS or packet.dts is None:
                     break
-                frames = packet.decode()
-                if any((f.sample_rate, len(f.layout.channels)) != (rate, channels) for f in frames):
+                frames = _frames(packet)
+                if any((frame.sample_rate, frame.layout.name) != form for frame in frames):
                     return False
                 packet.pts = packet.dts = number * 1024
                 packet.stream = stream
@@ -181,10 +176,22 @@ def _can_be_copied(path: Path, format_name: str) -> bool:
     return True
 
 
+def _frames(packet: Any) -> list[Any]:
+    """Decode a packet's sound.
+
+    Raises:
+        av.FFmpegError: It is damaged.
+    """
+    frames = list(packet.decode())
+    for frame in frames:
+        _keep_custom(frame.layout)
+    return frames
+
+
 def _decoded(packet: Any) -> list[Any]:
     """Decode a packet; return nothing if it is damaged."""
     try:
-        return list(packet.decode())
+        return _frames(packet)
     except av.FFmpegError:
         return []
 
