@@ -126,11 +126,11 @@ class Sound:
 
 
 def _problem(track: Any) -> str | None:
-    """Explain why a track cannot be turned into AAC; None where it can."""
+    """Return the reason why a track cannot be converted to AAC; None if it can."""
     context = track.codec_context
     if context is None or not context.name or context.codec is None:
-        return "is in a codec that cannot be decoded here"
-    return None if context.sample_rate else "says nothing of its sample rate"
+        return "uses a codec that cannot be decoded here"
+    return None if context.sample_rate else "declares no sample rate"
 
 
 def _keep_custom(layout: Any) -> None:
