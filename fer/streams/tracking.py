@@ -115,7 +115,7 @@ class FaceTracker:
     def reset(self) -> None:
         """Drop all tracks; their numbers are not reused."""
         if any(track.lesson is not None for track in self._tracks):
-            self._problem = "the picture changed before two seconds were over; hold still and try again"
+            self._problem = "the scene changed before two seconds were over; hold still and try again"
         self._tracks = []
         self._time_s = None
 
