@@ -1,4 +1,4 @@
-"""Writes docs/model.md and its pictures from what lies beside the weights: curves, confusion, reliability."""
+"""Writes docs/model.md and its charts from the records of the weights: curves, confusion, reliability."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,11 @@ from training.run_files import BEFORE_FOLDER, read_epochs, read_object
 
 INTRODUCTION = """# The models
 
-How the shipped networks were trained, what they get wrong, and how well they are calibrated. This page and its pictures
-are written by `python -m benchmarks.model_page` from the history and the report that lie beside each set of weights
-(`weights/NAME/run/`). All figures are on the validation splits of the training's data, which also chose the epoch, the
-temperature and the thresholds; nothing here was measured on a picture that stands in a training split, too. Each set by
-itself, through the product's own detector where the pictures need it: [results.md](results.md).
+Training curves, confusion matrices and calibration of the shipped networks. This page and its charts are written by
+`python -m benchmarks.model_page` from the history and the report of each set of weights (`weights/NAME/run/`). All figures are
+on the validation splits of the training data, which were also used to select the epoch, the temperature and the thresholds; no
+validation image has a copy in a training split. [results.md](results.md) has separate figures for each data set, with the
+project's own detector for images that need one.
 """
 
 
@@ -30,14 +30,14 @@ class Options:
     """Output of the page.
 
     Attributes:
-        output: The page; its pictures go into ``images`` beside it.
+        output: The page; its charts are written to ``images`` next to it.
     """
 
     output: Path = Path("docs/model.md")
 
 
 def main(options: Options) -> None:
-    """Write the page and say where."""
+    """Write the page, print its path."""
     images = options.output.parent / "images"
     images.mkdir(parents=True, exist_ok=True)
     sections = [INTRODUCTION]
@@ -60,7 +60,9 @@ def main(options: Options) -> None:
 
 def summary(card: ModelCard) -> str:
     data = ", ".join(f"`{each['name']}`" for each in card.data_sets)
-    return f"Learned from {data}. {describe_views(card)} Uses, limits and licences: its `README.md` beside the weights.\n"
+    return (
+        f"Trained on {data}. {describe_views(card)} Intended use, limits and licences: see its `README.md`.\n"
+    )
 
 
 def history(run: Path, images: Path, name: str) -> str:
@@ -99,7 +101,7 @@ def head_section(name: str, head: str, report: dict[str, Any], images: Path, *, 
     )
     low, high = report["intervals_95"]["accuracy"]
     lines = [
-        f"### Head `{head}`{', the one people see' if is_shown else ''}\n",
+        f"### Head `{head}`{', the default' if is_shown else ''}\n",
         f"{report['count']} faces: accuracy {report['accuracy']:.3f} ({low:.3f}–{high:.3f}), balanced "
         f"{report['balanced_accuracy']:.3f}, macro F1 {report['macro_f1']:.3f}, negative log-likelihood "
         f"{report['nll']:.3f}, calibration error {report['ece']:.3f}.\n",
@@ -111,7 +113,7 @@ def head_section(name: str, head: str, report: dict[str, Any], images: Path, *, 
     lines += [
         f"\n![confusion of head {head}]({confusion})\n",
         f"![reliability of head {head}]({reliability})\n",
-        "| Most confident share | Accuracy | Confidence from |\n|---|---|---|",
+        "| Coverage (most confident first) | Accuracy | Minimum confidence |\n|---|---|---|",
         *(
             f"| {row['coverage']:.0%} | {row['accuracy']:.3f} | {row['confidence']:.2f} |"
             for row in report["coverage_risk"]
@@ -122,18 +124,18 @@ def head_section(name: str, head: str, report: dict[str, Any], images: Path, *, 
 
 
 def integers(figures: dict[str, Any]) -> str:
-    """Describe the accuracy lost to eight-bit integers."""
+    """Return a table of the accuracy in single precision and in eight-bit integers."""
     lines = ["### Eight-bit integers\n", "| Head | single precision | integers |\n|---|---|---|"]
     lines += [
         f"| `{head}` | {value:.4f} | {figures['int8_accuracy'][head]:.4f} |"
         for head, value in figures["float32_accuracy"].items()
     ]
-    shipped = "ship and are used" if figures["shipped"] else "cost too much and do not ship"
-    return "\n".join([*lines, f"\nThe integers {shipped}.\n"])
+    shipped = "are shipped and used" if figures["shipped"] else "lose too much accuracy and are not shipped"
+    return "\n".join([*lines, f"\nThe eight-bit networks {shipped}.\n"])
 
 
 def save(chart: Any, path: Path) -> str:
-    """Write a chart as SVG; gives its path as the page names it."""
+    """Write a chart as SVG; return its path relative to the page."""
     chart.save(path)
     return f"images/{path.name}"
 

@@ -3,7 +3,7 @@
 It also writes the tree of modules into docs/architecture.md.
 
 ``python -m benchmarks.accuracy --suite DIR --store`` stores a report beside each set of weights; this command copies
-its figures into every page, so that no two pages can differ.
+its figures into every page, so that all pages agree.
 """
 
 import sys
@@ -23,7 +23,7 @@ from training.run_files import read_object
 BEGIN: Final = "<!-- figures: written by python -m benchmarks.publish -->"
 END: Final = "<!-- end of figures -->"
 TITLES: Final = {
-    "publictest_votes": "FER2013 PublicTest, majority of ten people",
+    "publictest_votes": "FER2013 PublicTest, majority of ten annotators",
     "publictest_labels": "FER2013 PublicTest, labels of the data set",
     "rafdb": "RAF-DB, validation split",
     "affectnet": "AffectNet, validation split",
@@ -34,17 +34,17 @@ TITLES: Final = {
 
 @dataclass(frozen=True)
 class Options:
-    """Write the pages, or only check them.
+    """Options: write the pages, or only check them.
 
     Attributes:
-        check: Change nothing; the exit status is 1 where a page differs from the reports.
+        check: Change nothing; exit with status 1 if a page differs from the reports.
     """
 
     check: bool = False
 
 
 def pages() -> dict[Path, str]:
-    """Every page that is written from something else, with the text it should have."""
+    """Return the expected text of every generated page."""
     reports = {}
     top = Path(__file__).parents[1]
     architecture = top / "docs" / "architecture.md"
@@ -69,21 +69,22 @@ def pages() -> dict[Path, str]:
 
 
 def headline(report: dict[str, Any]) -> str:
-    """One item of a list: accuracy of the default weights on people of several sources."""
+    """Return a list item with the accuracy of the default weights on several data sets."""
     sets = report["sets"]
     return (
-        f"- **{sets['rafdb']['accuracy']:.3f}** of {sets['rafdb']['count']:,} faces of the web are named as most of about 40 "
-        f"people named them (RAF-DB);\n  {sets['publictest_votes']['accuracy']:.3f} of FER2013's as most of ten people, "
-        f"{sets['posed']['accuracy']:.3f} of posed faces, {sets['films']['accuracy']:.3f} of faces in films. Balanced, the "
-        f"mean\n  of {len(sets)} sets, {report['mean_balanced_accuracy']:.3f}; chance is 0.167."
+        f"- **{sets['rafdb']['accuracy']:.3f}** of {sets['rafdb']['count']:,} faces in web photos are classified as labelled "
+        f"by about 40 annotators each (RAF-DB),\n  {sets['publictest_votes']['accuracy']:.3f} of FER2013's faces as labelled "
+        f"by the majority of ten annotators, {sets['posed']['accuracy']:.3f} of posed faces,\n  "
+        f"{sets['films']['accuracy']:.3f} of faces in films. Mean balanced accuracy of {len(sets)} sets: "
+        f"{report['mean_balanced_accuracy']:.3f} (chance 0.167)."
     )
 
 
 def results_table(reports: dict[str, dict[str, Any]]) -> str:
-    """One row per set: accuracy, balanced accuracy, and calibration error of all weights."""
+    """Return a table with one row per set: accuracy, balanced accuracy, calibration error of all weights."""
     names = list(reports)
     lines = [
-        f"| Faces of | {' | '.join(f'`{name}`' for name in names)} |",
+        f"| Data set | {' | '.join(f'`{name}`' for name in names)} |",
         "|---" * (len(names) + 1) + "|",
     ]
     for key, title in TITLES.items():
@@ -93,20 +94,20 @@ def results_table(reports: dict[str, dict[str, Any]]) -> str:
         ]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     means = [f"**{report['mean_balanced_accuracy']:.3f}** balanced" for report in reports.values()]
-    lines.append(f"| **mean of the sets** | {' | '.join(means)} |")
+    lines.append(f"| **mean over the sets** | {' | '.join(means)} |")
     if all("web_photos" in report for report in reports.values()):
         found = [f"{report['web_photos']['found_and_named']:.3f}" for report in reports.values()]
-        lines.append(f"| whole web photos: found and named as labelled | {' | '.join(found)} |")
+        lines.append(f"| whole web photos: detected and classified as labelled | {' | '.join(found)} |")
     return "\n".join(lines)
 
 
 def main(options: Options) -> int:
-    """Write the pages that differ, or name them."""
+    """Write the pages that differ, or list them."""
     differing = [path for path, text in pages().items() if path.read_text(encoding="utf-8") != text]
     if options.check:
         for path in differing:
             print(
-                f"{path} differs from what it is written from; run python -m benchmarks.publish",
+                f"{path} is out of date; run python -m benchmarks.publish",
                 file=sys.stderr,
             )
         return 1 if differing else 0

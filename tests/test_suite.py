@@ -45,7 +45,7 @@ def test_every_set_stands_in_the_results_and_the_headline_in_the_readme() -> Non
     assert "**0.400** balanced | **0.600** balanced" in table
     assert set(publish.TITLES) == {each.name for each in SETS}
     assert publish.headline(REPORT).startswith("- **0.500** of 10 faces")
-    assert f"of {len(SETS)} sets, 0.400;" in publish.headline(REPORT)
+    assert f"of {len(SETS)} sets: 0.400 " in publish.headline(REPORT)
 
 
 @pytest.mark.golden
