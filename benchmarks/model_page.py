@@ -109,7 +109,7 @@ def head_section(name: str, head: str, report: dict[str, Any], images: Path, *, 
     lines += [
         f"\n![confusion of head {head}]({confusion})\n",
         f"![reliability of head {head}]({reliability})\n",
-        "| Most confident share | Accuracy | Confidence from |\n|---|---|---|",
+        "| Coverage (most confident first) | Accuracy | Minimum confidence |\n|---|---|---|",
         *(
             f"| {row['coverage']:.0%} | {row['accuracy']:.3f} | {row['confidence']:.2f} |"
             for row in report["coverage_risk"]

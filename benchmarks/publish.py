@@ -34,7 +34,7 @@ TITLES: Final = {
 
 @dataclass(frozen=True)
 class Options:
-    """Write the pages, or only check them.
+    """Options: write the pages, or only check them.
 
     Attributes:
         check: Change nothing; the exit status is 1 if a page differs from the reports.
@@ -96,7 +96,7 @@ def results_table(reports: dict[str, dict[str, Any]]) -> str:
         ]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     means = [f"**{report['mean_balanced_accuracy']:.3f}** balanced" for report in reports.values()]
-    lines.append(f"| **mean of the sets** | {' | '.join(means)} |")
+    lines.append(f"| **mean over the sets** | {' | '.join(means)} |")
     if all("web_photos" in report for report in reports.values()):
         found = [f"{report['web_photos']['found_and_named']:.3f}" for report in reports.values()]
         lines.append(f"| whole web photos: detected and correctly classified | {' | '.join(found)} |")

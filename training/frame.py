@@ -169,9 +169,8 @@ class Trainer(ABC):
         row["seconds"] = time.perf_counter() - started
         self._account(row)
         if self.writer is not None:
-            self.writer.add_epoch(
-                row
-            )  # before the checkpoint: resuming can drop a surplus row, but not restore a lost one
+            # Before the checkpoint: resuming can drop a surplus row, but cannot restore a lost one.
+            self.writer.add_epoch(row)
             self._save()
             self.writer.progress(force=True, epoch=epoch, step=0, best_epoch=self.progress.best_epoch)
             shown = {name: round(value, 4) for name, value in row.items() if name != "epoch"}

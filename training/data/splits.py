@@ -91,9 +91,8 @@ def load_splits(config: TrainConfig, preprocessing: Preprocessing) -> Splits:
     table = table.with_split(
         _draw_val(table, config.val_share, config.seed) if "val" not in table.splits else table.splits
     )
-    table = table.with_split(
-        [split or "train" for split in table.splits]
-    )  # next to data sets with a validation split
+    # Data sets without splits may stand next to sets with a validation split.
+    table = table.with_split([split or "train" for split in table.splits])
     table = table.take(row for row, split in enumerate(table.splits) if split in ("train", "val"))
     faces = decode(table, preprocessing, config.inset_of)
     duplicates: dict[str, int] = {}
