@@ -64,6 +64,7 @@ def pages() -> dict[Path, str]:
     for page, figures in (
         (top / "docs" / "results.md", results_table(reports)),
         (top / "README.md", headline(reports[DEFAULT_WEIGHTS])),
+        (top / "README.ru.md", russian_headline(reports[DEFAULT_WEIGHTS])),
     ):
         text = page.read_text(encoding="utf-8")
         start, end = text.index(BEGIN) + len(BEGIN), text.index(END)
@@ -79,6 +80,17 @@ def headline(report: dict[str, Any]) -> str:
         f"annotators each (RAF-DB);\n  {sets['publictest_votes']['accuracy']:.3f} on FER2013 (majority of ten annotators), "
         f"{sets['posed']['accuracy']:.3f} on posed faces, {sets['films']['accuracy']:.3f} on faces in films.\n  Mean balanced "
         f"accuracy of {len(sets)} sets: {report['mean_balanced_accuracy']:.3f}; chance is 0.167."
+    )
+
+
+def russian_headline(report: dict[str, Any]) -> str:
+    """Say the same in Russian."""
+    sets = report["sets"]
+    return (
+        f"- **{sets['rafdb']['accuracy']:.3f}** из {sets['rafdb']['count']:,} лиц из сети названы так, как их назвало большинство "
+        f"примерно из 40 человек (RAF-DB);\n  {sets['publictest_votes']['accuracy']:.3f} лиц FER2013 так, как большинство из "
+        f"десяти человек, {sets['posed']['accuracy']:.3f} позирующих, {sets['films']['accuracy']:.3f} из фильмов. Сбалансированная "
+        f"точность в среднем\n  по {len(sets)} наборам {report['mean_balanced_accuracy']:.3f}; наугад вышло бы 0.167."
     )
 
 

@@ -5,6 +5,7 @@ browser; keys of widgets and what widgets return are not.
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
@@ -129,7 +130,7 @@ def _call(
 
 def _translate(shown: Any, catalogue: Catalogue) -> Any:
     if isinstance(shown, str):
-        return "\n\n".join(map(catalogue.translate, shown.split("\n\n")))
+        return catalogue.markdown(shown) if "\n" in shown else catalogue.translate(shown)
     return [_translate(each, catalogue) for each in shown] if isinstance(shown, list) else shown
 
 
@@ -141,7 +142,8 @@ def translate_table(
     Returns:
         The table with the same columns, and their configuration with translated names.
     """
-    shown = _translate_cells(table, catalogue)
+    translate = cache(catalogue.translate)
+    shown = table.map(lambda cell: translate(cell) if isinstance(cell, str) else cell)
     shown.index = shown.index.map(lambda name: catalogue.word(name) if isinstance(name, str) else name)
     columns = {name: dict(column or {}) for name, column in (config or {}).items()}
     for name in (name for name in table.columns if isinstance(name, str)):

@@ -19,7 +19,9 @@ Words: TypeAlias = Mapping[str, str | Mapping[str, str]]
 """English text with its translation, or with one translation per plural form; ``{names}`` are filled in."""
 
 _GAP: Final = re.compile(r"\{(\w+)\}")
-_SEPARATORS: Final = re.compile("([,;:] )")
+_NUMBER: Final = re.compile(r"(\d{1,3}(,\d{3})+|\d+)(\.\d+)?")
+_BLOCKS: Final = re.compile(r"(\n\s*\n|\n(?=- )|\n(?=```)|```\n)")
+_SEPARATORS: Final = re.compile(r"([,;:] |[()])")
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ class Catalogue:
             return text
         if (known := self.word(text)) != text:
             return known
+        if _NUMBER.fullmatch(text):
+            return text.replace(",", "\u202f").replace(".", self.decimal)
         for pattern, translation in self._patterns:
             if (match := pattern.fullmatch(text)) is not None:
                 gaps = match.groupdict()
@@ -104,10 +108,29 @@ class Catalogue:
                 return _fill(form, {name: self._translate_part(part) for name, part in gaps.items()})
         return text
 
+    def markdown(self, text: str) -> str:
+        """Return Markdown with known paragraphs, headings, items of lists and heads of tables translated."""
+        if self.code == ENGLISH:
+            return text
+        parts = _BLOCKS.split(text)
+        return "".join(part if place % 2 else self._block(part) for place, part in enumerate(parts))
+
+    def _block(self, block: str) -> str:
+        found = re.match(r"(#+ |- )?(.*?)(\s*)$", block, re.DOTALL)
+        assert found is not None
+        mark, words, end = found.groups(default="")
+        if words.startswith("|"):  # a table, the names of its columns first
+            head, _, rows = words.partition("\n")
+            cells = [
+                f" {self.translate(cell.strip())} " if cell.strip() else cell for cell in head.split("|")
+            ]
+            return f"{'|'.join(cells)}\n{rows}{end}"
+        plain = " ".join(words.split())
+        translated = self.translate(plain)
+        return block if translated == plain else f"{mark}{translated}{end}"
+
     def _translate_part(self, text: str) -> str:
         """Translate what stands in a gap: a text, or a list of words."""
-        if re.fullmatch(r"(\d{1,3}(,\d{3})+|\d+)(\.\d+)?", text):
-            return text.replace(",", "\u202f").replace(".", self.decimal)
         whole = self.translate(text)
         return whole if whole != text else "".join(map(self.translate, _SEPARATORS.split(text)))
 

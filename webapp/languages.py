@@ -112,26 +112,10 @@ def translate_html(html: str, catalogue: Catalogue) -> str:
     return "".join(parts)
 
 
-def translate_markdown(text: str, catalogue: Catalogue) -> str:
-    """Return Markdown with each known paragraph, heading and item of a list in a language."""
-    return "".join(
-        part if place % 2 else _translate_block(part, catalogue)
-        for place, part in enumerate(re.split(r"(\n\s*\n|\n(?=- ))", text))
-    )
-
-
-def _translate_block(block: str, catalogue: Catalogue) -> str:
-    mark, words = re.fullmatch(r"((?:#+ |- )?)(.*)", block, re.DOTALL).groups()  # type: ignore[union-attr]
-    end = words[len(words.rstrip()) :]
-    plain = _SPACE.sub(" ", words.strip())
-    translated = catalogue.translate(plain)
-    return block if translated == plain else f"{mark}{translated}{end}"
-
-
 _TRANSLATORS: Final[dict[str, Callable[[str, Catalogue], str]]] = {
     "tabitem": lambda text, catalogue: catalogue.translate(text),
     "html": translate_html,
-    "markdown": translate_markdown,
+    "markdown": lambda text, catalogue: catalogue.markdown(text),
 }
 
 

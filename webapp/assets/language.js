@@ -3,6 +3,7 @@
 const COOKIE = "kv-language";
 const YEAR_S = 365 * 24 * 3600;
 const GAP = /\{(\w+)\}/g;
+const NUMBER = /^(\d{1,3}(,\d{3})+|\d+)(\.\d+)?$/;
 const ENGLISH = { code: "en", expressions: {}, page: {}, sentences: {} };
 
 const { code, expressions, page, sentences } = await load();
@@ -53,6 +54,7 @@ export function translated(text) {
   if (code === "en" || !text) return text;
   const known = names.get(text) ?? sentences[text] ?? page[text];
   if (typeof known === "string") return known;
+  if (NUMBER.test(text)) return text.replaceAll(",", "\u202f").replace(".", decimal);
   patterns ??= Object.keys(sentences).filter((key) => key.search(GAP) >= 0).map(patternOf)
     .sort((one, other) => other.length - one.length);
   for (const { pattern, translation } of patterns) {
@@ -68,9 +70,8 @@ export function translated(text) {
 
 /** What stands in a gap: a number, a text, or a list of words. */
 function translatedPart(text) {
-  if (/^(\d{1,3}(,\d{3})+|\d+)(\.\d+)?$/.test(text)) return text.replaceAll(",", "\u202f").replace(".", decimal);
   const whole = translated(text);
-  return whole === text ? text.split(/([,;:] )/).map(translated).join("") : whole;
+  return whole === text ? text.split(/([,;:] |[()])/).map(translated).join("") : whole;
 }
 
 /** Texts and labels of a drawing that the server made. */

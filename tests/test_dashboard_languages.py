@@ -1,0 +1,73 @@
+"""The dashboard in Russian: no English word is left, and what it stores and returns stays as it is."""
+
+import re
+
+import altair as alt
+import pandas as pd
+import pytest
+from dashboard_pages import open_page, texts
+
+from dashboard.spoken import translate_chart, translate_table
+from fer.translation import catalogues
+
+RUSSIAN = catalogues()["ru"]
+NAMES = re.compile(
+    r"`[^`]*`|\(\S*/runs\)|\b(kv_\w+|F1|CSV|JSON|FER2013|zip|parquet|PNG|CUDA|NVIDIA|ECE|GPU|MIT|KV Face|YuNet|Haar|Keep"
+    r"|fer2013|crowd|six|seven|votes|web|rgb|cpu|Download as|loss|macro_f1|20\d{6}-\w+|log|toy)\b|<[^>]*>|&\w+;|\S+\.(parquet|py|json|log)"
+    r"|:(material|gray)\S*|/\S+"
+)
+"""Names of programs, models, formats, heads and files, which are the same in all languages."""
+
+
+@pytest.fixture
+def in_russian(monkeypatch):
+    monkeypatch.setattr("dashboard.spoken.page_catalogue", lambda: RUSSIAN)
+
+
+@pytest.mark.parametrize("module", ["runs", "run", "data", "train", "models"])
+def test_page_speaks_russian(in_russian, one, module):
+    page = open_page(module, one)
+    assert not page.exception
+    said = texts(page).splitlines()
+    said += [
+        part.label
+        for kind in ("selectbox", "button", "text_input", "checkbox", "toggle", "tabs")
+        for part in page.get(kind)
+    ]
+    assert said
+    english = [line for line in said if re.search(r"[A-Za-z]{3,}", NAMES.sub("", line))]
+    assert english == []
+
+
+def test_choices_are_shown_in_russian_and_returned_in_english(in_russian, one):
+    page = open_page("train", one)
+    preset = page.radio(key="train_preset")
+    assert preset.options[0] == "Быстрая проба"
+    assert preset.value == "Quick try"
+
+
+def test_tables_keep_their_columns_and_numbers():
+    table = pd.DataFrame({"name": ["mine"], "state": ["finished"], "macro F1": [0.5]})
+    shown, columns = translate_table(table, {"name": {"pinned": True}}, RUSSIAN)
+    assert list(shown.columns) == ["name", "state", "macro F1"]
+    assert shown["state"][0] == "завершено"
+    assert shown["macro F1"][0] == 0.5
+    assert columns["name"] == {"pinned": True, "label": "название"}
+    assert columns["macro F1"]["label"] == "макро-F1"
+    assert table["state"][0] == "finished"
+
+
+def test_charts_keep_their_fields_and_colours():
+    table = pd.DataFrame({"expression": ["happy", "sad"], "count": [1, 2]})
+    chart = alt.Chart(table).mark_bar().encode(
+        alt.X("count:Q", title="pictures"),
+        alt.Color("expression:N", scale=alt.Scale(domain=["happy", "sad"], range=["#111111", "#222222"])),
+        tooltip=["expression"],
+    )  # fmt: skip
+    spec = translate_chart(chart.to_dict(), RUSSIAN)
+    encoding = spec["encoding"]
+    assert encoding["x"] == {"field": "count", "title": "снимки", "type": "quantitative"}
+    assert encoding["color"]["scale"] == {"domain": ["радость", "грусть"], "range": ["#111111", "#222222"]}
+    assert encoding["tooltip"][0]["title"] == "выражение"
+    (rows,) = spec["datasets"].values()
+    assert rows == [{"expression": "радость", "count": 1}, {"expression": "грусть", "count": 2}]
