@@ -32,7 +32,7 @@ TABS = {"Live", "Photo", "Video", "About"}
 SPOKEN_MODULES = (
     "fer/images.py", "fer/picture_decoding.py", "fer/video/files.py", "fer/video/sound.py", "fer/streams/recorded.py",
     "fer/streams/resting.py", "webapp/limits.py", "webapp/uploads.py", "webapp/problems.py", "webapp/live.py",
-    "webapp/photo.py", "webapp/video.py", "webapp/video_jobs.py", "webapp/worker.py", "webapp/analyzers.py",
+    "webapp/photo.py", "webapp/video.py", "webapp/video_jobs.py", "webapp/video_reading.py", "webapp/worker.py", "webapp/analyzers.py",
 )  # fmt: skip
 """Modules whose messages visitors of the page meet."""
 

@@ -19,7 +19,8 @@ from fer.video import VideoFile
 from webapp import limits
 from webapp.page import build_routes
 from webapp.video import TAB
-from webapp.video_jobs import MAX_JOBS, UNASKED_FOR_S, TooManyVideosError, VideoJob, VideoJobs, check_limits
+from webapp.video_jobs import MAX_JOBS, UNASKED_FOR_S, TooManyVideosError, VideoJob, VideoJobs
+from webapp.video_reading import check_limits
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -144,7 +145,7 @@ def test_old_jobs_are_forgotten():
     [("MAX_LENGTH_S", 0.5, "minutes long"), ("MAX_PIXELS", 1000, "160×120 pixels")],
 )
 def test_what_would_take_too_long_is_refused(limit, value, sentence, tmp_path, monkeypatch):
-    monkeypatch.setattr(f"webapp.video_jobs.{limit}", value)
+    monkeypatch.setattr(f"webapp.video_reading.{limit}", value)
     path = write_clip(tmp_path / "a.mp4", moving_face(30))
     with VideoFile(path) as video, pytest.raises(ValueError, match=sentence):
         check_limits(video)

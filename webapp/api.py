@@ -18,7 +18,8 @@ from webapp.api_docs import docs_page
 from webapp.problems import say_problems, say_statuses
 from webapp.uploads import MAX_PHOTO_BYTES, receive_video, received_photo
 from webapp.video_jobs import MAX_BYTES as MAX_VIDEO_BYTES
-from webapp.video_jobs import MAX_JOBS, MAX_LENGTH_S, VideoJob, VideoJobs
+from webapp.video_jobs import MAX_JOBS, VideoJob, VideoJobs
+from webapp.video_reading import MAX_LENGTH_S
 
 DESCRIPTION: Final = (
     "Send a photo or a video, get the expressions of its faces. Every answer is JSON; an error is "

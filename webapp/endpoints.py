@@ -17,7 +17,7 @@ from fer.reports import faces_to_dict
 from webapp.analyzers import Analyzers
 from webapp.answers import PhotoAnswer, TimelineRecord
 from webapp.limits import room_in_thread
-from webapp.video_jobs import TimelineReading, hide_places
+from webapp.video_reading import TimelineReading, hide_places
 from webapp.worker import WorkFailedError, server_worker
 
 

@@ -12,13 +12,8 @@ from webapp.analyzers import Analyzers
 from webapp.languages import current_catalogue
 from webapp.page import Tab, add_part
 from webapp.uploads import receive_video
-from webapp.video_jobs import (
-    ANNOTATED,
-    MAX_BYTES,
-    MAX_LENGTH_S,
-    VideoJob,
-    VideoJobs,
-)
+from webapp.video_jobs import MAX_BYTES, VideoJob, VideoJobs
+from webapp.video_reading import ANNOTATED, MAX_LENGTH_S
 
 _FILES: Final = {ANNOTATED: "video/mp4"} | {
     f"timeline{suffix}": "application/octet-stream" for suffix in WRITERS

@@ -27,7 +27,7 @@ from page_fakes import FakeAnalyzers
 from fer.images import UnreadableImageError, decoding_bytes, read_image
 from fer.model_card import CARD_FILE, UnknownModelError, WeightsMismatchError, load_card
 from webapp.live import LiveSession, _answer
-from webapp.video_jobs import TimelineReading
+from webapp.video_reading import TimelineReading
 from webapp.worker import Worker, WorkFailedError
 
 EXAMPLES = int(os.environ.get("KV_FUZZ_EXAMPLES", "40"))

@@ -1,0 +1,150 @@
+"""Work for the process that reads videos: a video in, its timeline, files and summary out."""
+
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from fer.analysis import FaceAnalyzer
+from fer.faces import Face
+from fer.palette import label_styles
+from fer.streams.recorded import analyze_video
+from fer.timeline.export import (
+    PLOT_LEFT,
+    PLOT_WIDTH,
+    WRITERS,
+    summary_to_dict,
+    timeline_chart,
+    timeline_to_dict,
+    write_timeline,
+)
+from fer.timeline.table import Timeline
+from fer.translation import ENGLISH
+from fer.video import Frame, UnreadableVideoError, VideoFile
+from webapp.worker import Tell
+
+MAX_LENGTH_S: Final = 600.0
+MAX_PIXELS: Final = 4096 * 2304
+
+ANNOTATED: Final = "annotated.mp4"
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineReading:
+    """Work for the process: a video in, its timeline as JSON out.
+
+    Attributes:
+        source: The video.
+        load: Pickle of what gives the analyzer: unpickled once, so that its models stay loaded.
+        every_s: Shortest time between two frames that are looked at.
+        rest_s: The video begins with so many seconds of resting faces.
+        language: Code of the language of the annotated copy.
+    """
+
+    source: Path
+    load: bytes
+    every_s: float
+    rest_s: float
+    language: str = field(default=ENGLISH, kw_only=True)
+
+    def __call__(self, tell: Tell) -> bytes:
+        """Read the video."""
+        return json.dumps(timeline_to_dict(self.read(tell)[0])).encode()
+
+    def read(self, tell: Tell, output: Path | None = None) -> tuple[Timeline, list[str]]:
+        """Read the video, tell of the progress; gives notes on what did not go as hoped, too."""
+        with VideoFile(self.source, max_pixels=MAX_PIXELS, max_length_s=MAX_LENGTH_S) as video:
+            check_limits(video)
+            length_s = video.info.duration_s
+
+            def watch(frame: Frame, _: list[Face]) -> None:
+                tell(min(frame.timestamp_s / length_s, 1.0) if length_s else None)
+
+            timeline = analyze_video(
+                _loader(self.load)(),
+                video,
+                output=output,
+                every_s=self.every_s,
+                rest_s=self.rest_s,
+                watcher=watch,
+                language=self.language,
+            )
+            return timeline, list(video.notes)
+
+
+@dataclass(frozen=True, slots=True)
+class PageReading(TimelineReading):
+    """Work for the process: a video in, files into its folder and what the page shows out.
+
+    Attributes:
+        folder: Where the annotated video and the timelines go.
+        name: What the visitor called it.
+    """
+
+    folder: Path
+    name: str
+
+    def __call__(self, tell: Tell) -> bytes:
+        """Read the video and write the files."""
+        timeline, notes = self.read(tell, self.folder / ANNOTATED)
+        for suffix in WRITERS:
+            tell(1.0)
+            write_timeline(timeline, self.folder / f"timeline{suffix}")
+        return json.dumps(_shown(timeline, notes, self.name)).encode()
+
+
+def _shown(timeline: Timeline, notes: list[str], name: str) -> dict[str, Any]:
+    """Describe a finished video to the page."""
+    return {
+        "state": "finished",
+        "share": 1.0,
+        "left_s": None,
+        "problem": None,
+        "name": name,
+        "frame_count": timeline.frame_count,
+        "row_count": len(timeline),
+        "notes": notes,
+        "labels": label_styles(timeline.emotions),
+        "summary": [summary_to_dict(summary) for summary in timeline.summaries()],
+        "chart": {"svg": timeline_chart(timeline), "left": PLOT_LEFT, "width": PLOT_WIDTH},
+    }
+
+
+@lru_cache(maxsize=4)
+def _loader(pickled: bytes) -> Callable[[], FaceAnalyzer]:
+    load: Callable[[], FaceAnalyzer] = pickle.loads(pickled)  # written by the server itself
+    return load
+
+
+def hide_places(sentence: str, source: Path, folder: Path | None = None) -> str:
+    """Return a message without the places of this machine."""
+    sentence = sentence.replace(str(source), "the file")
+    return (
+        sentence
+        if folder is None
+        else sentence.replace(f"{folder}/{ANNOTATED}", "the annotated copy").replace(
+            str(folder), "the server"
+        )
+    )
+
+
+def check_limits(video: VideoFile) -> None:
+    """Refuse what would take too long.
+
+    Raises:
+        UnreadableVideoError: Too long or too large.
+    """
+    info = video.info
+    if info.duration_s is not None and info.duration_s > MAX_LENGTH_S:
+        raise UnreadableVideoError(
+            f"the video is {info.duration_s / 60:.0f} minutes long; at most {MAX_LENGTH_S / 60:.0f} are read "
+            "here, 'python -m fer' on the command line reads any length"
+        )
+    if info.width * info.height > MAX_PIXELS:
+        raise UnreadableVideoError(
+            f"the video has frames of {info.width}×{info.height} pixels; at most 4096×2304 are read here, "
+            "scale it down first"
+        )
