@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from fer.emotions import Label
 from fer.faces import Face
-from fer.reports import face_columns, face_to_dict, flat_face
+from fer.reports import face_to_dict, flat_face
 from fer.watch.log_rotation import (
     dated_path,
     delete_oldest,
@@ -20,21 +20,7 @@ from fer.watch.log_rotation import (
     remove_orphans,
     used_bytes,
 )
-
-_SQL_TYPES: Final = {float: "REAL", str: "TEXT", bool: "INTEGER"}
-
-_TABLES: Final = """
-CREATE TABLE IF NOT EXISTS runs (
-    id INTEGER PRIMARY KEY, start_s REAL, end_s REAL, look_count INTEGER DEFAULT 0,
-    source TEXT, weights TEXT, detector TEXT
-);
-CREATE TABLE IF NOT EXISTS faces (run INTEGER, time_s REAL, track_id INTEGER, {columns});
-CREATE INDEX IF NOT EXISTS faces_time ON faces (time_s);
-CREATE TABLE IF NOT EXISTS gaps (
-    id INTEGER PRIMARY KEY, run INTEGER, start_s REAL, end_s REAL, reason TEXT
-);
-CREATE TABLE IF NOT EXISTS alerts (run INTEGER, time_s REAL, alert TEXT, track_id INTEGER, picture TEXT);
-"""
+from fer.watch.log_tables import add_columns, face_column_types, table_script
 
 _COMMIT_EVERY_S: Final = 1.0
 _CHECK_SIZE_EVERY_S: Final = 10.0
@@ -105,11 +91,10 @@ class WatchLog:
         self._unwritten: list[tuple[str, tuple[object, ...]]] = []
         self._committed_s = time.monotonic()
         self._check_size_s = self._committed_s + _CHECK_SIZE_EVERY_S
-        self._columns = {name: _SQL_TYPES[kind] for name, kind in face_columns(emotions).items()}
+        self._columns = face_column_types(emotions)
         names = ["run", "time_s", "track_id", *(f'"{name}"' for name in self._columns)]
         self._insert = f"INSERT INTO faces ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
-        kinds = (f'"{name}" {kind}' for name, kind in self._columns.items())
-        self._tables = _TABLES.format(columns=", ".join(kinds))
+        self._tables = table_script(self._columns)
         try:
             self._open()
         except (sqlite3.Error, OSError) as error:
@@ -202,7 +187,7 @@ class WatchLog:
                 "PRAGMA journal_mode = WAL"
             )  # readers do not block, and a kill does not corrupt the log
             self._connection.executescript(f"BEGIN IMMEDIATE; {self._tables} COMMIT")
-            self._add_columns()
+            add_columns(self._connection, self._columns)
             finish_moves(self._connection, self.path)
             self._begin_run(self._connection)
         except BaseException:
@@ -210,15 +195,6 @@ class WatchLog:
             raise
         self._place = place_of(self.path)
         self._wait_for_others(_WRITE_WAIT_S)
-
-    def _add_columns(self) -> None:
-        """Add missing columns to a log of an earlier version or another model; they are empty in old rows."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        known = {row[1] for row in self._connection.execute("PRAGMA table_info(faces)")}
-        for name, kind in self._columns.items():
-            if name not in known:
-                self._connection.execute(f'ALTER TABLE faces ADD COLUMN "{name}" {kind}')
-        self._connection.execute("COMMIT")
 
     def _begin_run(self, connection: sqlite3.Connection) -> None:
         self._start_s = time.time()
