@@ -55,7 +55,7 @@ def sentence(tell):
 
 @pytest.fixture(scope="module")
 def worker():
-    worker = Worker(memory_bytes=1 << 29, silence_s=5)
+    worker = Worker(memory_bytes=1 << 29, silence_s=10)
     yield worker
     worker.close()
 
