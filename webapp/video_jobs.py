@@ -15,9 +15,10 @@ from queue import SimpleQueue
 from typing import Any, Final, Literal
 
 from fer.analysis import FaceAnalyzer
+from fer.anonymising import Cover, CoverPlan, copy_covered, load_eager_detector
 from fer.faces import Face
 from fer.palette import label_styles
-from fer.streams.recorded import analyze_video
+from fer.streams.recorded import Watcher, analyze_video
 from fer.timeline.chart import PLOT_LEFT, PLOT_WIDTH, timeline_chart
 from fer.timeline.export import WRITERS, summary_to_dict, timeline_to_dict, write_timeline
 from fer.timeline.table import Timeline
@@ -33,7 +34,7 @@ MAX_JOBS: Final = 8
 """Videos kept at once; further visitors are asked to wait."""
 
 UNASKED_FOR_S: Final = 600.0
-"""A finished video that nobody asked for gives its place to a newcomer after so long."""
+"""A waiting or finished video that nobody asked for gives its place to a newcomer after so long."""
 
 FAILED_FOR_S: Final = 300.0
 """So long it can be asked why a video failed; that takes no place."""
@@ -41,6 +42,9 @@ FAILED_FOR_S: Final = 300.0
 _MOST_FAILED: Final = 100
 
 ANNOTATED: Final = "annotated.mp4"
+
+_SEARCHED_SHARE: Final = 0.7
+"""Share of the progress that a covered copy's search takes, before it is written."""
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -134,7 +138,13 @@ class VideoJobs:
             return key, self._jobs[key]
 
     def start(
-        self, job: VideoJob, load: Callable[[], FaceAnalyzer], *, every_s: float = 0.0, rest_s: float = 0.0
+        self,
+        job: VideoJob,
+        load: Callable[[], FaceAnalyzer],
+        *,
+        every_s: float = 0.0,
+        rest_s: float = 0.0,
+        cover: Cover | None = None,
     ) -> None:
         """Read the video as soon as those before it are done.
 
@@ -143,8 +153,13 @@ class VideoJobs:
             load: Gives the analyzer; pickled, for another process calls it.
             every_s: Shortest time between two frames that are looked at.
             rest_s: The video begins with so many seconds of resting faces; 0 for a usual one.
+            cover: Cover every face of the annotated copy instead of labelling it.
         """
-        self._waiting.put(lambda: self._work(job, load, every_s, rest_s))
+
+        def reading() -> PageReading:
+            return PageReading(job.source, pickle.dumps(load), every_s, rest_s, job.folder, job.name, cover)
+
+        self._waiting.put(lambda: self._work(job, reading))
 
     def get(self, key: str) -> VideoJob | None:
         """The job of a key; None where it is gone."""
@@ -172,11 +187,13 @@ class VideoJobs:
         kept = {key: job for key, job in self._jobs.items() if job.state != "failed"}
         if len(kept) < MAX_JOBS:
             return True
-        finished = [key for key, job in kept.items() if job.state == "finished"]
-        oldest = min(finished, key=lambda key: kept[key].asked_s, default=None)
+        idle = [key for key, job in kept.items() if job.state in ("waiting", "finished")]
+        oldest = min(idle, key=lambda key: kept[key].asked_s, default=None)
         if oldest is None or time.monotonic() - kept[oldest].asked_s < UNASKED_FOR_S:
             return False
-        shutil.rmtree(self._jobs.pop(oldest).folder, ignore_errors=True)
+        job = self._jobs.pop(oldest)
+        job.cancelled.set()
+        shutil.rmtree(job.folder, ignore_errors=True)
         return True
 
     def _run(self) -> None:
@@ -187,7 +204,7 @@ class VideoJobs:
             except Exception:  # noqa: BLE001 - the thread serves every later visitor
                 _LOG.exception("a video could not be read")
 
-    def _work(self, job: VideoJob, load: Callable[[], FaceAnalyzer], every_s: float, rest_s: float) -> None:
+    def _work(self, job: VideoJob, reading: "Callable[[], PageReading]") -> None:
         problem = "the video could not be read to its end"
         answer = None
         with self._lock:
@@ -195,12 +212,11 @@ class VideoJobs:
                 return
             job.state, job.started_s = "running", time.monotonic()
         try:
-            reading = PageReading(job.source, pickle.dumps(load), every_s, rest_s, job.folder, job.name)
 
             def watch(share: float | None) -> None:
                 job.share = share
 
-            answer = self._worker.run(reading, job.cancelled.is_set, watch)
+            answer = self._worker.run(reading(), job.cancelled.is_set, watch)
             job.source.unlink(missing_ok=True)
         except Cancelled:
             pass
@@ -248,14 +264,18 @@ class TimelineReading:
         """Read the video."""
         return json.dumps(timeline_to_dict(self.read(tell)[0])).encode()
 
-    def read(self, tell: Tell, output: Path | None = None) -> tuple[Timeline, list[str]]:
+    def read(
+        self, tell: Tell, output: Path | None = None, watcher: Watcher | None = None
+    ) -> tuple[Timeline, list[str]]:
         """Read the video, tell of the progress; gives notes on what did not go as hoped, too."""
         with VideoFile(self.source, max_pixels=MAX_PIXELS, max_length_s=MAX_LENGTH_S) as video:
             check_limits(video)
             length_s = video.info.duration_s
 
-            def watch(frame: Frame, _: list[Face]) -> None:
+            def watch(frame: Frame, faces: list[Face]) -> None:
                 tell(min(frame.timestamp_s / length_s, 1.0) if length_s else None)
+                if watcher is not None:
+                    watcher(frame, faces)
 
             timeline = analyze_video(
                 _loader(self.load)(),
@@ -275,18 +295,39 @@ class PageReading(TimelineReading):
     Attributes:
         folder: Where the annotated video and the timelines go.
         name: What the visitor called it.
+        cover: Cover every face of the copy instead of labelling it.
     """
 
     folder: Path
     name: str
+    cover: Cover | None = None
 
     def __call__(self, tell: Tell) -> bytes:
         """Read the video and write the files."""
-        timeline, notes = self.read(tell, self.folder / ANNOTATED)
+        if self.cover is None:
+            timeline, notes = self.read(tell, self.folder / ANNOTATED)
+        else:
+            timeline, notes = self._read_covered(tell, self.cover)
         for suffix in WRITERS:
             tell(1.0)
             write_timeline(timeline, self.folder / f"timeline{suffix}")
         return json.dumps(_shown(timeline, notes, self.name)).encode()
+
+    def _read_covered(self, tell: Tell, cover: Cover) -> tuple[Timeline, list[str]]:
+        """Read the video, look for every face besides, then write the covered copy."""
+        finder = load_eager_detector(_loader(self.load)().detector.name)
+        plan = CoverPlan()
+        timeline, notes = self.read(
+            lambda share: tell(share and share * _SEARCHED_SHARE),
+            watcher=lambda frame, _: plan.add(frame.timestamp_s, finder.detect(frame.image)),
+        )
+        end_s = max(timeline.end_s, 1e-3)
+
+        def watch(frame: Frame) -> None:
+            written = min(frame.timestamp_s / end_s, 1.0)
+            tell(_SEARCHED_SHARE + (1 - _SEARCHED_SHARE) * written)
+
+        return timeline, notes + copy_covered(self.source, self.folder / ANNOTATED, plan, cover, watch)
 
 
 def _shown(timeline: Timeline, notes: list[str], name: str) -> dict[str, Any]:

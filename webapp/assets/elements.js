@@ -50,6 +50,14 @@ export function chosenModels({ detector, weights, head }) {
   return Object.fromEntries(Object.entries(chosen).filter(([, value]) => value));
 }
 
+/** What is done with faces in a saved picture or video, by the server's names. */
+export const COVERS = [
+  { id: "", name: "Labelled" },
+  { id: "blur", name: "Blurred" },
+  { id: "pixelate", name: "Pixelated" },
+  { id: "box", name: "Behind black boxes" },
+];
+
 /** Hands the visitor a file that exists in the page's memory only. */
 export function download(name, content) {
   const address = typeof content === "string" ? content : URL.createObjectURL(content);

@@ -1,6 +1,6 @@
 /** The tab that reads a recorded video. */
 
-import { chosenModels, fillChoices, fillHeads, make, partsOf, percent, sentence, showNotice } from "./elements.js";
+import { COVERS, chosenModels, fillChoices, fillHeads, make, partsOf, percent, sentence, showNotice } from "./elements.js";
 import { FaceCard } from "./faces.js";
 import { ServiceError, dropVideo, loadChoices, loadVideoLimits, sendVideo, videoAddress, watchVideo } from "./service.js";
 
@@ -12,6 +12,11 @@ const NO_FACE_ADVICE = [
   "Use a video in which faces are turned to the camera and well lit.",
   "Try another face detector under “Options”.",
 ];
+const FOLDER_DROPPED = ["A folder cannot be read here.", ["Open it and drop one of its videos."]];
+const ADDRESS_DROPPED = [
+  "Only the video's address arrived, and this page loads nothing from other sites.",
+  ["Save the video there first, then drop the file here."],
+];
 
 /** @param {HTMLElement} element where video.html was laid */
 export async function mount(element) {
@@ -19,6 +24,7 @@ export async function mount(element) {
   const [choices, limits] = await Promise.all([loadChoices(), loadVideoLimits()]);
   fillChoices(parts.detector, choices.detectors);
   fillChoices(parts.weights, choices.weights);
+  fillChoices(parts.cover, COVERS);
   parts.limits.textContent =
     `MP4, MOV, MKV, WebM or AVI, up to ${limits.length_s / 60} minutes and ${limits.bytes / 2 ** 20} MB`;
   new VideoTab(parts, choices, limits);
@@ -58,8 +64,15 @@ class VideoTab {
     }
     stage.addEventListener("drop", (drop) => {
       drop.preventDefault();
-      this.take(drop.dataTransfer.files[0]);
+      this.takeDrop(drop.dataTransfer);
     });
+  }
+
+  takeDrop(data) {
+    const isFolder = [...data.items].some((item) => item.webkitGetAsEntry?.()?.isDirectory);
+    if (isFolder) showNotice(this.parts.notice, ...FOLDER_DROPPED);
+    else if (data.files.length) this.take(data.files[0]);
+    else if (data.types.length) showNotice(this.parts.notice, ...ADDRESS_DROPPED);
   }
 
   async take(file) {
@@ -69,7 +82,9 @@ class VideoTab {
     try {
       await this.checkBeforehand(file);
       this.showBusy("Sending the video …", null, "");
-      const options = { name: file.name, rest: this.parts.rest.checked, ...chosenModels(this.parts) };
+      const { rest, cover } = this.parts;
+      const options = { name: file.name, rest: rest.checked, ...chosenModels(this.parts) };
+      if (cover.value) options.cover = cover.value;
       this.abort = new AbortController();
       const { key } = await sendVideo(file, options, this.abort.signal);
       if (request !== this.requests) return dropVideo(key);
