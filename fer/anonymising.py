@@ -71,6 +71,18 @@ def cover_faces(image: RgbImage, boxes: Sequence[Box], cover: Cover) -> RgbImage
     return canvas
 
 
+def cover_photo(image: RgbImage, finder: FaceDetector, cover: Cover) -> tuple[RgbImage, int]:
+    """A copy of a photo with every face covered, and how many places that were.
+
+    Args:
+        image: RGB.
+        finder: From :func:`load_eager_detector`.
+        cover: ``blur``, ``pixelate`` or ``box``.
+    """
+    boxes = [detection.box for detection in finder.detect(image)]
+    return cover_faces(image, boxes, cover), len(boxes)
+
+
 @dataclass(frozen=True, slots=True)
 class Sight:
     """Box of a face at one time."""
@@ -123,8 +135,17 @@ class CoverPlan:
         return [box for box in places if box is not None]
 
 
-def copy_covered(path: Path, output: Path, plan: CoverPlan, cover: Cover) -> list[str]:
+def copy_covered(
+    path: Path, output: Path, plan: CoverPlan, cover: Cover, watcher: Callable[[Frame], None] | None = None
+) -> list[str]:
     """Write a copy of a video with its sound, all faces of the plan covered.
+
+    Args:
+        path: The video.
+        output: The copy.
+        plan: From the same video.
+        cover: ``blur``, ``pixelate`` or ``box``.
+        watcher: Told of every frame that was written.
 
     Returns:
         Notes about what was lost, each worded to follow the file's name.
@@ -136,6 +157,8 @@ def copy_covered(path: Path, output: Path, plan: CoverPlan, cover: Cover) -> lis
         for frame in video.frames():
             covered = cover_faces(frame.image, plan.boxes(frame.timestamp_s), cover)
             writer.write(Frame(covered, frame.timestamp_s))
+            if watcher is not None:
+                watcher(frame)
     return writer.notes
 
 

@@ -25,6 +25,9 @@ class FakeAnalyzers:
     def get(self, weights=None, detector=None, *, head=None, live=False):
         return fake_analyzer()
 
+    def finder(self, detector=None):
+        return fake_analyzer().detector
+
 
 if __name__ == "__main__":  # the process that reads videos imports this file, too, and needs no page
     import uvicorn

@@ -15,6 +15,7 @@ from page_fakes import FakeAnalyzers, encoded
 from PIL import Image
 
 from fer.analysis import FaceAnalyzer
+from fer.anonymising import cover_photo
 from fer.detection import load_detector
 from fer.images import read_image
 from webapp import limits
@@ -56,6 +57,29 @@ def test_red_stays_red_in_the_picture_that_comes_back(client):
     red[:, :, 0] = 230
     picture = picture_of(client.post("/kv/photo", content=encoded(red)).json()["picture"])
     assert picture.mean(axis=(0, 1)) == pytest.approx([230, 0, 0], abs=4)  # JPEG
+
+
+@pytest.mark.parametrize("cover", ["blur", "pixelate", "box"])
+def test_a_photo_comes_back_covered_as_the_command_covers_it(client, astronaut, cover):
+    answer = client.post("/kv/covered", params={"cover": cover}, content=encoded(astronaut))
+    covered = picture_of(answer.json()["picture"])
+    finder = FakeAnalyzers().finder()
+    expected, count = cover_photo(astronaut, finder, cover)
+    assert count
+    assert covered.shape == astronaut.shape
+    assert np.abs(covered.astype(int) - expected).mean() < 4  # JPEG
+    assert np.abs(covered[90:150, 200:250].astype(int) - astronaut[90:150, 200:250]).mean() > 20  # her face
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [({}, "cover"), ({"cover": "smear"}, "blur"), ({"cover": "box", "detector": "yunet"}, "fetch it")],
+    ids=["nothing", "another cover", "a detector that is not here"],
+)
+def test_a_cover_that_cannot_be_had_is_told(client, astronaut, words, sentence):
+    answer = client.post("/kv/covered", params=words, content=encoded(astronaut))
+    assert answer.status_code == 422
+    assert sentence in answer.json()["error"]
 
 
 def test_photo_without_a_face(client):

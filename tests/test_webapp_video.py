@@ -1,6 +1,7 @@
 """The Video tab: its jobs, its addresses, and the page in a real browser."""
 
 import json
+import pickle
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 from clips import moving_face, write_clip
@@ -20,7 +22,7 @@ from webapp import limits
 from webapp.page import build_routes
 from webapp.video import TAB
 from webapp.video_jobs import MAX_JOBS, UNASKED_FOR_S, TooManyVideosError, VideoJob, VideoJobs
-from webapp.video_reading import check_limits
+from webapp.video_reading import PageReading, check_limits
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -50,6 +52,23 @@ def test_a_job_leaves_every_file_and_deletes_the_video(jobs, tmp_path):
     jobs.drop(key)
     assert not job.folder.exists()
     assert jobs.get(key) is None
+
+
+def test_the_copy_can_have_every_face_covered(tmp_path, monkeypatch):
+    monkeypatch.setattr("webapp.video_jobs.load_eager_detector", lambda name: fake_analyzer().detector)
+    source = write_clip(tmp_path / "a.mp4", moving_face(30), sound="aac")
+    shares = []
+    reading = PageReading(source, pickle.dumps(fake_analyzer), 0.0, 0.0, tmp_path, "a", "box")
+    answer = json.loads(reading(shares.append))
+    assert answer["row_count"] == 30  # the timeline is of the faces before they were covered
+    with VideoFile(tmp_path / "annotated.mp4") as video:
+        frames = [frame.image for frame in video.frames()]
+    assert len(frames) == 30
+    assert all(fake_analyzer().analyze(frame) == [] for frame in frames)
+    with av.open(tmp_path / "annotated.mp4") as container:
+        assert [stream.type for stream in container.streams] == ["video", "audio"]
+    assert shares == sorted(shares)
+    assert len(set(shares)) > 40  # both passes tell of their progress
 
 
 def test_a_job_that_fails_says_why_without_its_place(jobs):
@@ -117,6 +136,27 @@ def test_a_video_that_nobody_asks_for_gives_its_place_to_a_newcomer():
     jobs.open("a")
     assert jobs.get(places[3][0]) is None
     assert not places[3][1].folder.exists()
+
+
+def test_a_waiting_video_that_nobody_asks_for_gives_its_place_too(tmp_path):
+    jobs = VideoJobs()
+    places = [jobs.open("a") for _ in range(MAX_JOBS)]
+    places[0][1].state = "running"
+    places[0][1].asked_s -= 2 * UNASKED_FOR_S  # it is being read: no place is won by dropping it
+    key, left = places[2]
+    write_clip(tmp_path / "a.mp4", moving_face(4)).rename(left.source)
+    left.asked_s -= UNASKED_FOR_S
+    jobs.open("newcomer")
+    assert jobs.get(key) is None
+    assert not left.folder.exists()
+    jobs.start(left, fake_analyzer)  # its turn comes, and nothing is read
+    last = places[3][1]
+    write_clip(tmp_path / "b.mp4", moving_face(4)).rename(last.source)
+    jobs.start(last, fake_analyzer)
+    wait_for(last)
+    assert (last.state, left.state) == ("finished", "waiting")
+    with pytest.raises(TooManyVideosError):
+        jobs.open("a")
 
 
 def test_a_broken_video_does_not_stop_the_next_one(jobs, tmp_path):

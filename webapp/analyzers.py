@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fer.analysis import DEFAULT_DETECTOR, FaceAnalyzer
+from fer.anonymising import load_eager_detector
 from fer.classification import EmotionClassifier
 from fer.detection import FaceDetector, detector_names, load_detector
 from fer.model_card import CARD_FILE, Head, ModelCard, UnknownModelError, load_card
@@ -36,6 +37,9 @@ class Analyzers(Protocol):
     ) -> FaceAnalyzer:
         """The analyzer for a choice; None for the page's own."""
 
+    def finder(self, detector: str | None = None) -> FaceDetector:
+        """The detector for faces that must not be shown: it misses as few as possible."""
+
 
 class AnalyzerShelf:
     """Builds each detector and classifier once, when first asked for; may be called from several threads.
@@ -54,6 +58,7 @@ class AnalyzerShelf:
         self.detectors = list(dict.fromkeys([detector or DEFAULT_DETECTOR, *detector_names()]))
         self._classifiers: dict[Path, tuple[int, dict[str, EmotionClassifier]]] = {}
         self._detectors: dict[tuple[str, bool], FaceDetector] = {}
+        self._finders: dict[str, FaceDetector] = {}
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type["AnalyzerShelf"], tuple[str | None, str, str | None]]:
@@ -91,15 +96,26 @@ class AnalyzerShelf:
                 needed is missing.
             WeightsMismatchError: The weights do not belong to their card.
         """
-        # Only names on the lists: a visitor must not reach other folders of this machine.
-        for name, names in ((weights, self.weights), (detector, self.detectors)):
-            if name and name not in names:
-                raise UnknownModelError(f"no model named {name!r} here; expected one of {', '.join(names)}")
+        _check_choice(weights, self.weights)
+        _check_choice(detector, self.detectors)
         with self._lock:
             return FaceAnalyzer(
                 self._detector(detector or self.detectors[0], live),
                 self._classifier(weights or self.weights[0], head),
             )
+
+    def finder(self, detector: str | None = None) -> FaceDetector:
+        """The detector for faces that must not be shown: it misses as few as possible.
+
+        Raises:
+            UnknownModelError: The choice is not among the names, or what is needed is missing.
+        """
+        _check_choice(detector, self.detectors)
+        name = detector or self.detectors[0]
+        with self._lock:
+            if name not in self._finders:
+                self._finders[name] = load_eager_detector(name)
+            return self._finders[name]
 
     def _detector(self, name: str, live: bool) -> FaceDetector:
         if (name, live) not in self._detectors:
@@ -127,3 +143,9 @@ class AnalyzerShelf:
         """The head the page was started with; None for other weights, and for newer ones without it."""
         has_it = name == self.weights[0] and any(head.name == self._head for head in card.heads)
         return self._head if has_it else None
+
+
+def _check_choice(name: str | None, names: Sequence[str]) -> None:
+    """Refuse what is not on the list: a visitor must not reach other folders of this machine."""
+    if name and name not in names:
+        raise UnknownModelError(f"no model named {name!r} here; expected one of {', '.join(names)}")

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, FiniteFloat
 
 from fer.analysis import FaceAnalyzer
 from fer.annotation import FaceAnnotator
+from fer.anonymising import Cover, cover_photo
 from fer.cropping import crop_face, reference_square
 from fer.emotions import label_of
 from fer.explanation import annotate_heat, explain
@@ -135,7 +136,10 @@ def jpeg_address(image: RgbImage) -> str:
 
 
 def routes(analyzers: Analyzers) -> APIRouter:
-    """``POST photo``: the bytes of a picture in, what its faces show out; nothing is kept."""
+    """``POST photo``: the bytes of a picture in, what its faces show out; nothing is kept.
+
+    ``POST covered`` gives the picture back with every face covered.
+    """
     router = APIRouter()
 
     @router.post("/photo")
@@ -152,6 +156,18 @@ def routes(analyzers: Analyzers) -> APIRouter:
             def answer() -> dict[str, Any]:
                 photo = read_photo(data, analyzers.get(weights, detector, head=head))
                 return photo.as_answer(name, bare=bare)
+
+            return await run_in_threadpool(answer)
+
+    @router.post("/covered")
+    async def cover(
+        request: Request, cover: Annotated[Cover, Query()], detector: str | None = None
+    ) -> dict[str, str]:
+        async with received_photo(request) as data:
+
+            def answer() -> dict[str, str]:
+                covered, _ = cover_photo(read_image(data), analyzers.finder(detector), cover)
+                return {"picture": jpeg_address(covered)}
 
             return await run_in_threadpool(answer)
 

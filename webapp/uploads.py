@@ -1,5 +1,6 @@
 """Receives the file of a request: its bytes or a form, refused before it fills memory or disk."""
 
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -74,6 +75,7 @@ async def receive_video(request: Request, jobs: VideoJobs, name: str) -> tuple[s
                 async for part in parts:
                     if job.cancelled.is_set():
                         raise HTTPException(409, "this video was cancelled while it was sent")
+                    job.asked_s = time.monotonic()  # somebody is there
                     file.write(part)
                 if not file.tell():
                     raise HTTPException(422, "expected a video, got an empty file")

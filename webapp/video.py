@@ -6,6 +6,7 @@ from typing import Final
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 
+from fer.anonymising import Cover
 from fer.streams.resting import REST_S
 from fer.timeline.export import WRITERS
 from webapp.analyzers import Analyzers
@@ -37,11 +38,12 @@ def routes(analyzers: Analyzers) -> APIRouter:
         detector: str | None = None,
         head: str | None = None,
         rest: bool = False,
+        cover: Cover | None = None,
     ) -> dict[str, str]:
         key, job = await receive_video(request, jobs, name)
         load = partial(analyzers.get, weights, detector, head=head, live=True)
         language = current_catalogue().code
-        jobs.start(job, load, rest_s=REST_S if rest else 0.0, language=language)
+        jobs.start(job, load, rest_s=REST_S if rest else 0.0, language=language, cover=cover)
         return {"key": key}
 
     @router.get("/video/{key}")

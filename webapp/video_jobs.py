@@ -8,12 +8,13 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final, Literal
 
 from fer.analysis import FaceAnalyzer
+from fer.anonymising import Cover
 from fer.translation import ENGLISH
 from webapp.server_folder import server_folder
 from webapp.video_reading import PageReading, hide_places
@@ -25,7 +26,7 @@ MAX_JOBS: Final = 8
 """Videos kept at once; further visitors are asked to wait."""
 
 UNASKED_FOR_S: Final = 600.0
-"""A finished video that nobody asked for gives its place to a newcomer after so long."""
+"""A waiting or finished video that nobody asked for gives its place to a newcomer after so long."""
 
 FAILED_FOR_S: Final = 300.0
 """So long it can be asked why a video failed; that takes no place."""
@@ -131,6 +132,7 @@ class VideoJobs:
         every_s: float = 0.0,
         rest_s: float = 0.0,
         language: str = ENGLISH,
+        cover: Cover | None = None,
     ) -> None:
         """Read the video as soon as those before it are done.
 
@@ -140,8 +142,14 @@ class VideoJobs:
             every_s: Shortest time between two frames that are looked at.
             rest_s: The video begins with so many seconds of resting faces; 0 for a usual one.
             language: Code of the language of the annotated copy.
+            cover: Cover every face of the annotated copy instead of labelling it.
         """
-        self._waiting.put(lambda: self._work(job, load, every_s, rest_s, language))
+
+        def reading() -> PageReading:
+            work = PageReading(job.source, pickle.dumps(load), every_s, rest_s, job.folder, job.name, cover)
+            return replace(work, language=language)
+
+        self._waiting.put(lambda: self._work(job, reading))
 
     def get(self, key: str) -> VideoJob | None:
         """The job of a key; None where it is gone."""
@@ -169,11 +177,13 @@ class VideoJobs:
         kept = {key: job for key, job in self._jobs.items() if job.state != "failed"}
         if len(kept) < MAX_JOBS:
             return True
-        finished = [key for key, job in kept.items() if job.state == "finished"]
-        oldest = min(finished, key=lambda key: kept[key].asked_s, default=None)
+        idle = [key for key, job in kept.items() if job.state in ("waiting", "finished")]
+        oldest = min(idle, key=lambda key: kept[key].asked_s, default=None)
         if oldest is None or time.monotonic() - kept[oldest].asked_s < UNASKED_FOR_S:
             return False
-        shutil.rmtree(self._jobs.pop(oldest).folder, ignore_errors=True)
+        job = self._jobs.pop(oldest)
+        job.cancelled.set()
+        shutil.rmtree(job.folder, ignore_errors=True)
         return True
 
     def _run(self) -> None:
@@ -184,9 +194,7 @@ class VideoJobs:
             except Exception:  # noqa: BLE001 - the thread serves every later visitor
                 _LOG.exception("a video could not be read")
 
-    def _work(
-        self, job: VideoJob, load: Callable[[], FaceAnalyzer], every_s: float, rest_s: float, language: str
-    ) -> None:
+    def _work(self, job: VideoJob, reading: "Callable[[], PageReading]") -> None:
         problem = "the video could not be read to its end"
         answer = None
         with self._lock:
@@ -194,13 +202,11 @@ class VideoJobs:
                 return
             job.state, job.started_s = "running", time.monotonic()
         try:
-            source, pickled = job.source, pickle.dumps(load)
-            reading = PageReading(source, pickled, every_s, rest_s, job.folder, job.name, language=language)
 
             def watch(share: float | None) -> None:
                 job.share = share
 
-            answer = self._worker.run(reading, job.cancelled.is_set, watch)
+            answer = self._worker.run(reading(), job.cancelled.is_set, watch)
             job.source.unlink(missing_ok=True)
         except Cancelled:
             pass

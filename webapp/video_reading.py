@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from fer.analysis import FaceAnalyzer
+from fer.anonymising import Cover, CoverPlan, copy_covered, load_eager_detector
 from fer.faces import Face
 from fer.palette import label_styles
-from fer.streams.recorded import analyze_video
+from fer.streams.recorded import Watcher, analyze_video
 from fer.timeline.export import (
     PLOT_LEFT,
     PLOT_WIDTH,
@@ -30,6 +31,9 @@ MAX_LENGTH_S: Final = 600.0
 MAX_PIXELS: Final = 4096 * 2304
 
 ANNOTATED: Final = "annotated.mp4"
+
+_SEARCHED_SHARE: Final = 0.7
+"""Share of the progress that the search of a covered copy takes, before the copy is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +58,18 @@ class TimelineReading:
         """Read the video."""
         return json.dumps(timeline_to_dict(self.read(tell)[0])).encode()
 
-    def read(self, tell: Tell, output: Path | None = None) -> tuple[Timeline, list[str]]:
+    def read(
+        self, tell: Tell, output: Path | None = None, watcher: Watcher | None = None
+    ) -> tuple[Timeline, list[str]]:
         """Read the video, tell of the progress; gives notes on what did not go as hoped, too."""
         with VideoFile(self.source, max_pixels=MAX_PIXELS, max_length_s=MAX_LENGTH_S) as video:
             check_limits(video)
             length_s = video.info.duration_s
 
-            def watch(frame: Frame, _: list[Face]) -> None:
+            def watch(frame: Frame, faces: list[Face]) -> None:
                 tell(min(frame.timestamp_s / length_s, 1.0) if length_s else None)
+                if watcher is not None:
+                    watcher(frame, faces)
 
             timeline = analyze_video(
                 _loader(self.load)(),
@@ -82,18 +90,39 @@ class PageReading(TimelineReading):
     Attributes:
         folder: Where the annotated video and the timelines go.
         name: What the visitor called it.
+        cover: Cover every face of the copy instead of labelling it.
     """
 
     folder: Path
     name: str
+    cover: Cover | None = None
 
     def __call__(self, tell: Tell) -> bytes:
         """Read the video and write the files."""
-        timeline, notes = self.read(tell, self.folder / ANNOTATED)
+        if self.cover is None:
+            timeline, notes = self.read(tell, self.folder / ANNOTATED)
+        else:
+            timeline, notes = self._read_covered(tell, self.cover)
         for suffix in WRITERS:
             tell(1.0)
             write_timeline(timeline, self.folder / f"timeline{suffix}")
         return json.dumps(_shown(timeline, notes, self.name)).encode()
+
+    def _read_covered(self, tell: Tell, cover: Cover) -> tuple[Timeline, list[str]]:
+        """Read the video, find every face with an eager detector, then write the covered copy."""
+        finder = load_eager_detector(_loader(self.load)().detector.name)
+        plan = CoverPlan()
+        timeline, notes = self.read(
+            lambda share: tell(share and share * _SEARCHED_SHARE),
+            watcher=lambda frame, _: plan.add(frame.timestamp_s, finder.detect(frame.image)),
+        )
+        end_s = max(timeline.end_s, 1e-3)
+
+        def watch(frame: Frame) -> None:
+            written = min(frame.timestamp_s / end_s, 1.0)
+            tell(_SEARCHED_SHARE + (1 - _SEARCHED_SHARE) * written)
+
+        return timeline, notes + copy_covered(self.source, self.folder / ANNOTATED, plan, cover, watch)
 
 
 def _shown(timeline: Timeline, notes: list[str], name: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from fer.analysis import FaceAnalyzer
-from fer.anonymising import cover_faces, load_eager_detector
+from fer.anonymising import cover_photo, load_eager_detector
 from fer.commands import CommandError, say, terminable
 from fer.commands.options import AnalyzeOptions
 from fer.commands.outputs import named_outputs, refuse_input
@@ -203,15 +203,14 @@ def run_covered_photo(options: AnalyzeOptions) -> int:
     finder = load_eager_detector(options.detector, thorough=options.thorough)
     try:
         picture = read_picture(path)
-        boxes = [detection.box for detection in finder.detect(picture.image)]
-        covered = Image.fromarray(cover_faces(picture.image, boxes, cover))
+        covered, count = cover_photo(picture.image, finder, cover)
         with replaced(output) as temporary:
-            covered.save(temporary, quality=_QUALITY)
+            Image.fromarray(covered).save(temporary, quality=_QUALITY)
     except UnreadableImageError as error:
         raise CommandError(str(error)) from error
     except OSError as error:
         raise CommandError(f"{output} cannot be written ({error.strerror or error})") from error
     for note in picture.notes:
         say(f"{path} {note}", sys.stderr)
-    say(f"{path}: {len(boxes)} {'place' if len(boxes) == 1 else 'places'} covered in {output}", sys.stdout)
+    say(f"{path}: {count} {'place' if count == 1 else 'places'} covered in {output}", sys.stdout)
     return 0

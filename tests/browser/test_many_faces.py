@@ -81,20 +81,23 @@ def test_all_photos_are_read_and_one_is_shown(browse, astronaut, crowd):
         assert page.evaluate("document.activeElement.dataset.part") == "choose"
 
 
-def test_an_address_that_is_dropped_says_what_to_do(browse):
-    with browse(tab="Photo") as page:
-        page.wait_for_selector(f"{PHOTO} [data-part=choose]:enabled")
+@pytest.mark.parametrize(("tab", "kind"), [("Photo", "picture"), ("Video", "video")])
+def test_an_address_that_is_dropped_says_what_to_do(browse, tab, kind):
+    part = f".kv-{tab.lower()}"
+    with browse(tab=tab) as page:
+        page.wait_for_selector(f"{part} [data-part=weights] option", state="attached")
         page.evaluate(
-            """() => {
+            """part => {
                 const dataTransfer = new DataTransfer();
                 dataTransfer.setData("text/uri-list", "https://example.org/face.jpg");
                 const drop = new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true });
-                document.querySelector(".kv-photo [data-part=stage]").dispatchEvent(drop);
-            }"""
+                document.querySelector(`${part} [data-part=stage]`).dispatchEvent(drop);
+            }""",
+            part,
         )
-        said = page.inner_text(f"{PHOTO} [data-part=notice]")
+        said = page.inner_text(f"{part} [data-part=notice]")
         assert "address" in said
-        assert "Save the picture" in said
+        assert f"Save the {kind}" in said
 
 
 @pytest.mark.parametrize("width", [1280, 390])

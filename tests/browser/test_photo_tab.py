@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from page_fakes import encoded
 
+from fer.images import read_image
+
 pytestmark = [pytest.mark.browser, pytest.mark.golden, pytest.mark.slow]
 
 
@@ -44,6 +46,20 @@ def test_photo_gives_bars_table_and_files(browse, astronaut):
         page.click(".kv-photo .kv-face-extra button")
         page.wait_for_selector(".kv-photo .kv-heat img")
         assert "Hiding the brightest part" in page.locator(".kv-photo .kv-heat p").inner_text()
+
+
+def test_the_saved_picture_can_have_every_face_covered(browse, astronaut):
+    with browse(tab="Photo") as page:
+        send(page, encoded(astronaut))
+        page.wait_for_selector(".kv-photo .kv-face")
+        page.click(".kv-photo details:has([data-part=cover]) summary")
+        page.select_option(".kv-photo [data-part=cover]", "box")
+        with page.expect_download() as download:
+            page.click(".kv-photo [data-part=savePicture]")
+        assert download.value.suggested_filename == "visitor_covered.jpg"
+        covered = read_image(Path(download.value.path()))
+        assert covered.shape == astronaut.shape
+        assert covered[90:150, 200:250].mean() < 10  # her face is black
 
 
 def test_no_face_and_no_picture_are_said_kindly(browse, astronaut):

@@ -1,6 +1,6 @@
 /** Builds elements of the page. */
 
-import { translated } from "./language.js";
+import { say, translated } from "./language.js";
 
 /**
  * @param {string} tag
@@ -51,6 +51,14 @@ export function chosenModels({ detector, weights, head }) {
   const chosen = { detector: detector.value, weights: weights.value, head: head.value };
   return Object.fromEntries(Object.entries(chosen).filter(([, value]) => value));
 }
+
+/** What is done with faces in a saved picture or video, by the server's names. */
+export const COVERS = [
+  { id: "", name: say("Labelled") },
+  { id: "blur", name: say("Blurred") },
+  { id: "pixelate", name: say("Pixelated") },
+  { id: "box", name: say("Behind black boxes") },
+];
 
 /** Hands the visitor a file that exists in the page's memory only. */
 export function download(name, content) {

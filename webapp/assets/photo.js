@@ -2,13 +2,13 @@
 
 import { CameraError, closeCamera, openCamera } from "./camera.js";
 import { samplePhoto } from "./demo_camera.js";
-import { chosenModels, download, fillChoices, fillHeads, make, partsOf, percent, showNotice } from "./elements.js";
+import { COVERS, chosenModels, download, fillChoices, fillHeads, make, partsOf, percent, showNotice } from "./elements.js";
 import { CrowdPanel, summarise, summaryWords } from "./crowd.js";
 import { addExplanation } from "./explanation.js";
 import { FaceCard, wordOf } from "./faces.js";
 import { language, say, sayCount } from "./language.js";
 import { Overlay, isCrowd } from "./overlay.js";
-import { ServiceError, loadChoices, readPhoto } from "./service.js";
+import { ServiceError, coverPhoto, loadChoices, readPhoto } from "./service.js";
 
 const NO_FACE_ADVICE = [
   say("Use a picture in which the face is turned to the camera and well lit."),
@@ -29,6 +29,7 @@ export async function mount(element) {
   const choices = await loadChoices();
   fillChoices(parts.detector, choices.detectors);
   fillChoices(parts.weights, choices.weights);
+  fillChoices(parts.cover, COVERS);
   new PhotoTab(element, parts, choices);
 }
 
@@ -328,7 +329,22 @@ class PhotoTab {
     return this.active.name.replace(/\.[^.]*$/, "") || "photo";
   }
 
+  /** The picture with every face covered, asked for anew: the shown one has faces. */
+  async saveCovered(cover) {
+    const { file } = this.active;
+    const name = `${this.stem()}_covered.jpg`;
+    const { detector } = chosenModels(this.parts);
+    try {
+      const { picture } = await coverPhoto(file, { cover, ...(detector && { detector }) });
+      download(name, picture);
+    } catch (error) {
+      if (!(error instanceof ServiceError)) throw error;
+      showNotice(this.parts.notice, error.message);
+    }
+  }
+
   savePicture() {
+    if (this.parts.cover.value) return this.saveCovered(this.parts.cover.value);
     const { picture, record, labels } = this.answer;
     const name = `${this.stem()}_faces.jpg`;
     if (!isMarkedHere(record.faces.length)) return download(name, picture);

@@ -17,6 +17,9 @@ export const loadDemo = () => ask("demo");
 /** Sends a picture and returns what its faces show. */
 export const readPhoto = async (picture, options) => spoken(await ask("photo", options, picture));
 
+/** Sends a picture and returns it with every face covered. */
+export const coverPhoto = (picture, options) => ask("covered", options, picture);
+
 /** Sends a picture and returns where the network looked in one of its faces. */
 export const explainFace = (picture, options) => ask("explain", options, picture);
 

@@ -1,6 +1,6 @@
 /** The tab that reads a recorded video. */
 
-import { chosenModels, fillChoices, fillHeads, make, partsOf, percent, sentence, showNotice } from "./elements.js";
+import { COVERS, chosenModels, fillChoices, fillHeads, make, partsOf, percent, sentence, showNotice } from "./elements.js";
 import { FaceCard } from "./faces.js";
 import { number, say, sayCount, translateTree, translated } from "./language.js";
 import { ServiceError, dropVideo, loadChoices, loadVideoLimits, sendVideo, videoAddress, watchVideo } from "./service.js";
@@ -13,6 +13,11 @@ const NO_FACE_ADVICE = [
   say("Use a video in which faces are turned to the camera and well lit."),
   say("Try another face detector under “Options”."),
 ];
+const FOLDER_DROPPED = [say("A folder cannot be read here."), [say("Open it and drop one of its videos.")]];
+const ADDRESS_DROPPED = [
+  say("Only the video's address arrived, and this page loads nothing from other sites."),
+  [say("Save the video there first, then drop the file here.")],
+];
 
 /** @param {HTMLElement} element where video.html was laid */
 export async function mount(element) {
@@ -20,6 +25,7 @@ export async function mount(element) {
   const [choices, limits] = await Promise.all([loadChoices(), loadVideoLimits()]);
   fillChoices(parts.detector, choices.detectors);
   fillChoices(parts.weights, choices.weights);
+  fillChoices(parts.cover, COVERS);
   const most = { minutes: limits.length_s / 60, megabytes: limits.bytes / 2 ** 20 };
   parts.limits.textContent = say("MP4, MOV, MKV, WebM or AVI, up to {minutes} minutes and {megabytes} MB", most);
   new VideoTab(parts, choices, limits);
@@ -59,8 +65,15 @@ class VideoTab {
     }
     stage.addEventListener("drop", (drop) => {
       drop.preventDefault();
-      this.take(drop.dataTransfer.files[0]);
+      this.takeDrop(drop.dataTransfer);
     });
+  }
+
+  takeDrop(data) {
+    const isFolder = [...data.items].some((item) => item.webkitGetAsEntry?.()?.isDirectory);
+    if (isFolder) showNotice(this.parts.notice, ...FOLDER_DROPPED);
+    else if (data.files.length) this.take(data.files[0]);
+    else if (data.types.length) showNotice(this.parts.notice, ...ADDRESS_DROPPED);
   }
 
   async take(file) {
@@ -70,7 +83,9 @@ class VideoTab {
     try {
       await this.checkBeforehand(file);
       this.showBusy(say("Sending the video …"), null, "");
-      const options = { name: file.name, rest: this.parts.rest.checked, ...chosenModels(this.parts) };
+      const { rest, cover } = this.parts;
+      const options = { name: file.name, rest: rest.checked, ...chosenModels(this.parts) };
+      if (cover.value) options.cover = cover.value;
       this.abort = new AbortController();
       const { key } = await sendVideo(file, options, this.abort.signal);
       if (request !== this.requests) return dropVideo(key);
