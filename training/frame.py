@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from training.config import Schedule as ScheduleKind
+from training.hardware import Usage
 from training.runs import BEST_FILE, LAST_FILE, RunWriter, StopRequestedError
 
 LARGEST_GRADIENT: Final = 5.0
@@ -102,6 +103,7 @@ class Trainer(ABC):
         self.network, self.optimizer, self.ema_decay = network, optimizer, ema_decay
         self.averaged = AveragedModel(network, avg_fn=average_of(ema_decay), use_buffers=True)
         self.progress = Progress()
+        self.usage = Usage(device)
 
     @abstractmethod
     def train_epoch(self, epoch: int) -> dict[str, float]:
@@ -167,6 +169,7 @@ class Trainer(ABC):
         row = {"epoch": epoch, "learning_rate": self.optimizer.param_groups[0]["lr"]}
         row |= learned | self.judge_epoch(epoch)
         row["seconds"] = time.perf_counter() - started
+        row |= self.usage.take()
         self._account(row)
         if self.writer is not None:
             self.writer.add_epoch(row)  # before the checkpoint: resuming cuts a row too many, it invents none

@@ -1,7 +1,7 @@
 """The run directory: what a training writes down, what the dashboard reads."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,6 +95,7 @@ class RunWriter:
         config: The wish, as plain values.
         environment: Versions, device, commit, hashes of the data.
         epoch_count: How many epochs are planned.
+        mirror: Takes every finished epoch besides, such as TensorBoard.
 
     Raises:
         RunInUseError: On entering, where another process holds the run.
@@ -106,8 +107,9 @@ class RunWriter:
         config: Mapping[str, Any],
         environment: Mapping[str, Any],
         epoch_count: int,
+        mirror: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> None:
-        self.folder = folder
+        self.folder, self._mirror = folder, mirror
         self._config, self._environment = config, environment
         self._lock = FileLock(folder / LOCK_FILE)
         self._status: dict[str, Any] = {
@@ -186,6 +188,8 @@ class RunWriter:
     def add_epoch(self, row: Mapping[str, Any]) -> None:
         """Append one finished epoch as a line."""
         add_line(self.folder / EPOCHS_FILE, row)
+        if self._mirror is not None:
+            self._mirror(row)
 
     def keep_epochs(self, count: int) -> None:
         """Cut the history back to the epochs that a checkpoint contains, before a run goes on from it."""

@@ -42,6 +42,7 @@ from training.runs import (
     RunWriter,
     StopRequestedError,
     new_run_folder,
+    read_epochs,
     read_run,
 )
 from training.setup import (
@@ -52,24 +53,32 @@ from training.setup import (
     split_tensors,
 )
 
+_TENSORBOARD: Final = "--tensorboard"
+_DESCRIPTION: Final = (
+    "Train a network on labelled pictures. With --resume RUN alone, continue a run; with --tensorboard, "
+    "write the figures of each epoch for TensorBoard, too."
+)
 _LAST_WITHOUT_MIXUP: Final = 0.15
 
 log = logging.getLogger(__name__)
 
 
-def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> None:
+def train(config: TrainConfig, folder: Path, *, resume: bool = False, tensorboard: bool = False) -> None:
     """Train a network and write the run directory.
 
     Args:
         config: What to do.
         folder: The run directory.
         resume: Go on from the folder's checkpoint.
+        tensorboard: Write the figures of each epoch for TensorBoard, too, into the run directory.
 
     Raises:
+        ModuleNotFoundError: TensorBoard is wanted and not installed.
         DatasetError: The data cannot be used.
         RunInUseError: Another process writes into the folder.
     """
     workers = join_workers(config)
+    mirror = tensorboard_mirror(folder) if tensorboard and workers.is_first else None
     device = choose_device(config, workers)
     set_up_processor(config.thread_count)
     preprocessing = Preprocessing(size=config.size)
@@ -82,9 +91,33 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> None:
         with suppress(StopRequestedError):
             ClassifierTrainer(config, folder, splits, device, workers, None).fit(resume=resume)
         return
-    with RunWriter(folder, config.to_dict(), environment, config.epochs) as writer:
+    with RunWriter(folder, config.to_dict(), environment, config.epochs, mirror) as writer:
         keep_history(config, folder)
         ClassifierTrainer(config, folder, splits, device, workers, writer).fit(resume=resume)
+
+
+def tensorboard_mirror(folder: Path) -> Callable[[Mapping[str, Any]], None]:
+    """Return a function that writes the figures of an epoch into ``<folder>/tensorboard``.
+
+    Raises:
+        ModuleNotFoundError: TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an extra of its own
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            "TensorBoard is not installed; run 'pip install tensorboard' or train without --tensorboard"
+        ) from error
+    # A resumed training repeats the epochs after its checkpoint: their old points go.
+    board = SummaryWriter(str(folder / "tensorboard"), purge_step=len(read_epochs(folder)) + 1)
+
+    def write(row: Mapping[str, Any]) -> None:
+        for name, value in row.items():
+            if name != "epoch" and isinstance(value, int | float):
+                board.add_scalar(name, value, int(row["epoch"]))
+        board.flush()
+
+    return write
 
 
 class ClassifierTrainer(Trainer):
@@ -254,6 +287,8 @@ def main(arguments: list[str] | None = None) -> int:
     import tyro  # noqa: PLC0415 - the entry point alone needs it
 
     arguments = sys.argv[1:] if arguments is None else arguments
+    tensorboard = _TENSORBOARD in arguments  # of a resumed training as of a new one, and no setting of a run
+    arguments = [word for word in arguments if word != _TENSORBOARD]
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         if "--resume" in arguments:
@@ -263,7 +298,9 @@ def main(arguments: list[str] | None = None) -> int:
                 raise ValueError(f"{folder} cannot be resumed: {run.problem or f'it has no {LAST_FILE}'}")
             config, resume = TrainConfig.from_dict(run.config), True
         else:
-            config = tyro.cli(TrainConfig, args=arguments, prog="python -m training.train")
+            config = tyro.cli(
+                TrainConfig, args=arguments, prog="python -m training.train", description=_DESCRIPTION
+            )
             folder = (
                 config.runs / config.name if config.name else new_run_folder(config.runs, config.architecture)
             )
@@ -271,8 +308,16 @@ def main(arguments: list[str] | None = None) -> int:
             if (folder / CONFIG_FILE).exists() and state_of(folder) is not RunState.QUEUED:
                 raise ValueError(f"{folder} is taken; choose another --name or go on with --resume {folder}")
         log.info("writing to %s", folder)
-        train(config, folder, resume=resume)
-    except (ValueError, DatasetError, UnknownModelError, RunInUseError, OSError, MemoryError) as error:
+        train(config, folder, resume=resume, tensorboard=tensorboard)
+    except (
+        ValueError,
+        DatasetError,
+        UnknownModelError,
+        RunInUseError,
+        OSError,
+        MemoryError,
+        ModuleNotFoundError,
+    ) as error:
         print(f"training stopped: {error}", file=sys.stderr)
         return 1
     finally:
