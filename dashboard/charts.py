@@ -154,6 +154,8 @@ CURVES: Final = (
     Curve("False positives per photo", (("val", "val_false_boxes"),), from_zero=True),
     Curve("Learning rate", (("rate", "learning_rate"),)),
     Curve("Time per epoch", (("time", "seconds"),), unit="s", from_zero=True),
+    Curve("Processor cores in use", (("cores", "cores_used"),), from_zero=True),
+    Curve("Memory", (("process", "memory_mb"), ("GPU", "card_memory_mb")), unit="MB", from_zero=True),
 )
 
 

@@ -227,7 +227,8 @@ def _shallow(content: bytes, loaded: Image.Image) -> Image.Image:
     values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16 or values.shape != (*loaded.size[::-1], 3):
         return loaded
-    picture = Image.fromarray(to_eight_bits(np.ascontiguousarray(values[:, :, ::-1])))  # BGR to RGB
+    rgb = np.ascontiguousarray(values[:, :, ::-1])  # OpenCV orders channels the other way round
+    picture = Image.fromarray(to_eight_bits(rgb))
     picture.info = dict(loaded.info)
     with suppress(OSError, SyntaxError, ValueError, LookupError, TypeError, struct.error):
         picture.info["exif"] = loaded.getexif().tobytes()

@@ -32,6 +32,7 @@ DASHBOARD_MAY_USE = {
 WITHOUT_TORCH = {
     "runs",
     "run_files",
+    "run_process",
     "jobs",
     "config",
     "setting_help",

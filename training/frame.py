@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from training.config import Schedule as ScheduleKind
+from training.hardware import Usage
+from training.run_files import read_epochs
 from training.runs import BEST_FILE, LAST_FILE, RunWriter, StopRequestedError
 
 LARGEST_GRADIENT: Final = 5.0
@@ -102,6 +104,7 @@ class Trainer(ABC):
         self.network, self.optimizer, self.ema_decay = network, optimizer, ema_decay
         self.averaged = AveragedModel(network, avg_fn=average_of(ema_decay), use_buffers=True)
         self.progress = Progress()
+        self.usage = Usage(device)
 
     @abstractmethod
     def train_epoch(self, epoch: int) -> dict[str, float]:
@@ -167,6 +170,7 @@ class Trainer(ABC):
         row = {"epoch": epoch, "learning_rate": self.optimizer.param_groups[0]["lr"]}
         row |= learned | self.judge_epoch(epoch)
         row["seconds"] = time.perf_counter() - started
+        row |= self.usage.take()
         self._account(row)
         if self.writer is not None:
             # Before the checkpoint: resuming can drop a surplus row, but cannot restore a lost one.
@@ -265,3 +269,27 @@ def save_weights(network: nn.Module, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     save_file(state, temporary)
     temporary.replace(path)
+
+
+def tensorboard_mirror(folder: Path) -> Callable[[Mapping[str, Any]], None]:
+    """Return a function that writes the figures of an epoch into ``<folder>/tensorboard``.
+
+    Raises:
+        ModuleNotFoundError: TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an extra of its own
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            "TensorBoard is not installed; run 'pip install tensorboard' or train without --tensorboard"
+        ) from error
+    # A resumed training repeats the epochs after its checkpoint: their old points go.
+    board = SummaryWriter(str(folder / "tensorboard"), purge_step=len(read_epochs(folder)) + 1)
+
+    def write(row: Mapping[str, Any]) -> None:
+        for name, value in row.items():
+            if name != "epoch" and isinstance(value, int | float):
+                board.add_scalar(name, value, int(row["epoch"]))
+        board.flush()
+
+    return write

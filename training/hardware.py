@@ -4,6 +4,8 @@ import ctypes
 import os
 import platform
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -34,6 +36,50 @@ class Workers:
     def is_first(self) -> bool:
         """Whether this process writes the run directory."""
         return self.rank == 0
+
+
+class Usage:
+    """Processor, memory and card in use by this process since it was asked last.
+
+    Args:
+        device: The device of the training.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._start_s, self._processor_s = time.perf_counter(), time.process_time()
+
+    def take(self) -> dict[str, float]:
+        """Return the figures for the history, and begin anew.
+
+        Returns:
+            ``cores_used``, the mean number of busy cores; ``memory_mb``, memory held now, where the system
+            says so; ``card_memory_mb``, the most that was held on the CUDA device.
+        """
+        now_s, processor_s = time.perf_counter(), time.process_time()
+        figures = {"cores_used": (processor_s - self._processor_s) / max(now_s - self._start_s, 1e-9)}
+        self._start_s, self._processor_s = now_s, processor_s
+        held_bytes = _held_bytes()
+        if held_bytes is not None:
+            figures["memory_mb"] = held_bytes / 2**20
+        if self._device.type == "cuda":
+            figures["card_memory_mb"] = torch.cuda.max_memory_allocated(self._device) / 2**20
+            torch.cuda.reset_peak_memory_stats(self._device)
+        return figures
+
+
+def _held_bytes() -> int | None:
+    """Return the memory of this process: now on Linux, the most so far on macOS, None on Windows."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        pass
+    if sys.platform == "win32":
+        return None
+    import resource  # noqa: PLC0415 - Windows has none
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def choose_device(config: TrainConfig, workers: Workers) -> torch.device:

@@ -1,7 +1,7 @@
 """The run directory: written by a training, read by the dashboard."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,6 @@ from training.run_files import (
     CONFIG_FILE,
     ENVIRONMENT_FILE,
     EPOCHS_FILE,
-    JOB_LOCK_FILE,
     LAST_FILE,
     LOCK_FILE,
     LOG_FILE,
@@ -33,6 +32,7 @@ from training.run_files import (
     write_json,
     write_lines,
 )
+from training.run_process import has_process
 
 __all__ = [
     "BEST_FILE",
@@ -60,15 +60,6 @@ __all__ = [
 
 HEARTBEAT_S: Final = 1.0
 """Minimum interval between two writes of a running training's status, in seconds."""
-
-STARTING_S: Final = 15.0
-"""Maximum time from queueing a job to its lock, in seconds."""
-
-SILENCE_S: Final = 120.0
-"""Time without a status update, in seconds, after which a run is considered dead.
-
-Used where its lock cannot be tested, such as on a read-only folder or another machine.
-"""
 
 
 class RunInUseError(RuntimeError):
@@ -98,6 +89,7 @@ class RunWriter:
         config: Settings as plain values.
         environment: Versions, device, commit, hashes of the data.
         epoch_count: Planned number of epochs.
+        mirror: Also receives every finished epoch, such as a TensorBoard writer.
 
     Raises:
         RunInUseError: On entering, if another process holds the run.
@@ -109,8 +101,9 @@ class RunWriter:
         config: Mapping[str, Any],
         environment: Mapping[str, Any],
         epoch_count: int,
+        mirror: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> None:
-        self.folder = folder
+        self.folder, self._mirror = folder, mirror
         self._config, self._environment = config, environment
         self._lock = FileLock(folder / LOCK_FILE)
         self._status: dict[str, Any] = {
@@ -189,6 +182,8 @@ class RunWriter:
     def add_epoch(self, row: Mapping[str, Any]) -> None:
         """Append one finished epoch as a line."""
         add_line(self.folder / EPOCHS_FILE, row)
+        if self._mirror is not None:
+            self._mirror(row)
 
     def keep_epochs(self, count: int) -> None:
         """Truncate the history to the epochs of a checkpoint, before resuming from it."""
@@ -254,7 +249,7 @@ def read_run(folder: Path) -> Run:
         status = read_object(status_path) if status_path.is_file() else {"state": RunState.FINISHED}
         environment_path, report_path = folder / ENVIRONMENT_FILE, folder / REPORT_FILE
         state = _known_state(status)
-        if not _has_process(folder, state, status):
+        if not has_process(folder, state, status):
             status = read_object(status_path)  # the run may have ended between the two reads
             state = RunState.INTERRUPTED if _known_state(status) is state else _known_state(status)
         return Run(
@@ -279,39 +274,6 @@ def _known_state(status: Mapping[str, Any]) -> RunState:
             f"expected one of {known} as state in {STATUS_FILE}, got {status.get('state')!r}; "
             "another version may have written it"
         ) from error
-
-
-def _has_process(folder: Path, state: RunState, status: Mapping[str, Any]) -> bool:
-    """Whether the run's process is alive, if its state needs one."""
-    if state is RunState.RUNNING:
-        return _is_held(folder / LOCK_FILE, status)
-    if state is RunState.QUEUED:
-        return _silence_s(status) < STARTING_S or _is_held(folder / JOB_LOCK_FILE, status)
-    return True
-
-
-def _is_held(path: Path, status: Mapping[str, Any]) -> bool:
-    """Whether a process holds a lock; if that cannot be tested, whether the status was updated recently."""
-    if not path.is_file():
-        return False
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    except OSError:
-        return _silence_s(status) < SILENCE_S
-    lock.release()
-    return False
-
-
-def _silence_s(status: Mapping[str, Any]) -> float:
-    updated = datetime.fromisoformat(str(status.get("updated_at", "1970-01-01T00:00:00+00:00")))
-    try:
-        zoned = updated if updated.tzinfo else updated.replace(tzinfo=UTC)
-        return (datetime.now(UTC) - zoned).total_seconds()
-    except OverflowError as error:
-        raise ValueError(f"expected a time in updated_at of {STATUS_FILE}, got {updated}") from error
 
 
 class RunStore:
