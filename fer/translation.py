@@ -37,7 +37,8 @@ class Catalogue:
         expressions: Names of the expressions, by their labels.
         page: Words of the page, such as those of ``say``.
         dashboard: Words of the dashboard, which comes finished, too.
-        sentences: Messages that come to the pages finished, such as errors; ``{count}`` stands for digits.
+        sentences: Messages that come to the pages finished, such as errors; ``{count}`` and
+            ``{number}`` are digits.
     """
 
     code: str = ENGLISH
@@ -170,7 +171,7 @@ def _pattern(key: str) -> re.Pattern[str]:
         if place % 2 == 0:
             parts[place] = re.escape(part)
         else:
-            kind = r"[\d.,]+" if part == "count" else ".*?"
+            kind = r"[\d.,]+" if part in ("count", "number") else ".*?"
             parts[place] = f"(?P={part})" if part in seen else f"(?P<{part}>{kind})"
             seen.add(part)
     return re.compile("".join(parts), re.DOTALL)

@@ -117,7 +117,7 @@ function patternOf(key) {
   const seen = new Set();
   const parts = key.split(GAP).map((part, place) => {
     if (place % 2 === 0) return part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-    const group = seen.has(part) ? `\\k<${part}>` : `(?<${part}>${part === "count" ? "[\\d.,]+" : ".*?"})`;
+    const group = seen.has(part) ? `\\k<${part}>` : `(?<${part}>${/^(count|number)$/.test(part) ? "[\\d.,]+" : ".*?"})`;
     seen.add(part);
     return group;
   });
