@@ -167,7 +167,7 @@ def read_picture(
         ) from error
     except _DECODER_ERRORS as error:
         raise UnreadableImageError(
-            f"{name} is damaged or cut off ({error}); save it again and retry"
+            f"{name} is damaged or cut off ({str(error).strip()}); save it again and retry"
         ) from error
 
 

@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from toy_faces import WORDS, encode_png, toy_face, write_csv, write_folder, write_parquet
@@ -183,3 +185,42 @@ def test_real_data_sets_are_read(shared: Path) -> None:
     assert table.has_votes
     crops = decode(table.take(range(100)), SIZE_48).crops
     assert 90 < crops.mean() < 160
+
+
+PIXELS = " ".join(["7"] * 9)
+
+
+@pytest.mark.parametrize("heading", ["set", "fold name", "Usagé"])
+def test_splits_under_another_heading_are_kept(tmp_path, heading):
+    """Rows that say PrivateTest were trained on."""
+    words = ["Training", "PrivateTest"]
+    rows = "".join(f"{code},{PIXELS},{word}\n" for code, word in enumerate(words))
+    (tmp_path / "a.csv").write_text(f"emotion,pixels,{heading}\n{rows}", encoding="utf-8")
+    assert read_table(tmp_path / "a.csv").splits == ("train", "test")
+    images = [{"bytes": encode_png(toy_face("sad", i)), "path": None} for i in range(2)]
+    table = pa.table({"image": images, "label": ["happy", "sad"], heading: words})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert read_table(tmp_path / "a.parquet").splits == ("train", "test")
+
+
+def test_other_columns_are_no_splits(tmp_path):
+    (tmp_path / "a.csv").write_text(f"emotion,pixels,note\n0,{PIXELS},test\n3,{PIXELS},by hand\n")
+    assert read_table(tmp_path / "a.csv").splits == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (f"emotion,Emotion ,pixels\n0,1,{PIXELS}\n", "line 1: 2 columns are named 'emotion'"),
+        ("emotion,pixels,Usage\n", "no row below its header"),
+        (
+            f"emotion,pixels\n0,{PIXELS}\n,{PIXELS}\n",
+            "line 3: expected the name of an expression, got nothing",
+        ),
+    ],
+    ids=["a column twice", "no rows", "no label"],
+)
+def test_odd_tables_are_told(tmp_path, text, sentence):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(DatasetError, match=sentence):
+        read_table(tmp_path / "a.csv")

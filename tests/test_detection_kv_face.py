@@ -14,7 +14,7 @@ from fer.detection import detector_names, load_detector
 from fer.detection.card import DETECTOR_CARD_FILE, DetectorCard, load_detector_card
 from fer.detection.decoding import prepare_image
 from fer.detection.kv_face import KvFaceDetector, find_faces, kv_face_folder, network_file, onnx_runner
-from fer.faces import Box
+from fer.faces import Box, Detection
 from fer.images import RgbImage
 from fer.model_card import GOLDEN_FILE, INT8_FILE, ONNX_FILE, UnknownModelError, WeightsMismatchError
 from fer.model_shelf import list_weights, weights_shelf
@@ -226,3 +226,12 @@ def test_strips_longer_than_opencv_warps_are_searched(size):
     assert batch.shape[2:] == tuple(32 if side < 1000 else 320 for side in size)
     assert enlarge == pytest.approx(max(size) / 320)  # one division less or more
     assert batch.max() == 90
+
+
+def test_a_place_that_only_the_coarser_look_sees_is_dropped(monkeypatch):
+    face, cloth = Detection(Box(10, 10, 40, 50), 0.9), Detection(Box(100, 60, 160, 130), 0.85)
+    doubt, huge = Detection(Box(12, 10, 40, 48), 0.1), Detection(Box(200, 140, 640, 640), 0.9)
+    detector = KvFaceDetector(thorough=True)
+    looks = {320: [huge, face, cloth], 512: [doubt], 640: []}
+    monkeypatch.setattr(detector, "_look", lambda image, side: looks[side])
+    assert detector.detect(np.zeros((640, 640, 3), np.uint8)) == [huge, face]

@@ -124,11 +124,12 @@ def test_first_frame_of_an_animation_is_taken():
     assert red > 200 > 60 > blue
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize(
     ("orientation", "size"),
     [(1, (32, 24)), (3, (32, 24)), (6, (24, 32)), (8, (24, 32)), (5, (24, 32))],
 )
-def test_exif_orientation_is_undone(orientation, size):
+def test_exif_orientation_is_undone(orientation, size, kind):
     upright = np.zeros((size[1], size[0], 3), np.uint8)
     upright[:8] = 255  # white at the top, whatever way the camera was held
     back = {1: None, 3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90}
@@ -138,7 +139,7 @@ def test_exif_orientation_is_undone(orientation, size):
         stored = stored.transpose(back[orientation])
     exif = Image.Exif()
     exif[0x0112] = orientation
-    image = read_image(encoded(stored, "JPEG", quality=100, exif=exif))
+    image = read_image(encoded(stored, kind, quality=100, exif=exif))
     assert image.shape == upright.shape
     assert image[:6].min() > 200  # JPEG blurs the edge of the stripe
     assert image[12:].max() < 60

@@ -225,6 +225,15 @@ def test_joined_sound_goes_on_without_a_break(tmp_path, capsys):
         ("a.h264", "libx264", (160, 120), "yuv420p"),
         ("a.gif", "gif", (160, 120), "rgb8"),
         ("a.apng", "apng", (160, 120), "rgb24"),
+        ("a.mov", "prores_ks", (160, 120), "yuv422p10le"),
+        ("a.avi", "huffyuv", (160, 120), "rgb24"),
+        ("a.mkv", "ffv1", (161, 121), "yuv444p"),
+        ("a.wmv", "wmv2", (160, 120), "yuv420p"),
+        ("a.flv", "flv", (160, 120), "yuv420p"),
+        ("a.3gp", "h263", (176, 144), "yuv420p"),
+        ("a.vob", "mpeg2video", (160, 120), "yuv420p"),
+        ("a.webm", "libvpx-vp9", (160, 120), "yuv420p"),
+        ("a.hevc", "libx265", (160, 120), "yuv420p10le"),
     ],
 )
 def test_further_containers_are_read(name, codec, size, form, tmp_path):

@@ -57,9 +57,11 @@ def check_outputs(options: AnalyzeOptions) -> None:
                 )
         _check_place(file)
         if not options.overwrite and _is_strange(file):
+            is_table = file.suffix.lower() in {*_OURS, ".parquet"}
+            reason = " and was not written as a table by this program" if is_table else ""
             raise CommandError(
-                f"{file} already exists and is not a table written by this program; "
-                f"name another file after {option}, or add --overwrite to replace it"
+                f"{file} already exists{reason}; name another file after {option}, "
+                "or add --overwrite to replace it"
             )
 
 

@@ -141,7 +141,10 @@ class KvFaceDetector:
         searched = min(self.longest_side, longest)
         for side in sides:
             if side > searched:
-                found, searched = _join(found, self._look(image, side)), side
+                finer = self._look(image, side)
+                if side <= FINER_SIDE:  # parts of a finer look cut large faces
+                    found = _seen_again(found, finer, side / longest)
+                found, searched = _join(found, finer), side
         return found
 
     def _has_small(self, found: Sequence[Detection], shrink: float) -> bool:
@@ -159,6 +162,16 @@ class KvFaceDetector:
         return self._verifier.verify(
             image, find_faces(self._run, image, longest_side=side, least_score=asked)
         )
+
+
+def _seen_again(found: Sequence[Detection], finer: Sequence[Detection], shrink: float) -> list[Detection]:
+    """Drop places of which a finer look does not even have a doubt, but for faces that fill the picture."""
+    return [
+        face
+        for face in found
+        if face.box.area**0.5 * shrink > FINER_SIDE / 2
+        or any(face.box.iou(other.box) > _SAME for other in finer)
+    ]
 
 
 def _join(found: Sequence[Detection], finer: Sequence[Detection]) -> list[Detection]:

@@ -1,6 +1,7 @@
 """Reader of FER2013's CSV files, as published or as saved by spreadsheets."""
 
 import codecs
+import csv
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -15,6 +16,7 @@ from training.data.words import (
     DatasetError,
     are_own_classes,
     emotion_of_code,
+    split_column,
     split_from_name,
     splits_from_column,
 )
@@ -26,7 +28,6 @@ _BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_SPLIT_COLUMNS: Final = ("usage", "split", "subset")
 _HEAD_BYTES: Final = 4096
 
 
@@ -71,7 +72,9 @@ def read_csv(path: Path, *, own: bool = False) -> CsvFaces:
         emotion_of_code(code, place, own=own) for code, place in zip(frame["emotion"], places, strict=True)
     ]
     pictures = [_pixels(text, place) for text, place in zip(frame["pixels"], places, strict=True)]
-    column = next((name for name in _SPLIT_COLUMNS if name in frame), None)
+    column = split_column(
+        {name: list(frame[name]) for name in frame.columns.difference(["emotion", "pixels"])}
+    )
     splits = splits_from_column(list(frame[column]), places) if column else None
     if splits is None:
         splits = [split_from_name(path.name)] * len(frame)
@@ -88,9 +91,10 @@ def _read_rows(path: Path) -> tuple[pd.DataFrame, int]:
                 ((number, line) for number, line in enumerate(file, start=1) if line.strip(" \t\r\n,;")),
                 (1, ""),
             )
+        separator = max(",;\t|", key=header.count)
         frame = pd.read_csv(
             path,
-            sep=max(",;\t|", key=header.count),
+            sep=separator,
             header=header_line - 1,
             dtype=str,
             keep_default_na=False,
@@ -106,12 +110,21 @@ def _read_rows(path: Path) -> tuple[pd.DataFrame, int]:
             f"{path}, line {header_line + 1}: expected as many values as the header has columns, got more; "
             "put the pixels of a row into one value, with spaces between them"
         )
+    names = [name.strip().lower() for name in next(csv.reader([header], delimiter=separator), [])]
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise DatasetError(
+            f"{path}, line {header_line}: {names.count(twice)} columns are named {twice!r}; "
+            "rename or remove one"
+        )
     frame.columns = frame.columns.str.strip().str.lower()
     missing = {"emotion", "pixels"} - set(frame.columns)
     if missing:
         raise DatasetError(
             f"{path} has no column {' and '.join(sorted(missing))}; expected FER2013's emotion, pixels, Usage"
         )
+    if frame.empty:
+        raise DatasetError(f"{path} has no row below its header; expected one face a row")
     return frame.apply(lambda column: column.str.strip()), header_line
 
 

@@ -13,9 +13,11 @@ from fer.emotions import Label
 from fer.json_values import parse_json
 from training.data.targets import VOTE_WORDS
 from training.data.words import (
+    SPLIT_COLUMNS,
     DatasetError,
     are_own_classes,
     label_of_class,
+    split_column,
     split_from_name,
     splits_from_column,
 )
@@ -81,11 +83,20 @@ def _picture(image: object, path: Path, row: int) -> bytes | Path:
 
 def _parquet_splits(parquet: pa.Table, path: Path) -> tuple[str, ...] | None:
     """Return the translated split column; None without one."""
-    names = {name.lower(): name for name in parquet.column_names}
-    column = next((names[word] for word in ("split", "usage", "subset") if word in names), None)
+    columns = {
+        name.lower(): parquet.column(number).to_pylist()
+        for number, name in enumerate(parquet.column_names)
+        if pa.types.is_string(kind := parquet.schema.types[number])
+        or pa.types.is_large_string(kind)
+        or pa.types.is_dictionary(kind)
+        or name.lower() in SPLIT_COLUMNS
+    }
+    columns.pop("label", None)
+    texts = {name: ["" if word is None else str(word) for word in words] for name, words in columns.items()}
+    column = split_column(texts)
     if column is None:
         return None
-    words = ["" if word is None else str(word) for word in parquet.column(column).to_pylist()]
+    words = texts[column]
     splits = splits_from_column(words, [f"{path}, row {row}" for row in range(len(words))])
     return None if splits is None else tuple(splits)
 

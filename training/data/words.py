@@ -1,7 +1,7 @@
 """Translation of the words that data sets use for splits and expressions."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Final
 
@@ -90,6 +90,25 @@ def split_from_name(name: str) -> str:
             "use train, val or test in the name, or add a column 'split'"
         )
     return next(iter(splits), "")
+
+
+SPLIT_COLUMNS: Final = ("split", "usage", "subset")
+
+
+def split_column(columns: Mapping[str, Sequence[str]]) -> str | None:
+    """Return the name of the column that tells the split; None without one.
+
+    It is one of ``SPLIT_COLUMNS``, or else holds nothing but words for splits.
+    Rows that say "test" under another heading must not be trained on unsaid.
+
+    Args:
+        columns: Words of each column that holds neither pictures nor labels.
+    """
+    known = next((name for name in SPLIT_COLUMNS if name in columns), None)
+    if known is not None:
+        return known
+    filled = {name: {word for word in words if word.strip()} for name, words in columns.items()}
+    return next((name for name, words in filled.items() if words and all(map(split_from_word, words))), None)
 
 
 def splits_from_column(words: Sequence[str], places: Sequence[str]) -> list[str] | None:
@@ -188,6 +207,10 @@ def emotion_of(word: str, place: str) -> Emotion:
     Raises:
         DatasetError: An unknown word; the message starts with ``place``.
     """
+    if not word.strip():
+        raise DatasetError(
+            f"{place}: expected the name of an expression, got nothing; fill it in or remove it"
+        )
     try:
         return emotion_from_name(word)
     except UnknownEmotionError as error:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fer.detection.card import DetectorCard
+from fer.detection.kv_face import FINER_SIDE
 from fer.detection.verifier import VERIFIED_SIDE
 from fer.model_card import INT8_FILE
 
@@ -22,7 +23,8 @@ def detector_card_text(card: DetectorCard, config: Mapping[str, Any], epoch_coun
 {card.description}
 
 - Architecture: `{card.architecture}`, anchor-free, strides 8, 16 and 32, see `training/detector/network.py`
-- Input: RGB `uint8` of any size; the long side is reduced to {card.photo_side} pixels for photos, {card.live_side} for streams
+- Input: RGB `uint8` of any size; the long side of photos is searched at {card.photo_side} pixels, and at {FINER_SIDE}
+  where faces are small; that of streams at {card.live_side}
 - Precision: {"eight-bit integers (`model.int8.onnx`)" if INT8_FILE in card.files else "single precision (`model.onnx`)"}
 - Output: box, five landmarks (the subject's right eye, left eye, nose, right and left mouth corner), score
 {_verification(card)}- Score threshold: {card.least_score:g}
