@@ -8,6 +8,7 @@ from dashboard.places import Places, run_store
 from dashboard.run_files import show_downloads, show_environment, show_log, show_settings
 from dashboard.run_progress import show_controls, show_progress
 from dashboard.run_report import detector_figures, show_detector_report, show_errors, show_mistakes
+from dashboard.run_shelf import show_shelf
 from dashboard.runs import draw_curves
 from dashboard.shown_runs import ShownRun, all_runs, best_row, figures, find_run
 from dashboard.spoken import st
@@ -75,6 +76,7 @@ def _show_run(places: Places, shown: ShownRun, open_models: Callable[[], None]) 
     head()
     with st.container():  # there in every state, so that the tabs below never move to another place
         show_controls(shown)
+        show_shelf(shown)
     judged = ["Report"] if shown.is_detector else ["Errors", "Worst mistakes"]
     curves, *reports, settings, log, downloads = st.tabs(
         ["Curves", *judged, "Settings", "Log", "Downloads"], key=f"run_tabs {'-'.join(judged)}"
