@@ -20,7 +20,7 @@ KNOWN_DATA: Final[Mapping[str, str]] = {
         "RAF-DB (Li et al. 2017): web photos of many people, each labelled by about 40 annotators; for "
         "non-commercial research."
     ),
-    "affectnet96": (
+    "affectnet": (
         "AffectNet (Mollahosseini et al. 2017): only faces for which two label sources agree; for non-commercial "
         "research."
     ),
