@@ -53,7 +53,7 @@ def show(places: Places, open_models: Callable[[], None]) -> None:
 
 
 def _choose(runs: list[ShownRun]) -> str:
-    """Return the run in the URL, which also keeps it across reloads and in copied links."""
+    """Draw the choice of a run and return its name; the URL keeps it for reloads and copied links."""
     names = [shown.name for shown in runs]
     wanted = st.query_params.get("run", names[0])
     if wanted not in names:
