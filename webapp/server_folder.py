@@ -1,4 +1,4 @@
-"""The server's temporary folder, removed on every kind of exit, by the next start if need be."""
+"""The server's temporary folder, removed on exit or, after a crash, at the next start."""
 
 import atexit
 import contextlib
