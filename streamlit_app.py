@@ -1,4 +1,4 @@
-"""The dashboard: follow trainings, understand them, train on your own pictures."""
+"""The dashboard: monitor and analyse trainings, train on your own images."""
 
 import sys
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from fer.passwords import PasswordFileError, read_users
 
 
 def curve_icon(side: int = 64) -> Image.Image:
-    """A rising curve on the page's colour."""
+    """Return the page icon, a rising curve."""
     rows, columns = np.mgrid[0:side, 0:side] / side
     distance = np.abs(rows - (0.2 + 0.6 * np.exp(-5 * columns)))
     share = np.clip((0.07 - distance) * side / 2, 0, 1)[..., None]
@@ -24,8 +24,8 @@ def curve_icon(side: int = 64) -> Image.Image:
 
 
 def main() -> None:
-    """Lay out the pages; Streamlit calls this for every visitor and every change."""
-    # A picture of our own: an icon by name would be fetched from the internet.
+    """Lay out the pages; Streamlit calls this for every visitor and interaction."""
+    # Drawn here, because a named icon would be fetched from the internet.
     st.set_page_config("KV FaceRecognition · Training", curve_icon(), layout="wide")
     places = parse_places(sys.argv[1:])
     say = page_catalogue().word
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def door() -> Middleware:
-    """Guard the pages: they start programs and delete folders, so only this machine is let in by default."""
+    """Restrict access, by default to this machine, because the pages start programs and delete folders."""
     places = parse_places(sys.argv[1:])
     try:
         users = None if places.auth is None else read_users(places.auth)
@@ -80,5 +80,5 @@ def door() -> Middleware:
 
 if __name__ == "__main__":
     main()
-else:  # the server imports this file, then runs it as a script for every visitor
+else:  # imported by the server, which then runs it as a script for every visitor
     app = st.App(__file__, middleware=[door()])

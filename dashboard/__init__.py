@@ -1,1 +1,1 @@
-"""The pages that show how models were trained, made of what run directories say."""
+"""The dashboard: data sets, trainings, runs and models."""

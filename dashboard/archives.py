@@ -1,4 +1,4 @@
-"""Uploaded data sets: unpacked with suspicion, or refused with a sentence."""
+"""Uploads of data sets, unpacked as untrusted input."""
 
 import lzma
 import shutil
@@ -20,25 +20,25 @@ MAX_FILE_COUNT: Final = 300_000
 MAX_FILE_BYTES: Final = 400_000_000
 MAX_TOTAL_BYTES: Final = 4_000_000_000
 MAX_NAME_BYTES: Final = 255
-"""Longest name that file systems allow, in bytes."""
+"""Maximum length of a file name on common file systems, in bytes."""
 
 _CHUNK_BYTES: Final = 1 << 20
 _UNREADABLE: Final = (
     zipfile.BadZipFile,
-    RuntimeError,  # a compression or a version of the format that zipfile does not know
+    RuntimeError,  # unsupported compression or format version
     EOFError,
     ValueError,  # offsets before the start of the file
     zlib.error,
     lzma.LZMAError,
 )
-"""Errors besides OSError that ``zipfile`` raises for a file that is no zip, or damaged."""
+"""Errors other than OSError that ``zipfile`` raises for a damaged file, or one that is not a zip."""
 
 _MOST_LIST_BYTES: Final = 64 * 1024
 _NESTED_SUFFIXES: Final = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"})
 
 
 class ArchiveError(ValueError):
-    """An upload that is refused; nothing of it was kept."""
+    """A rejected upload; nothing of it was kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class Unpacked:
 
     Attributes:
         folder: The data set.
-        kept_count: Pictures or tables that were kept.
-        left_out: Sentences about files that were not, with their numbers.
+        kept_count: Number of images or tables kept.
+        left_out: Sentences about skipped files, with their numbers.
     """
 
     folder: Path
@@ -59,18 +59,18 @@ class Unpacked:
 def keep_upload(
     file: IO[bytes], file_name: str, data_folder: Path, name: str, limit_bytes: int = MAX_TOTAL_BYTES
 ) -> Unpacked:
-    """Make a data set out of an uploaded zip, CSV or parquet file; read back before it counts.
+    """Make a data set from an uploaded zip, CSV or parquet file; accept it only if it can be read back.
 
     Args:
         file: The upload.
-        file_name: What it was called; its ending says what it is.
+        file_name: Its name; the suffix gives its kind.
         data_folder: The folder of data sets.
-        name: Of the new data set.
-        limit_bytes: What it may take on the disk.
+        name: Name of the new data set.
+        limit_bytes: Maximum size on disk.
 
     Raises:
-        ArchiveError: It is refused.
-        OSError: It cannot be written.
+        ArchiveError: The upload is rejected.
+        OSError: The data set cannot be written.
     """
     if not is_plain_name(name):
         raise ArchiveError(
@@ -130,7 +130,7 @@ def _unzip(file: IO[bytes], folder: Path, limit_bytes: int) -> tuple[int, list[s
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], limit_bytes: int) -> None:
-    """Reject an archive whose entries make the whole of it untrustworthy."""
+    """Reject an archive with any suspicious entry."""
     if len(entries) > MAX_FILE_COUNT:
         raise ArchiveError(f"the zip has {len(entries)} files; at most {MAX_FILE_COUNT} are unpacked")
     total = sum(entry.file_size for entry in entries)
@@ -155,7 +155,7 @@ def _check_entries(entries: list[zipfile.ZipInfo], limit_bytes: int) -> None:
 
 
 def _path_of(entry: zipfile.ZipInfo) -> str:
-    """The entry's name with the slashes that the format asks for; some programs on Windows write others."""
+    """Return the entry's name with forward slashes; some Windows programs write backslashes."""
     return entry.filename.replace("\\", "/")
 
 
@@ -170,7 +170,7 @@ def _check_names(paths: list[PurePosixPath]) -> None:
 
 
 def _without(wrapper: tuple[str, ...], parts: tuple[str, ...]) -> list[str]:
-    """The parts of a path without the folders that say nothing, which may stand below a split."""
+    """Return the parts of a path without the wrapper folders, which may also be below a split."""
     left, rest = list(wrapper), []
     for part in parts:
         if left and part == left[0]:
@@ -190,7 +190,7 @@ def _refuse_nothing(paths: list[PurePosixPath]) -> None:
 
 
 def _copy(source: IO[bytes], out: Path, limit: int, name: str) -> int:
-    """Copy up to a limit, whatever the archive claims about the size."""
+    """Copy up to a limit, regardless of the size stated in the archive; return the number of bytes."""
     written = 0
     with source, out.open("wb") as file:
         while chunk := _read(source):
@@ -204,7 +204,7 @@ def _copy(source: IO[bytes], out: Path, limit: int, name: str) -> int:
 
 
 def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    """The list of classes, up to a size that no such list has."""
+    """Return the content of ``classes.txt``, with a size limit."""
     with archive.open(entry) as source:
         content = source.read(_MOST_LIST_BYTES + 1)
     if len(content) > _MOST_LIST_BYTES:
@@ -215,7 +215,7 @@ def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
 
 
 def _read(source: IO[bytes]) -> bytes:
-    """The next piece; damaged bzip2 data is an OSError, which must not pass for a full disk."""
+    """Return the next chunk; damaged bzip2 data raises OSError, which must not look like a full disk."""
     try:
         return source.read(_CHUNK_BYTES)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Charts of histories."""
+"""Charts of training curves."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -13,21 +13,21 @@ import pandas as pd
 from dashboard.shown_runs import ShownRun, best_row
 
 RUN_COLOURS: Final = ("#0f7fc4", "#d5640a", "#0e9b73", "#c4689b", "#b78a09", "#7a6fd0")
-"""Six that colour-blind people tell apart, readable on white and on near-black."""
+"""Six colours that are distinct for colour-blind people and readable on light and dark backgrounds."""
 
 CHART_HEIGHT: Final = 280
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One figure over the epochs.
+    """One metric over the epochs.
 
     Attributes:
-        title: Above the chart.
-        columns: Keys of the history by what the line is called; the first one is drawn solid.
-        unit: Behind the axis' title; empty for none.
-        is_share: Whether the values are shares in [0, 1], shown as percent.
-        from_zero: Whether the axis begins at 0.
+        title: Title of the chart.
+        columns: Keys of the history by line name; the first line is solid.
+        unit: Unit in the axis title; empty for none.
+        is_share: Whether the values are shares in [0, 1], shown in percent.
+        from_zero: Whether the axis starts at 0.
     """
 
     title: str
@@ -40,13 +40,13 @@ class Curve:
 def curve_chart(
     runs: Sequence[ShownRun], curve: Curve, *, smoothing: float = 0.0, is_log: bool = False
 ) -> dict[str, Any] | None:
-    """Lines over epochs with a rule under the pointer; None where no run has the figure.
+    """Return a line chart over epochs with a rule at the pointer; None if no run has the metric.
 
     Args:
         runs: At most six; their colours are those of ``legend_html``.
-        curve: Which figure.
-        smoothing: As for ``curve_table``.
-        is_log: Logarithmic values; those of 0 and below are left out.
+        curve: The metric.
+        smoothing: As in ``curve_table``.
+        is_log: Whether to use a logarithmic axis, without values of 0 and below.
 
     Returns:
         A Vega-Lite specification with its tables under ``datasets``.
@@ -65,7 +65,7 @@ def curve_chart(
         is_log=is_log,
         is_short=table["epoch"].nunique() == 1,
     )
-    # Plain names: Vega takes some signs for paths into nested values.
+    # Plain names: Vega reads some characters as paths into nested values.
     values.columns = [f"line {number}" for number in range(len(values.columns))]
     marks = mark_table(runs, table, curve)
     return {**deepcopy(plan), "datasets": {"lines": table, "pointer": values.reset_index(), "marks": marks}}
@@ -75,7 +75,7 @@ def curve_chart(
 def _plan(
     curve: Curve, names: tuple[str, ...], columns: tuple[str, ...], *, is_log: bool, is_short: bool
 ) -> dict[str, Any]:
-    """The specification without its tables: Altair checks every part of it, which is worth doing once."""
+    """Return the specification without its tables; cached, because Altair's validation is slow."""
     colour = alt.Color(
         "run:N", scale=alt.Scale(domain=list(names), range=list(RUN_COLOURS[: len(names)])), legend=None
     )
@@ -83,14 +83,14 @@ def _plan(
         "value:Q",
         title=None,
         scale=alt.Scale(type="log" if is_log else "linear", zero=curve.from_zero and not is_log, nice=True),
-        axis=alt.Axis(format="%" if curve.is_share else ".3~g", tickCount=5),  # without .3, 80 is 8e+1
+        axis=alt.Axis(format="%" if curve.is_share else ".3~g", tickCount=5),  # without .3, 80 becomes 8e+1
     )
     epoch = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d"))
     drawn = alt.Chart(alt.NamedData("lines"))
     lines = [line for line, _ in curve.columns]
     dashes = alt.StrokeDash("line:N", scale=alt.Scale(domain=lines, range=[[1, 0], [4, 3]]), legend=None)
     layers: list[alt.Chart] = [drawn.mark_line(strokeWidth=2, clip=True).encode(epoch, value, colour, dashes)]
-    if is_short:  # a line of one point cannot be seen
+    if is_short:  # a line with one point is invisible
         layers.append(drawn.mark_point(filled=True, size=45).encode(epoch, value, colour))
     layers.append(_pointer(columns, curve, epoch))
     layers.append(_mark_points(epoch, value, colour))
@@ -100,7 +100,7 @@ def _plan(
 
 
 def legend_html(runs: Sequence[ShownRun]) -> str:
-    """Return the legend of all charts: colours, dashes and marks, as HTML."""
+    """Return the legend of all charts as HTML: colours, dashes and marks."""
     dots = [
         f'<span style="white-space:nowrap;margin-right:1.2em"><span style="color:{colour}">●</span> '
         f"{escape(shown.name)}</span>"
@@ -126,7 +126,7 @@ def _mark_points(epoch: alt.X, value: alt.Y, colour: alt.Color) -> alt.Chart:
 
 
 def _pointer(columns: Sequence[str], curve: Curve, epoch: alt.X) -> alt.Chart:
-    """A rule at the nearest epoch that says the values of all lines there."""
+    """Return a rule at the nearest epoch with the values of all lines."""
     number_format = ".1%" if curve.is_share else ".4~g"
     tips: list[Any] = [alt.Tooltip("epoch:Q", format="d")]
     tips += [
@@ -160,12 +160,12 @@ CURVES: Final = (
 
 
 def curve_table(runs: Sequence[ShownRun], curve: Curve, smoothing: float = 0.0) -> pd.DataFrame:
-    """Rows of ``run, line, epoch, value``; missing values and epochs are left out.
+    """Return rows of ``run, line, epoch, value``, without missing values and epochs.
 
     Args:
-        runs: Whose histories.
-        curve: Which figure.
-        smoothing: Share of the past in each value, in [0, 1); 0 is the value itself.
+        runs: The runs.
+        curve: The metric.
+        smoothing: Weight of the past in each value, in [0, 1); 0 for no smoothing.
     """
     rows = []
     for shown in runs:
@@ -175,7 +175,7 @@ def curve_table(runs: Sequence[ShownRun], curve: Curve, smoothing: float = 0.0) 
                 value, epoch = row.get(column), row.get("epoch")
                 if not isinstance(value, int | float) or not isinstance(epoch, int):
                     continue
-                # Without bias at the start: the weights of what was seen add up to 1 (Kingma & Ba 2015).
+                # Bias correction at the start (Kingma & Ba 2015).
                 past = past * smoothing + value * (1 - smoothing)
                 weight = weight * smoothing + 1 - smoothing
                 rows.append((shown.name, line, epoch, past / weight))
@@ -183,7 +183,7 @@ def curve_table(runs: Sequence[ShownRun], curve: Curve, smoothing: float = 0.0) 
 
 
 def mark_table(runs: Sequence[ShownRun], table: pd.DataFrame, curve: Curve) -> pd.DataFrame:
-    """The best epoch of each run and where it stopped early, as points of ``run, mark, epoch, value``."""
+    """Return each run's best epoch and early stop as points of ``run, mark, epoch, value``."""
     line = curve.columns[0][0]
     rows = []
     for shown in runs:

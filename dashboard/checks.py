@@ -1,4 +1,4 @@
-"""Checks that a training can start, before it starts."""
+"""Checks before a training starts."""
 
 import shutil
 from collections import Counter
@@ -18,22 +18,22 @@ from training.config import SettingsError, TrainConfig
 from training.data.datasets import FaceTable
 
 FEWEST_PICTURES: Final = 20
-"""Under this many training pictures no training is started: there is nothing to learn from."""
+"""Minimum number of training images for a training to start."""
 
 _BYTES_A_PARAMETER: Final = 20
-"""Weights, averaged weights, momentum and their copies in two files."""
+"""Disk space per parameter: weights, averaged weights and momentum, in two files."""
 _BYTES_A_PICTURE: Final = 48 * 48 * 4
 _SPARE_BYTES: Final = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something about one setting.
+    """A problem with one setting.
 
     Attributes:
-        setting: Which one; the sentence stands beside its control.
-        text: A sentence.
-        is_fatal: Whether the training cannot start.
+        setting: Name of the setting; the message is shown next to its control.
+        text: The message.
+        is_fatal: Whether it prevents the training from starting.
     """
 
     setting: str
@@ -42,7 +42,7 @@ class Problem:
 
 
 def make_config(values: Mapping[str, Any]) -> TrainConfig | list[Problem]:
-    """The config of a form, or every setting that is wrong."""
+    """Return the config of a form, or a problem for each invalid setting."""
     try:
         return TrainConfig(**values)
     except SettingsError as error:
@@ -52,7 +52,7 @@ def make_config(values: Mapping[str, Any]) -> TrainConfig | list[Problem]:
 def check_training(
     config: TrainConfig, table: FaceTable, cards: Sequence[Card], chosen_cards: Sequence[int] = ()
 ) -> list[Problem]:
-    """Everything that can be known without starting; an empty list is a go."""
+    """Return all problems that can be found before the start; an empty list if there are none."""
     return [
         *_check_pictures(config, table),
         *_check_device(config, cards, chosen_cards),
@@ -63,7 +63,7 @@ def check_training(
 
 
 def train_count(config: TrainConfig, table: FaceTable) -> int:
-    """Pictures that will be trained on; the rest judges."""
+    """Return the number of training images; the rest is held out."""
     if "val" in table.splits:
         return sum(split in ("train", "") for split in table.splits)
     return round(sum(split != "test" for split in table.splits) * (1 - config.val_share))

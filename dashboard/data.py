@@ -1,4 +1,4 @@
-"""The page of pictures: look at a data set, upload one, take pictures of oneself."""
+"""The page of data sets: inspect, upload, or collect images with the camera."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,8 +32,8 @@ def show(places: Places, open_training: Callable[[], None]) -> None:
     """Draw the page.
 
     Args:
-        places: Where data sets are kept.
-        open_training: Goes to the form that starts a training.
+        places: The dashboard's folders.
+        open_training: Opens the training form.
     """
     st.title("Pictures")
     st.caption(
@@ -107,7 +107,7 @@ def _show_upload(places: Places) -> None:
         except ArchiveError as error:
             st.error(f"Nothing was saved: {error}")
             return
-        except OSError as error:  # its text would name folders of this machine
+        except OSError as error:  # the full message would disclose paths of this machine
             st.error(f"Nothing was saved: {error.strerror or 'the folder is not writable'}")
             return
         st.success(f"{unpacked.kept_count:,} files are kept as the data set {unpacked.folder.name}.")
@@ -122,7 +122,7 @@ SHOWN_COUNT: Final = 12
 
 
 def show_collecting(places: Places) -> None:
-    """Choose a name and a class, take a picture, keep its face."""
+    """Draw the controls that choose a data set and a class, take a photo and keep its face."""
     st.write(
         "Take pictures of one expression after the other, or of classes of your own, ten or more of each, in "
         "different light and from slightly different sides. Only the cropped face is kept, and only when you "
@@ -164,10 +164,10 @@ def show_collecting(places: Places) -> None:
 
 
 def _named_classes(folder: Path) -> tuple[Label, ...]:
-    """Ask for the classes; empty where the model's expressions are taken.
+    """Draw the field for custom classes; return them, or an empty tuple for the model's expressions.
 
     Raises:
-        DatasetError: The names cannot be classes, or the set's list of them cannot be read.
+        DatasetError: The names are not valid classes, or the data set's ``classes.txt`` cannot be read.
     """
     text = st.text_input(
         "Classes of your own",
@@ -180,7 +180,7 @@ def _named_classes(folder: Path) -> tuple[Label, ...]:
 
 
 def _emotions() -> tuple[Label, ...]:
-    """The expressions of the model in use; all there are where none can be read."""
+    """Return the expressions of the current model; all expressions if there is no model."""
     try:
         return load_card(find_weights()).head().emotions
     except UnknownModelError:

@@ -1,4 +1,4 @@
-"""A look at labelled pictures before a network is trained on them."""
+"""Checks of labelled images before training."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,30 +19,30 @@ from training.data.datasets import FaceTable, Picture, decode
 from training.data.duplicates import near_copies
 
 CHECKED_COUNT: Final = 4000
-"""Pictures that are decoded for a check unless all are asked for."""
+"""Number of images that a check decodes, unless it covers all of them."""
 
 FRAMED_COUNT: Final = 40
 WIDE_BELOW: Final = 0.62
-"""A face that fills less than this share of its picture was not cropped as the network expects."""
+"""Share of its image below which a face was not cropped as the network expects."""
 
 SMALL_SIDE: Final = 40
 FEW_PICTURES: Final = 20
-"""Pictures of a class under which a network hardly learns it."""
+"""Number of images per class below which a network hardly learns the class."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataCheck:
-    """Findings about a data set.
+    """Result of checking a data set.
 
     Attributes:
-        table: What was read.
-        checked_count: How many of its pictures were decoded.
-        unreadable: A sentence for each picture that cannot be read.
-        copies_across: Training pictures that stand in another split too.
-        copies_within: Pictures whose very pixels stand in the same split before them.
-        sides: Length of the shorter side of the decoded pictures, in pixels.
-        face_shares: Side of the face's frame as a share of the picture's, where a face was found in a sample.
-        framed_count: How many pictures were looked at for that.
+        table: The data set.
+        checked_count: Number of decoded images.
+        unreadable: An error message for each unreadable image.
+        copies_across: Number of training images with a duplicate in another split.
+        copies_within: Number of exact duplicates within a split.
+        sides: Length of the shorter side of the decoded images, in pixels.
+        face_shares: Side of the reference square as a share of the image's, for a sample of detected faces.
+        framed_count: Size of that sample, including images without a face.
     """
 
     table: FaceTable
@@ -55,11 +55,11 @@ class DataCheck:
     framed_count: int
 
     def counts(self) -> pd.DataFrame:
-        """Pictures by expression (rows) and split (columns)."""
+        """Return the number of images by expression (rows) and split (columns)."""
         return count_table(self.table)
 
     def advice(self) -> list[str]:
-        """Sentences about what to do before training; an empty list is a good sign."""
+        """Return advice to follow before training, as sentences; empty if nothing needs attention."""
         texts = class_problems(self.table)
         texts += [f"Left out: {sentence}." for sentence in self.table.left_out]
         if self.unreadable:
@@ -85,12 +85,12 @@ class DataCheck:
 
     @property
     def looks_uncropped(self) -> bool:
-        """Whether most faces that were found are small in their pictures."""
+        """Whether most detected faces are small in their images."""
         return len(self.face_shares) >= 3 and float(np.median(self.face_shares)) < WIDE_BELOW
 
 
 def check_data(table: FaceTable, detector: FaceDetector, *, everything: bool = False) -> DataCheck:
-    """Decode pictures, compare them with each other, look how their faces are framed."""
+    """Decode images, find duplicates, and measure how faces are cropped."""
     chosen = (
         table if everything or len(table) <= CHECKED_COUNT else table.take(spread(len(table), CHECKED_COUNT))
     )
@@ -112,7 +112,7 @@ def check_data(table: FaceTable, detector: FaceDetector, *, everything: bool = F
 
 
 def count_table(table: FaceTable) -> pd.DataFrame:
-    """Pictures by expression and split; without splits the column is called ``pictures``."""
+    """Count images by expression and split; without splits the only column is ``pictures``."""
     counts = table.summary()
     names = [emotion.value for emotion in Emotion if emotion.value in counts.index]
     rest = [name for name in counts.index if name not in names]
@@ -121,7 +121,7 @@ def count_table(table: FaceTable) -> pd.DataFrame:
 
 
 def class_problems(table: FaceTable) -> list[str]:
-    """List the problems that follow from the number of images per class."""
+    """Return the problems with the number of images per class."""
     training = [
         str(label)
         for label, split in zip(table.labels, table.splits, strict=True)
@@ -145,7 +145,7 @@ def class_problems(table: FaceTable) -> list[str]:
 
 
 def without_training(table: FaceTable) -> str:
-    """Say that every picture belongs to a split that judges."""
+    """Return the message for a data set in which every image is held out."""
     held = " and ".join(split for split in ("val", "test") if split in table.splits)
     return (
         f"All pictures belong to the split {held}; none is left to train on. "
@@ -154,21 +154,21 @@ def without_training(table: FaceTable) -> str:
 
 
 def spread(count: int, wanted: int) -> list[int]:
-    """Row numbers evenly over all rows."""
+    """Return row numbers spread evenly over all rows."""
     return sorted(set(np.linspace(0, count - 1, min(wanted, count)).round().astype(int).tolist()))
 
 
 def open_picture(picture: Picture) -> RgbImage:
-    """Decode one picture of a table.
+    """Decode one image of a table.
 
     Raises:
-        UnreadableImageError: It is none.
+        UnreadableImageError: It is not an image.
     """
     return as_rgb(picture) if isinstance(picture, np.ndarray) else read_image(picture)
 
 
 def file_count(folder: Path) -> int:
-    """Files below a folder."""
+    """Return the number of files below a folder."""
     return sum(1 for path in folder.rglob("*") if path.is_file())
 
 
@@ -180,7 +180,7 @@ def _same_pixels(crops: NDArray[np.uint8], splits: Sequence[str]) -> int:
 
 
 def _framing(table: FaceTable, detector: FaceDetector) -> tuple[NDArray[np.float64], int, NDArray[np.int64]]:
-    """Face's frame over picture's side for a sample; a border makes tight crops show a whole head."""
+    """Return face shares, sample size and image sides; a border helps the detector with tight crops."""
     shares, sides, looked = [], [], 0
     for row in spread(len(table), FRAMED_COUNT) if len(table) else []:
         try:

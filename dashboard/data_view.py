@@ -1,4 +1,4 @@
-"""Page section on a data set: counts, samples, and advice before training."""
+"""Page section on a data set: counts, samples, advice before training."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,17 +20,17 @@ from training.data.datasets import DatasetError, FaceTable
 
 SAMPLE_COUNT: Final = 10
 LOOK: Final = "Look"
-"""The part of the page that shows one data set."""
+"""The section that shows one data set."""
 
 
 def look_at(name: str) -> None:
-    """Go to a data set; called before the page is drawn again."""
+    """Select a data set; call this before the page is drawn again."""
     st.session_state["data_part"] = LOOK
     st.session_state["data_chosen"] = name
 
 
 def show_check(places: Places, path: Path, open_training: Callable[[], None]) -> None:
-    """Read a data set and say what was found, or why it cannot be read."""
+    """Draw the check of a data set, or the reason why it cannot be read."""
     try:
         with st.spinner("Reading …"):
             table = read_data(path)
@@ -56,7 +56,7 @@ def show_check(places: Places, path: Path, open_training: Callable[[], None]) ->
 
 @st.cache_data(max_entries=16, show_spinner="Checking the pictures …")
 def _cached_check(
-    path: Path,  # noqa: ARG001 - path and stamp are the key
+    path: Path,  # noqa: ARG001 - path and stamp are the cache key
     stamp: tuple[int, int],  # noqa: ARG001
     everything: bool,
     _table: FaceTable,
@@ -71,7 +71,7 @@ def _check(path: Path, table: FaceTable) -> DataCheck:
 
 def _show_counts(check: DataCheck) -> None:
     counts = check.counts()
-    # Without splits the one column of counts is called "pictures" already.
+    # Without splits the only column is already called "pictures".
     long = counts.reset_index(names="expression").melt("expression", var_name="split", value_name="count")
     labels = list(counts.index)
     colours = list(label_colours(labels).values())

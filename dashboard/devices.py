@@ -1,4 +1,4 @@
-"""Devices that a training can run on here, as the driver lists them, without importing PyTorch."""
+"""Training devices of this machine, listed by the driver, without PyTorch."""
 
 import os
 import subprocess
@@ -11,13 +11,13 @@ _TIMEOUT_S: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A CUDA card.
+    """A GPU (CUDA).
 
     Attributes:
-        number: As CUDA counts.
-        name: Of the product.
-        free_bytes: Memory that nobody uses now.
-        total_bytes: All its memory.
+        number: CUDA device index.
+        name: Product name.
+        free_bytes: Free memory.
+        total_bytes: Total memory.
     """
 
     number: int
@@ -27,7 +27,7 @@ class Card:
 
 
 def list_cards(program: str = "nvidia-smi") -> list[Card]:
-    """The cards that the driver knows; an empty list where there is no driver or it does not answer."""
+    """List the GPUs; empty if there is no driver or it does not respond."""
     command = [program, "--query-gpu=index,name,memory.free,memory.total", "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
@@ -37,7 +37,7 @@ def list_cards(program: str = "nvidia-smi") -> list[Card]:
 
 
 def parse_cards(text: str) -> list[Card]:
-    """Read the driver's lines of ``number, name, free MiB, total MiB``; others are left out."""
+    """Parse the driver's lines of ``number, name, free MiB, total MiB``; other lines are ignored."""
     cards = []
     for line in text.splitlines():
         parts = [part.strip() for part in line.split(",")]
@@ -47,12 +47,12 @@ def parse_cards(text: str) -> list[Card]:
 
 
 def processor_count() -> int:
-    """Processors that this process may use."""
+    """Return the number of processors available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def free_memory_bytes(path: Path = Path("/proc/meminfo")) -> int | None:
-    """Main memory that programs can still get; None where the system does not say."""
+    """Return the available main memory; None if the system does not report it."""
     try:
         lines = path.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:

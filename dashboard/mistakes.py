@@ -1,4 +1,4 @@
-"""The worst mistakes of a run, with where the network looked."""
+"""The worst mistakes of a run, with heat maps."""
 
 import zipfile
 import zlib
@@ -21,7 +21,7 @@ _UNREADABLE: Final = (
     ValueError,
     EOFError,
     TypeError,
-    AttributeError,  # of an array that is none, as a bare .npy file is
+    AttributeError,  # a bare .npy file instead of an .npz archive
     SyntaxError,  # numpy parses headers as Python literals
     MemoryError,
     RuntimeError,
@@ -33,14 +33,14 @@ _UNREADABLE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One picture that was named wrongly.
+    """One misclassified image.
 
     Attributes:
-        crop: As the network saw it, ``uint8`` of shape (C, S, S).
-        target: What it shows.
-        predicted: What the network said.
-        confidence: How sure it was, in [0, 1].
-        name: Of the picture in its data set.
+        crop: The network's input, ``uint8`` of shape (C, S, S).
+        target: True class.
+        predicted: Predicted class.
+        confidence: Confidence of the prediction, in [0, 1].
+        name: Name of the image in its data set.
     """
 
     crop: NDArray[np.uint8]
@@ -50,16 +50,16 @@ class Mistake:
     name: str
 
     def image(self) -> NDArray[np.uint8]:
-        """The crop as RGB ``uint8`` of shape (S, S, 3)."""
+        """Return the crop as RGB ``uint8`` of shape (S, S, 3)."""
         planes = self.crop if self.crop.shape[0] == 3 else np.repeat(self.crop, 3, axis=0)
         return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
 
 def read_mistakes(folder: Path) -> list[Mistake]:
-    """The stored mistakes of a run, most confident first; an empty list where none are stored.
+    """Return the stored mistakes of a run, most confident first; empty if none are stored.
 
     Raises:
-        ValueError: The file cannot be understood.
+        ValueError: The file is invalid.
     """
     path = folder / MISTAKES_FILE
     if not path.is_file():
@@ -83,7 +83,7 @@ def read_mistakes(folder: Path) -> list[Mistake]:
 def filter_mistakes(
     mistakes: list[Mistake], target: str | None = None, predicted: str | None = None
 ) -> list[Mistake]:
-    """Those of a true and a predicted class; None is any."""
+    """Return the mistakes of a true and a predicted class; None for any class."""
     return [
         mistake
         for mistake in mistakes
@@ -93,11 +93,11 @@ def filter_mistakes(
 
 
 def heat_map_images(weights: Path, mistakes: Sequence[Mistake]) -> Iterator[NDArray[np.uint8]]:
-    """The crops with what their answer rests on lit up, RGB ``uint8``, in order, made when asked for.
+    """Yield each crop with its heat map, RGB ``uint8``, in order.
 
     Args:
         weights: A weights folder.
-        mistakes: Pictures as the network saw them.
+        mistakes: The mistakes.
     """
     stamp = (weights / "card.json").stat().st_mtime_ns
     return (_heat_map(weights, stamp, mistake.image()) for mistake in mistakes)
@@ -110,5 +110,5 @@ def _heat_map(weights: Path, stamp: int, crop: NDArray[np.uint8]) -> NDArray[np.
 
 
 @st.cache_resource(max_entries=4)
-def _classifier(weights: Path, stamp: int) -> EmotionClassifier:  # noqa: ARG001 - the stamp is part of the key
+def _classifier(weights: Path, stamp: int) -> EmotionClassifier:  # noqa: ARG001 - the stamp is part of the cache key
     return EmotionClassifier(weights)

@@ -1,4 +1,4 @@
-"""One photo read by two models at once."""
+"""A comparison of two models on one photo."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from fer.palette import label_colours
 
 
 def show_photo_trial(names: list[str]) -> None:
-    """Choose two models and a photo; the photo stays in memory."""
+    """Draw the comparison of two models on an uploaded photo, which stays in memory."""
     left, right = st.columns(2)
     first = left.selectbox("First model", names, key="trial_first")
     second = right.selectbox("Second model", names, index=min(1, len(names) - 1), key="trial_second")
@@ -57,12 +57,12 @@ def _show_reading(name: str, image: RgbImage) -> None:
 
 
 @st.cache_resource(max_entries=6)
-def _classifier(folder: Path, stamp: int) -> EmotionClassifier:  # noqa: ARG001 - the stamp is part of the key
+def _classifier(folder: Path, stamp: int) -> EmotionClassifier:  # noqa: ARG001 - the stamp is part of the cache key
     return EmotionClassifier(folder)
 
 
 def probability_chart(face: Face) -> alt.Chart:
-    """The probabilities of one face as bars, in the colours of the expressions."""
+    """Return a bar chart of one face's probabilities, in the colours of the expressions."""
     table = pd.DataFrame(
         [(emotion.value, share) for emotion, share in face.prediction.ranked()],
         columns=["expression", "probability"],

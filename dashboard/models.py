@@ -1,4 +1,4 @@
-"""The page of models: their cards, a test side by side, a photo on two of them, the webcam page's choice."""
+"""The page of models: cards, comparisons on a data set and on a photo, and the webcam page's model."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -134,7 +134,7 @@ def _show_removal(name: str, used: str) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Delete a model that the user exported; the card goes first, so that nobody loads half a model."""
+    """Delete an exported model; the card first, so that no incomplete model is loaded."""
     if folder.name not in list_user_weights():
         return
     (folder / CARD_FILE).unlink()
@@ -218,7 +218,7 @@ def _show_reports(reports: dict[str, dict[str, Any]]) -> None:
 
 
 def show_detector_cards() -> None:
-    """Draw them all, or nothing where none is shipped."""
+    """Draw the cards of the shipped detectors, if there are any."""
     folders = shipped_detectors()
     if not folders:
         return
@@ -256,5 +256,5 @@ def _show_detector(folder: Path) -> None:
 
 
 def figure_table(card: DetectorCard) -> pd.DataFrame:
-    """Measures as rows, detectors that were measured beside it as columns; other figures are left out."""
+    """Return a table with metrics as rows and the compared detectors as columns."""
     return pd.DataFrame({name: row for name, row in card.metrics.items() if isinstance(row, dict)})

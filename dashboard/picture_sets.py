@@ -1,4 +1,4 @@
-"""The data sets that people keep on this machine: listed, filled, cropped, deleted."""
+"""The data sets on this machine: list, fill, crop, delete."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -18,11 +18,11 @@ from fer.model_shelf import is_plain_name
 from training.data.datasets import CLASSES_FILE, FaceTable
 
 CROP_MARGIN: Final = 0.0
-"""Crops are kept in the frame of FER2013, which all networks here are trained on."""
+"""Crop margin of FER2013, on which all networks here are trained."""
 
 
 class PictureSetError(ValueError):
-    """A data set that cannot be made, filled or deleted."""
+    """A data set that cannot be created, filled or deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class CropReport:
     """Result of cropping the faces of a set of images.
 
     Attributes:
-        kept_count: Faces that were kept.
-        without_face: Names of pictures in which no face was found.
-        unreadable: Names of pictures that cannot be read.
+        kept_count: Number of faces kept.
+        without_face: Names of images without a detected face.
+        unreadable: Names of unreadable images.
     """
 
     kept_count: int
@@ -41,7 +41,7 @@ class CropReport:
 
 
 def list_sets(data_folder: Path) -> list[str]:
-    """The names of the data sets, sorted."""
+    """Return the names of the data sets, sorted."""
     if not data_folder.is_dir():
         return []
     return sorted(
@@ -50,10 +50,10 @@ def list_sets(data_folder: Path) -> list[str]:
 
 
 def set_folder(data_folder: Path, name: str) -> Path:
-    """The folder of a data set, which may not exist yet.
+    """Return the folder of a data set, which may not exist yet.
 
     Raises:
-        PictureSetError: The name cannot be a folder's.
+        PictureSetError: The name is not a valid folder name.
     """
     if not is_plain_name(name):
         raise PictureSetError(
@@ -63,7 +63,7 @@ def set_folder(data_folder: Path, name: str) -> Path:
 
 
 def largest_face(image: RgbImage, detector: FaceDetector) -> RgbImage | None:
-    """The crop of the largest face as networks here expect it; None where none is found."""
+    """Return the crop of the largest face, as the networks expect it; None without a face."""
     found = detector.detect(image)
     if not found:
         return None
@@ -71,7 +71,7 @@ def largest_face(image: RgbImage, detector: FaceDetector) -> RgbImage | None:
 
 
 def add_picture(folder: Path, emotion: Label, crop: RgbImage) -> Path:
-    """Keep a crop under its expression.
+    """Save a crop in the folder of its expression.
 
     Raises:
         OSError: It cannot be written.
@@ -84,7 +84,7 @@ def add_picture(folder: Path, emotion: Label, crop: RgbImage) -> Path:
 
 
 def list_classes(folder: Path, classes: Sequence[Label]) -> None:
-    """Write down the classes of a data set, with those that have pictures already.
+    """Write ``classes.txt`` of a data set, including classes that already have images.
 
     Raises:
         OSError: It cannot be written.
@@ -96,7 +96,7 @@ def list_classes(folder: Path, classes: Sequence[Label]) -> None:
 
 
 def pictures_of(folder: Path, emotion: Label) -> list[Path]:
-    """The kept pictures of an expression, newest first."""
+    """Return the saved images of an expression, newest first."""
     return sorted((folder / emotion.value).glob("*.png"), reverse=True)
 
 
@@ -106,10 +106,10 @@ def crop_set(
     detector: FaceDetector,
     tell: Callable[[float], None] | None = None,
 ) -> CropReport:
-    """Make a data set of the largest face of every picture, in the same splits and classes.
+    """Create a data set from the largest face of every image, with the same splits and classes.
 
     Raises:
-        PictureSetError: The target is taken, or no face was found at all.
+        PictureSetError: The target exists, or no face was found.
         OSError: It cannot be written.
     """
     if target.exists():
@@ -145,10 +145,10 @@ def crop_set(
 
 
 def delete_set(data_folder: Path, name: str) -> None:
-    """Delete a data set with all its pictures.
+    """Delete a data set with all its images.
 
     Raises:
-        PictureSetError: There is none of this name.
+        PictureSetError: There is no data set of this name.
         OSError: It cannot be deleted.
     """
     folder = set_folder(data_folder, name)

@@ -1,4 +1,4 @@
-"""Folders that the dashboard reads and writes, and what is kept of them between page loads."""
+"""Folders of the dashboard, and what it caches of them between page loads."""
 
 import argparse
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from training.runs import RunStore
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Folders of one dashboard.
+    """Folders and access options of the dashboard.
 
     Attributes:
         runs: Run directories.
-        data: Pictures that people upload or take, one folder a data set.
-        auth: File with the users who are let in; None where only this machine is.
-        trusted_hosts: Further names under which the dashboard may be reached.
+        data: Uploaded and collected images, one folder per data set.
+        auth: Password file of the permitted users; None to permit this machine only.
+        trusted_hosts: Additional host names of the dashboard.
     """
 
     runs: Path
@@ -30,7 +30,7 @@ class Places:
 
 
 def parse_places(arguments: Sequence[str]) -> Places:
-    """Read the dashboard's options; words for somebody else are left alone."""
+    """Parse the dashboard's options; ignore unknown arguments."""
     parser = argparse.ArgumentParser("streamlit_app.py", description="Training dashboard.")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of run directories")
     parser.add_argument("--data", type=Path, default=None, help="folder for uploaded and recorded pictures")
@@ -43,18 +43,18 @@ def parse_places(arguments: Sequence[str]) -> Places:
 
 @st.cache_resource(max_entries=8)
 def run_store(root: Path) -> RunStore:
-    """The store of a folder of runs; reads a run again only when its files changed."""
+    """Return the store of a folder of runs, which rereads a run only when its files change."""
     return RunStore(root)
 
 
 @st.cache_resource
 def detector() -> FaceDetector:
-    """The face detector for photos; may be called from several threads."""
+    """Return the face detector for photos; may be used from several threads."""
     return load_detector("auto")
 
 
 def read_data(path: Path) -> FaceTable:
-    """A data set, kept in memory until something in its folder changes.
+    """Read a data set; cached until its folder changes.
 
     Raises:
         DatasetError: It cannot be used.
@@ -64,12 +64,12 @@ def read_data(path: Path) -> FaceTable:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _read_table(path: Path, stamp: tuple[int, ...]) -> FaceTable:  # noqa: ARG001 - the stamp is part of the key
+def _read_table(path: Path, stamp: tuple[int, ...]) -> FaceTable:  # noqa: ARG001 - the stamp is part of the cache key
     return read_table(path)
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
-    """Times of the folder and the folders two levels below, where pictures come and go."""
+    """Return the modification times of the folder and of its subfolders down to two levels."""
     if not path.is_dir():
         return (path.stat().st_mtime_ns, path.stat().st_size) if path.exists() else ()
     folders = [path, *(p for p in path.glob("*")), *(p for p in path.glob("*/*") if p.is_dir())]

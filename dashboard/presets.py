@@ -8,11 +8,11 @@ from typing import Any, Final
 
 @dataclass(frozen=True, slots=True)
 class ArchitectureNote:
-    """Facts that help to choose a network.
+    """Notes for choosing an architecture.
 
     Attributes:
-        title: For the list.
-        parameter_count: Weights it learns with both heads.
+        title: Name in the list.
+        parameter_count: Number of trainable parameters, with both heads.
     """
 
     title: str
@@ -27,18 +27,18 @@ ARCHITECTURE_NOTES: Final[Mapping[str, ArchitectureNote]] = MappingProxyType(
         "kv_cnn": ArchitectureNote("kv_cnn · the student project", 12_236_496),
     }
 )
-"""The networks that can be trained; a test compares them with ``fer.networks``."""
+"""The trainable architectures; a test compares them with ``fer.networks``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A starting point.
+    """A preset.
 
     Attributes:
-        title: On its button.
-        text: When to choose it.
-        changes: Settings that differ from ``TrainConfig``'s defaults.
-        starts_from_model: Whether it continues from weights instead of beginning anew.
+        title: Label of its button.
+        text: Its purpose.
+        changes: Differences from ``TrainConfig``'s defaults.
+        starts_from_model: Whether to start from existing weights instead of random ones.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Programs of the training side that the pages call: each needs PyTorch, so it gets a process of its own."""
+"""Training programs that the pages run in separate processes, because they need PyTorch."""
 
 import json
 import subprocess
@@ -14,24 +14,24 @@ ESTIMATE_TIMEOUT_S: Final = 180
 
 
 class ProgramError(RuntimeError):
-    """A program ended with a message for people."""
+    """A program failed; the message is for the user."""
 
 
 def export_run(run_folder: Path, tag: str, shelf: Path) -> None:
-    """Make weights with a card out of a run.
+    """Export the weights and card of a run.
 
     Raises:
-        ProgramError: It cannot be exported; the text says why.
+        ProgramError: The export failed; the message gives the reason.
     """
     arguments = ["--run", str(run_folder.absolute()), "--tag", tag, "--weights", str(shelf.absolute())]
     _run("training.export", arguments, EXPORT_TIMEOUT_S)
 
 
 def evaluate(weights: Path, data: Path, split: str | None, *, votes: bool = False) -> dict[str, Any]:
-    """The report of weights on a data set.
+    """Evaluate weights on a data set and return the report.
 
     Raises:
-        ProgramError: It cannot be judged; the text says why.
+        ProgramError: The evaluation failed; the message gives the reason.
     """
     arguments = ["--weights", str(weights.absolute()), "--data", str(data.absolute()), "--json"]
     arguments += ["--split", split] if split else []
@@ -40,13 +40,13 @@ def evaluate(weights: Path, data: Path, split: str | None, *, votes: bool = Fals
 
 
 def estimate(arguments: Sequence[str]) -> dict[str, Any]:
-    """Time a warm-up of a training; return ``images_per_second``, ``device`` and ``parameters``.
+    """Time the first steps of a training; return ``images_per_second``, ``device`` and ``parameters``.
 
     Args:
-        arguments: As for ``python -m training.train``.
+        arguments: Arguments of ``python -m training.train``.
 
     Raises:
-        ProgramError: The device is missing or too small; the text says what would fit.
+        ProgramError: The device is missing or too small; the message says what would fit.
     """
     return _read_object(_run("training.pace", list(arguments), ESTIMATE_TIMEOUT_S))
 
@@ -77,7 +77,7 @@ def _run(module: str, arguments: Sequence[str], timeout_s: int) -> str:
 
 
 def _read_object(text: str) -> dict[str, Any]:
-    """The JSON object on the last line; libraries may print before it."""
+    """Return the JSON object on the last line; libraries may print other lines before it."""
     lines = text.strip().splitlines()
     try:
         data = json.loads(lines[-1])

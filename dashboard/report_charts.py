@@ -1,4 +1,4 @@
-"""Charts of what a model gets wrong and how well it knows."""
+"""Charts of a model's errors and calibration."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,7 +14,7 @@ _GREY: Final = "#8b8b8b"
 
 
 def confusion_table(report: Mapping[str, Any]) -> pd.DataFrame:
-    """Rows of ``true, predicted, count, share``; shares of the true class sum to 1."""
+    """Return rows of ``true, predicted, count, share``; shares sum to 1 per true class."""
     labels, counts = report["labels"], report["confusion"]
     rows = []
     for truth, line in zip(labels, counts, strict=True):
@@ -25,7 +25,7 @@ def confusion_table(report: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def confusion_chart(report: Mapping[str, Any], *, is_share: bool = True) -> alt.LayerChart:
-    """True classes down, predicted classes across; darker is more of the true class."""
+    """Chart the confusion matrix: true classes as rows, predicted classes as columns; darker is more."""
     table = confusion_table(report)
     table["text"] = (
         (table["share"] * 100).round().astype(int).astype(str) + " %"
@@ -33,7 +33,7 @@ def confusion_chart(report: Mapping[str, Any], *, is_share: bool = True) -> alt.
         else table["count"].astype(str)
     )
     labels = list(report["labels"])
-    across = alt.Axis(orient="top", labelAngle=-45, labelOverlap=False)  # all of them on narrow windows, too
+    across = alt.Axis(orient="top", labelAngle=-45, labelOverlap=False)  # keep all labels in narrow windows
     drawn = alt.Chart(table).encode(
         alt.X("predicted:N", sort=labels, title="predicted", axis=across),
         alt.Y("true:N", sort=labels, title="true"),
@@ -48,7 +48,7 @@ def confusion_chart(report: Mapping[str, Any], *, is_share: bool = True) -> alt.
 
 
 def class_table(report: Mapping[str, Any]) -> pd.DataFrame:
-    """One row a class: precision, recall, F1 in [0, 1], and the number of pictures."""
+    """Return one row per class: precision, recall and F1 in [0, 1], and the number of images."""
     rows = [
         (label, row["precision"], row["recall"], row["f1"], int(row["count"]))
         for label, row in report["per_class"].items()
@@ -57,7 +57,7 @@ def class_table(report: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def class_chart(report: Mapping[str, Any]) -> alt.Chart:
-    """Precision, recall and F1 of each class, in the class's colour."""
+    """Return a chart of precision, recall and F1 per class, in the class's colour."""
     table = class_table(report).melt(
         ["expression", "pictures"], ["precision", "recall", "F1"], var_name="figure", value_name="value"
     )
@@ -75,7 +75,7 @@ def class_chart(report: Mapping[str, Any]) -> alt.Chart:
                 scale=alt.Scale(domain=["precision", "recall", "F1"], range=[0.45, 0.7, 1.0]),
                 legend=alt.Legend(
                     title=None, orient="bottom", symbolFillColor=_GREY
-                ),  # seen on light and dark
+                ),  # visible on light and dark
             ),
             alt.Column(
                 "expression:N",
@@ -92,7 +92,7 @@ def class_chart(report: Mapping[str, Any]) -> alt.Chart:
 
 
 def reliability_chart(report: Mapping[str, Any]) -> alt.LayerChart:
-    """Chart accuracy against confidence; on the dashed line the model is perfectly calibrated."""
+    """Chart accuracy against confidence; the dashed line is perfect calibration."""
     table = pd.DataFrame(report["reliability"], columns=["confidence", "accuracy", "count"])
     axis = alt.Axis(format="%", tickCount=5)
     x = alt.X("confidence:Q", title="confidence", scale=alt.Scale(domain=[0, 1]), axis=axis)

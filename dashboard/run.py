@@ -1,4 +1,4 @@
-"""The page of one run: how it goes, what it gets wrong, what it was made of."""
+"""The page of one run: progress, curves, errors, files."""
 
 from collections.abc import Callable
 from typing import Final, Literal
@@ -30,7 +30,7 @@ _BADGES: Final[dict[RunState, tuple[str, str, Colour]]] = {
 
 
 def show(places: Places, open_models: Callable[[], None]) -> None:
-    """Draw the page of the run in the address, or of the newest one."""
+    """Draw the page of the run in the URL, or of the newest run."""
     st.title("Run")
     try:
         runs = all_runs(run_store(places.runs))
@@ -53,7 +53,7 @@ def show(places: Places, open_models: Callable[[], None]) -> None:
 
 
 def _choose(runs: list[ShownRun]) -> str:
-    """The run in the address, kept there so that a reload and a copied link show the same."""
+    """Draw the choice of a run and return its name; the URL keeps it for reloads and copied links."""
     names = [shown.name for shown in runs]
     wanted = st.query_params.get("run", names[0])
     if wanted not in names:
@@ -70,11 +70,11 @@ def _show_run(places: Places, shown: ShownRun, open_models: Callable[[], None]) 
     def head() -> None:
         now = find_run(all_runs(run_store(places.runs)), shown.name) or shown
         if is_live and not now.run.is_active:
-            st.rerun()  # the report and the buttons stand outside of this fragment
+            st.rerun()  # the report and the buttons are outside this fragment
         _show_head(now)
 
     head()
-    with st.container():  # there in every state, so that the tabs below never move to another place
+    with st.container():  # present in every state, so that the tabs below keep their position
         show_controls(shown)
         show_shelf(shown)
     judged = ["Report"] if shown.is_detector else ["Errors", "Worst mistakes"]
@@ -134,7 +134,7 @@ def _show_head(shown: ShownRun) -> None:
 
 
 def _plain(text: str) -> str:
-    """A message as it is, without Markdown's meaning of its signs."""
+    """Return a message with Markdown characters escaped."""
     return "".join(f"\\{sign}" if sign in "\\`*_{}[]()#+!|$~<>:" else sign for sign in text[:500])
 
 

@@ -21,7 +21,7 @@ from training.runs import BEST_FILE
 
 
 def show_settings(shown: ShownRun) -> None:
-    """Every setting of the run."""
+    """Draw all settings of the run."""
     st.subheader("Settings")
     st.dataframe(
         pd.DataFrame(setting_differences([shown], everything=True)).rename(columns={shown.name: "value"}),
@@ -30,7 +30,7 @@ def show_settings(shown: ShownRun) -> None:
 
 
 def show_environment(shown: ShownRun) -> None:
-    """Show the environment and the settings of a run."""
+    """Draw the environment of the run."""
     environment = shown.run.environment
     if not environment:
         return
@@ -53,7 +53,7 @@ def _show_data(data: Mapping[str, Any]) -> None:
     unreadable = data.get("unreadable") or []
     if unreadable:
         st.caption(f"{len(unreadable)} pictures could not be read: {'; '.join(map(str, unreadable[:5]))}")
-    # A detector's run names its files without splits around them.
+    # Detector runs list their files without splits.
     plain = {name: digest for name, digest in data.items() if isinstance(digest, str)}
     if isinstance(files := data.get("files") or plain, Mapping) and files:
         rows = [(str(path), str(digest)) for path, digest in files.items()]
@@ -61,7 +61,7 @@ def _show_data(data: Mapping[str, Any]) -> None:
 
 
 def show_log(shown: ShownRun, run_every: float | None) -> None:
-    """The last lines that the training printed, renewed while it runs."""
+    """Draw the last lines of the log, updated while the training runs."""
 
     @st.fragment(run_every=run_every)
     def tail() -> None:
@@ -75,7 +75,7 @@ def show_log(shown: ShownRun, run_every: float | None) -> None:
 
 
 def show_downloads(shown: ShownRun, open_models: Callable[[], None]) -> None:
-    """Curves and report as CSV and JSON, the weights, and the way into the webcam page."""
+    """Draw the downloads: curves, report, weights; and the export to the webcam page."""
     run = shown.run
     st.caption("To save a chart, point at it and press *Download as PNG* at its top right.")
     with st.container(horizontal=True):

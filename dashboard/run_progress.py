@@ -1,4 +1,4 @@
-"""Progress of a run, with the buttons that stop and resume it."""
+"""Progress of a run, and the buttons that stop and resume it."""
 
 from dashboard.shown_runs import DETECTOR_MODULES, ShownRun, epoch_count, seconds_left, step_share
 from dashboard.spoken import st
@@ -8,7 +8,7 @@ from training.runs import Run, RunState
 
 
 def show_progress(run: Run) -> None:
-    """A bar over all epochs with the time left, for runs on their way."""
+    """Draw a progress bar over all epochs, with the remaining time while the run is active."""
     if run.state is RunState.RUNNING:
         planned = max(epoch_count(run), 1)
         done = len(run.epochs) + step_share(run)
@@ -28,7 +28,7 @@ def show_progress(run: Run) -> None:
 
 
 def show_controls(shown: ShownRun) -> None:
-    """Stop, resume, and the way out when a process does not answer."""
+    """Draw the buttons that stop and resume a run, or kill an unresponsive process."""
     run = shown.run
     if shown.is_shipped or run.state is RunState.FINISHED:
         return

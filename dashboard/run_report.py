@@ -1,4 +1,4 @@
-"""Errors of a run's model: confusion matrix, classes, calibration, worst mistakes."""
+"""Errors of a run's model: confusion matrix, metrics per class, calibration, worst mistakes."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -29,7 +29,7 @@ _HEAD_NAMES: Final = {"crowd": "crowd: what people see", "fer2013": "fer2013: th
 
 
 def show_errors(shown: ShownRun) -> None:
-    """The stored report of one head."""
+    """Draw the stored report of one head."""
     heads: Mapping[str, Any] = (shown.run.report or {}).get("heads") or {}
     if not heads:
         st.info("The report appears when the training has finished.")
@@ -54,7 +54,7 @@ def show_errors(shown: ShownRun) -> None:
 
 
 def draw_report(report: Mapping[str, Any], key: str) -> None:
-    """All charts of one evaluation; parts that another version did not store are left out."""
+    """Draw all charts of one evaluation, except for parts that the stored report lacks."""
     show_figures(
         (
             ("Accuracy", percent_text(report.get("accuracy")), None),
@@ -107,7 +107,7 @@ def draw_report(report: Mapping[str, Any], key: str) -> None:
 
 
 def show_mistakes(shown: ShownRun) -> None:
-    """A gallery of confident wrong answers, filtered by class."""
+    """Draw a gallery of the most confident mistakes, filtered by class."""
     try:
         mistakes = read_mistakes(shown.run.folder)
     except ValueError as error:
@@ -143,7 +143,7 @@ def show_mistakes(shown: ShownRun) -> None:
 
 
 def _why_none(shown: ShownRun) -> str:
-    """Explain why there is no mistake to show."""
+    """Return the reason why there are no mistakes to show."""
     if shown.is_shipped:
         return (
             "The images behind these figures stay on the machine that trained the model; "
@@ -155,7 +155,7 @@ def _why_none(shown: ShownRun) -> str:
 
 
 def _show_gallery(mistakes: list[Mistake], images: Iterable[NDArray[np.uint8]]) -> None:
-    """Each picture as soon as it is there."""
+    """Draw each image as soon as it is computed."""
     with st.container(horizontal=True, gap="small"):
         for mistake, image in zip(mistakes, images, strict=True):
             with st.container(width=124, gap="small"):
@@ -167,7 +167,7 @@ def _show_gallery(mistakes: list[Mistake], images: Iterable[NDArray[np.uint8]]) 
 
 
 def _weights_of(shown: ShownRun) -> Any:
-    """The exported network of a run: the one it travelled with, or what the user made of it."""
+    """Return the weights folder of a run, shipped or exported by the user; None without one."""
     if shown.weights is not None:
         return shown.weights
     folder = user_shelf() / exported_name(shown)
@@ -175,18 +175,18 @@ def _weights_of(shown: ShownRun) -> Any:
 
 
 def exported_name(shown: ShownRun) -> str:
-    """Return the name of a run's weights on the user's shelf: ``<architecture>.<run>``."""
+    """Return the name of a run's exported weights: ``<architecture>.<run>``."""
     return f"{shown.run.config.get('architecture', 'model')}.{export_tag(shown)}"
 
 
 def export_tag(shown: ShownRun) -> str:
-    """The run's name as a plain tag."""
+    """Return the run's name as a tag, with other characters replaced."""
     name = shown.name.removesuffix(f"_{shown.run.config.get('architecture', '')}")
     return "".join(sign if sign.isalnum() or sign in "_-" else "-" for sign in name)[:60]
 
 
 def detector_figures(row: Mapping[str, Any]) -> tuple[tuple[str, str, str | None], ...]:
-    """Label, value and help of each figure in an epoch's row or a report; dashes for what is not there."""
+    """Return label, value and help text of each metric of an epoch or report; a dash for missing ones."""
     if isinstance(right := row.get("val_accuracy"), int | float):
         return (("Accuracy", percent_text(right), "Over faces and false positives in held-out photos."),)
     boxed, web, false_boxes = (
@@ -209,7 +209,7 @@ def detector_figures(row: Mapping[str, Any]) -> tuple[tuple[str, str, str | None
 
 
 def show_detector_report(shown: ShownRun) -> None:
-    """The stored report of the kept epoch."""
+    """Draw the stored report of the best epoch."""
     report = shown.run.report
     if not report:
         st.info("The report appears when the training has finished.")

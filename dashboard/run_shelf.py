@@ -1,4 +1,4 @@
-"""Notes on runs, and runs put away with a way back."""
+"""Notes on runs, and runs that are put away."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +11,13 @@ from training.run_files import replace_text
 
 NOTE_FILE: Final = "note.txt"
 AWAY_FOLDER: Final = ".away"
-"""Below the folder of runs: its name begins with a dot, so that no page lists what lies there."""
+"""Subfolder of the runs folder for runs that are put away; the leading dot excludes it from lists."""
 
 _LONGEST_NOTE: Final = 2000
 
 
 def read_note(folder: Path) -> str:
-    """Return the note on a run; empty where there is none that can be read."""
+    """Return the note on a run; empty if there is none or it cannot be read."""
     try:
         return (folder / NOTE_FILE).read_text("utf-8")[:_LONGEST_NOTE]
     except (OSError, UnicodeDecodeError):
@@ -25,10 +25,10 @@ def read_note(folder: Path) -> str:
 
 
 def write_note(folder: Path, note: str) -> None:
-    """Keep a note in the run directory; an empty one goes.
+    """Save a note in the run directory; an empty note deletes the file.
 
     Raises:
-        OSError: The folder cannot be written.
+        OSError: The folder is not writable.
     """
     if note.strip():
         replace_text(folder / NOTE_FILE, note.strip()[:_LONGEST_NOTE] + "\n")
@@ -37,25 +37,25 @@ def write_note(folder: Path, note: str) -> None:
 
 
 def put_away(folder: Path) -> Path:
-    """Move a run out of sight; nothing is deleted.
+    """Move a run to the folder of runs that are put away; nothing is deleted.
 
     Raises:
-        OSError: It cannot be moved, or one of its name was put away before.
+        OSError: It cannot be moved, or a run of this name is already there.
     """
     return _move(folder, folder.parent / AWAY_FOLDER / folder.name)
 
 
 def bring_back(runs: Path, name: str) -> Path:
-    """Move a run back to where it was.
+    """Move a run back to the runs folder.
 
     Raises:
-        OSError: It cannot be moved, or its name is taken by now.
+        OSError: It cannot be moved, or a run of this name exists.
     """
     return _move(runs / AWAY_FOLDER / Path(name).name, runs / Path(name).name)
 
 
 def runs_away(runs: Path) -> list[str]:
-    """Return the names of the runs that were put away, newest first."""
+    """Return the names of the runs that are put away, newest first."""
     folder = runs / AWAY_FOLDER
     return (
         sorted((path.name for path in folder.iterdir() if path.is_dir()), reverse=True)
@@ -72,7 +72,7 @@ def _move(source: Path, target: Path) -> Path:
 
 
 def show_shelf(shown: ShownRun) -> None:
-    """Draw the note on a run, and the button that puts it away."""
+    """Draw the note on a run and the button that puts it away."""
     if shown.is_shipped:
         return
     with st.expander("Note", icon=":material/edit_note:", expanded=bool(read_note(shown.run.folder))):
@@ -91,7 +91,7 @@ def show_shelf(shown: ShownRun) -> None:
 
 
 def show_away(runs: Path) -> None:
-    """Draw the list of runs that were put away, each with a way back."""
+    """Draw the list of runs that are put away, with a button to bring each one back."""
     names = runs_away(runs)
     if not names:
         return

@@ -1,4 +1,4 @@
-"""The page of all runs: a table, and up to six runs side by side."""
+"""The page of all runs: a table, and a comparison of up to six runs."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -21,9 +21,9 @@ def show(places: Places, open_run: Callable[[str], None], open_training: Callabl
     """Draw the page.
 
     Args:
-        places: Where the runs are.
-        open_run: Goes to the page of a run.
-        open_training: Goes to the form that starts one.
+        places: The dashboard's folders.
+        open_run: Opens the page of a run.
+        open_training: Opens the training form.
     """
     st.title("Runs")
     try:
@@ -119,7 +119,7 @@ def _show_comparison(places: Places, runs: Sequence[ShownRun]) -> None:
 
 
 def draw_curves(runs: Sequence[ShownRun], *, smoothing: float = 0.0, is_log: bool = False) -> None:
-    """One chart a figure, two in a row where there is room."""
+    """Draw one chart per metric, two in a row if there is room."""
     if not any(shown.run.epochs for shown in runs):
         st.caption("Curves appear after the first epoch.")
         return
@@ -131,7 +131,7 @@ def draw_curves(runs: Sequence[ShownRun], *, smoothing: float = 0.0, is_log: boo
 
 
 def _charts(runs: Sequence[ShownRun], smoothing: float, is_log: bool) -> list[dict[str, Any]]:
-    """The charts of this visitor, made anew only when an epoch came or a control changed."""
+    """Return the charts; cached for the visitor until a new epoch or a changed control."""
     stamp = (
         smoothing,
         is_log,
@@ -173,12 +173,12 @@ COLUMNS = (
 
 
 def run_table(runs: Sequence[ShownRun]) -> pd.DataFrame:
-    """One row a run, in the order given; shares stay in [0, 1]."""
+    """Return one row per run, in the given order; shares are in [0, 1]."""
     return pd.DataFrame([_row(shown) for shown in runs], columns=list(COLUMNS))
 
 
 def filter_runs(runs: Sequence[ShownRun], words: str) -> list[ShownRun]:
-    """Those that contain every word somewhere in name, state, data, architecture or device."""
+    """Return the runs that contain every word in name, state, data, architecture or device."""
     wanted = words.lower().split()
     return [shown for shown in runs if all(word in _searched(shown) for word in wanted)]
 

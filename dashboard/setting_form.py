@@ -1,4 +1,4 @@
-"""A form made from ``TrainConfig``: one control for each setting."""
+"""A form generated from ``TrainConfig``, with one control per setting."""
 
 from dataclasses import MISSING, fields
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
@@ -13,14 +13,14 @@ from training.setting_help import SETTING_HELP
 
 MAIN_SETTINGS: Final = ("architecture", "initial_weights", "epochs", "batch_size", "learning_rate", "device")
 ELSEWHERE: Final = frozenset({"data", "labels", "other_places", "teaches", "insets", "draws", "runs", "name"})
-"""Settings that the page asks for in places of their own, or not at all."""
+"""Settings that have controls elsewhere on the page, or none."""
 
 _LABELS: Final = {
     "initial_weights": "Initial weights",
     "ema_decay": "EMA decay",
     "val_share": "Validation share",
 }
-"""Settings whose names alone do not say enough."""
+"""Labels of settings whose names are not clear enough."""
 
 HEADS: Final = ("crowd", "fer2013")
 ANEW: Final = "random weights"
@@ -30,13 +30,13 @@ def setting_controls(preset_name: str, preset: Preset) -> tuple[dict[str, Any], 
     """Draw every control.
 
     Returns:
-        The values by setting, and the place beside each control where a sentence can be put.
+        The values by setting, and the slot for a message next to each control.
     """
     values: dict[str, Any] = {}
     slots: dict[str, DeltaGenerator] = {}
     rest = [field.name for field in fields(TrainConfig) if field.name not in (*MAIN_SETTINGS, *ELSEWHERE)]
     for names, place in ((MAIN_SETTINGS, st.container()), (rest, st.expander("Advanced settings"))):
-        for start in range(0, len(names), 3):  # row by row, so that narrow windows keep the order
+        for start in range(0, len(names), 3):  # row by row, to keep the order in narrow windows
             for name, column in zip(
                 names[start : start + 3], place.columns(3, vertical_alignment="bottom"), strict=False
             ):
@@ -62,7 +62,7 @@ def preset_value(preset: Preset, name: str) -> Any:
     return value
 
 
-def _control(preset_name: str, preset: Preset, name: str) -> Any:  # noqa: PLR0911 - a return a kind
+def _control(preset_name: str, preset: Preset, name: str) -> Any:  # noqa: PLR0911 - one return per kind
     value, key = preset_value(preset, name), f"set {preset_name} {name}"
     label, help_text = _LABELS.get(name, name.replace("_", " ").capitalize()), setting_help().get(name)
     kind = get_type_hints(TrainConfig)[name]

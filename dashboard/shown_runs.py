@@ -1,4 +1,4 @@
-"""The runs that the pages show: those of the runs folder, those that travelled with weights."""
+"""The runs that the pages show: those in the runs folder, and those shipped with weights."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ DETECTOR_MODULES: Final = {DETECTOR: "train", VERIFIER: "train_verifier"}
 
 @dataclass(frozen=True, slots=True)
 class ShownRun:
-    """A run under the name that people see.
+    """A run with its displayed name.
 
     Attributes:
-        name: Of the run directory, or of the weights it belongs to.
-        run: What the directory says.
-        weights: The weights folder that it travelled with; None for runs of this machine.
+        name: Name of the run directory, or of the weights it belongs to.
+        run: The run.
+        weights: The weights folder it was shipped with; None for runs of this machine.
     """
 
     name: str
@@ -31,17 +31,17 @@ class ShownRun:
 
     @property
     def is_shipped(self) -> bool:
-        """Whether it is shipped with the software, and so read-only."""
+        """Whether it is shipped with the software, and therefore read-only."""
         return self.weights is not None
 
     @property
     def is_detector(self) -> bool:
-        """Whether it learned to find faces instead of naming their expressions."""
+        """Whether it trains a face detector or verifier instead of a classifier."""
         return is_detector(self.run)
 
     @property
     def state_text(self) -> str:
-        """One word for people."""
+        """Its state in one word, for display."""
         return "shipped" if self.is_shipped else str(self.run.state)
 
 
@@ -50,10 +50,10 @@ class Figures:
     """Key figures of a run; None while unknown.
 
     Attributes:
-        best_epoch: The epoch that was or would be kept.
-        val_accuracy: Of that epoch, in [0, 1].
-        val_macro_f1: Of that epoch, in [0, 1].
-        seconds: Spent in finished epochs.
+        best_epoch: The best epoch so far.
+        val_accuracy: Validation accuracy of that epoch, in [0, 1].
+        val_macro_f1: Validation macro F1 of that epoch, in [0, 1].
+        seconds: Duration of the finished epochs.
     """
 
     best_epoch: int | None
@@ -63,7 +63,7 @@ class Figures:
 
 
 def shipped_runs() -> list[ShownRun]:
-    """List the histories of the shipped models, those of face detectors last."""
+    """List the runs of the shipped models, face detectors last."""
     shelf = weights_shelf()
     folders = [shelf / name for name in list_shipped_weights()]
     folders += shipped_detectors()
@@ -80,31 +80,31 @@ def shipped_detectors() -> list[Path]:
 
 
 def is_detector(run: Run) -> bool:
-    """Whether a run trains a face detector: other figures, nothing to name, nothing to resume from here."""
+    """Whether a run trains a face detector or verifier: other metrics, cannot be resumed here."""
     return run.config.get("architecture") in DETECTOR_MODULES
 
 
 def all_runs(store: RunStore) -> list[ShownRun]:
-    """Runs of this machine, newest first, then the shipped ones.
+    """Return the runs of this machine, newest first, then the shipped ones.
 
     Raises:
-        OSError: The runs folder may not be read.
+        OSError: The runs folder cannot be read.
     """
     return [ShownRun(run.name, run) for run in store.runs()] + shipped_runs()
 
 
 def find_run(runs: Iterable[ShownRun], name: str | None) -> ShownRun | None:
-    """The run of a name, or None."""
+    """Return the run of a name, or None."""
     return next((shown for shown in runs if shown.name == name), None)
 
 
 def best_row(run: Run) -> Mapping[str, Any] | None:
-    """The epoch that is kept: as the run says, else the best one so far."""
+    """Return the best epoch as recorded by the run, otherwise the best so far."""
     return kept_epoch(run.config, run.epochs, run.report or {}, run.status)
 
 
 def figures(run: Run) -> Figures:
-    """Return the key figures of a run so far."""
+    """Return the current key figures of a run."""
     row = best_row(run) or {}
     seconds = sum(
         float(epoch["seconds"]) for epoch in run.epochs if isinstance(epoch.get("seconds"), int | float)
@@ -115,13 +115,13 @@ def figures(run: Run) -> Figures:
 
 
 def epoch_count(run: Run) -> int:
-    """Return the number of planned epochs; at least the number of finished ones."""
+    """Return the number of planned epochs, at least that of finished ones."""
     planned = run.status.get("epoch_count") or run.config.get("epochs") or 0
     return max(int(planned) if isinstance(planned, int | float) else 0, len(run.epochs))
 
 
 def seconds_left(run: Run, now: datetime | None = None) -> float | None:
-    """Time until the last epoch, by the pace of the latest ones; None where it is not known."""
+    """Estimate the remaining seconds from the pace of the latest epochs; None while unknown."""
     if run.state is not RunState.RUNNING:
         return None
     paces = [row["seconds"] for row in run.epochs[-5:] if isinstance(row.get("seconds"), int | float)]
@@ -137,13 +137,13 @@ def seconds_left(run: Run, now: datetime | None = None) -> float | None:
 
 
 def step_share(run: Run) -> float:
-    """Return the finished share of the current epoch, in [0, 1]."""
+    """Return the completed share of the current epoch, in [0, 1]."""
     step, step_count = run.status.get("step") or 0, run.status.get("step_count") or 0
     return min(step / step_count, 1.0) if step_count else 0.0
 
 
 def setting_differences(runs: Sequence[ShownRun], *, everything: bool = False) -> list[dict[str, str]]:
-    """Settings as rows, runs as columns: those that differ, or all."""
+    """Return settings as rows and runs as columns: only those that differ, or all."""
     names = sorted({name for shown in runs for name in shown.run.config} - {"name", "runs"})
     rows = []
     for name in names:
@@ -156,7 +156,7 @@ def setting_differences(runs: Sequence[ShownRun], *, everything: bool = False) -
 
 
 def data_text(run: Run) -> str:
-    """The names of the data sets, without their folders."""
+    """Return the names of the run's data sets, without their folders."""
     paths = run.config.get("data") or run.config.get("photos") or ()
     paths = [paths] if isinstance(paths, str) else paths
     return ", ".join(Path(str(path)).name for path in paths) if isinstance(paths, Sequence) else ""

@@ -1,7 +1,7 @@
-"""Streamlit in the visitor's language: ``from dashboard.spoken import st`` in place of its own module.
+"""Streamlit in the visitor's language; import ``st`` from here instead of ``streamlit``.
 
-The pages say everything in English. Labels, texts, tables and charts are translated on their way to the
-browser; keys of widgets and what widgets return are not.
+The pages' code is in English. Labels, texts, tables and charts are translated before they are sent to the
+browser; widget keys and return values are not.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,22 +28,22 @@ _TEXTS: Final = frozenset(
         *("toggle", "warning", "write"),
     }
 )
-"""Functions that show a text; it is their first argument."""
+"""Functions whose first argument is a text to show."""
 
 _CHOICES: Final = frozenset({"multiselect", "pills", "radio", "segmented_control", "selectbox"})
 _PLACES: Final = frozenset({"columns", "container", "empty"})
 _CHARTS: Final = frozenset({"altair_chart", "vega_lite_chart"})
 _SHOWN: Final = frozenset({"label", "body", "help", "placeholder", "text", "caption", "captions"})
-"""Arguments that people read."""
+"""Arguments with texts to show."""
 
 _NOT_WORDS: Final = frozenset(
     {"field", "type", "mark", "aggregate", "$schema", "name", "format", "param", "color"}
 )
-"""Parts of a chart's specification whose texts mean something to the program that draws it."""
+"""Parts of a chart's specification whose texts are code, not words."""
 
 
 class Spoken:
-    """Streamlit, or one of its containers, with a translation of what is shown.
+    """A wrapper around Streamlit or one of its containers that translates what is shown.
 
     Args:
         target: The module or the container.
@@ -66,21 +66,21 @@ class Spoken:
         return self._target.__exit__(*error)
 
 
-if TYPE_CHECKING:  # wrapped or not, it has Streamlit's own types
+if TYPE_CHECKING:  # wrapped or not, it keeps Streamlit's types
     import streamlit as st
 else:
     st = Spoken(streamlit)
 
 
 def page_catalogue() -> Catalogue:
-    """Return the words in the visitor's language: the one chosen here, the remembered or the browser's."""
+    """Return the catalogue of the language chosen here, of the cookie's or of the browser's."""
     chosen = streamlit.session_state.get(_CHOSEN)
     cookie = streamlit.context.cookies.get(COOKIE)
     return catalogues()[choose_language(chosen, cookie, streamlit.context.headers.get("Accept-Language"))]
 
 
 def show_switch() -> None:
-    """Draw the choice of the language; a cookie remembers it, for this machine's webcam page, too."""
+    """Draw the language switch; a cookie stores the choice, also for the webcam page of the same host."""
     codes = list(catalogues())
     now = page_catalogue().code
     chosen = st.selectbox(
@@ -99,7 +99,7 @@ def show_switch() -> None:
 
 
 def _wrapped(made: Any) -> Any:
-    """Have what is drawn into a container translated, too."""
+    """Wrap a new container, so that its contents are translated, too."""
     if isinstance(made, DeltaGenerator):
         return Spoken(made)
     if isinstance(made, list) and made and isinstance(made[0], DeltaGenerator):
@@ -137,10 +137,10 @@ def _translate(shown: Any, catalogue: Catalogue) -> Any:
 def translate_table(
     table: pd.DataFrame, config: Mapping[str, Any] | None, catalogue: Catalogue
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Translate the words of a table.
+    """Translate the texts of a table.
 
     Returns:
-        The table with the same columns, and their configuration with translated names.
+        The table with the same columns, and a column configuration with translated names.
     """
     translate = cache(catalogue.translate)
     shown = table.map(lambda cell: translate(cell) if isinstance(cell, str) else cell)
@@ -153,7 +153,7 @@ def translate_table(
 
 
 def translate_chart(spec: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
-    """Translate the titles of a chart's specification, its labels and the words of its data."""
+    """Translate the titles and labels of a chart's specification, and the words in its data."""
     translated: dict[str, Any] = _translate_spec(spec, catalogue, "")
     number = {"decimal": catalogue.decimal, "thousands": "\u202f", "grouping": [3], "currency": ["", ""]}
     translated.setdefault("config", {})["locale"] = {"number": number}

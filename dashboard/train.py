@@ -1,4 +1,4 @@
-"""The page that starts trainings: pictures, settings, checks, queue."""
+"""The page that starts trainings: data sets, settings, checks, queue."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -29,9 +29,9 @@ def show(places: Places, open_run: Callable[[str], None], open_data: Callable[[]
     """Draw the page.
 
     Args:
-        places: Where pictures and runs are.
-        open_run: Goes to the page of a run.
-        open_data: Goes to the page of pictures.
+        places: The dashboard's folders.
+        open_run: Opens the page of a run.
+        open_data: Opens the page of data sets.
     """
     st.title("Train")
     _show_queue(places, open_run)
@@ -120,7 +120,7 @@ def _choose_cards(cards: Sequence[Card]) -> list[int]:
 
 
 def _show_problems(problems: Sequence[Problem], slots: dict[str, DeltaGenerator]) -> None:
-    """Each sentence beside the control that caused it."""
+    """Draw each message next to its control."""
     for setting in dict.fromkeys(problem.setting for problem in problems):
         mine = [problem for problem in problems if problem.setting == setting]
         text = " ".join(problem.text for problem in mine)

@@ -1,8 +1,8 @@
-"""Numbers as people read them."""
+"""Numbers formatted for display."""
 
 
 def duration_text(seconds: float | None) -> str:
-    """Such as ``45 s``, ``12 min``, ``3 h 20 min``; a dash where nothing is known."""
+    """Format a duration, such as ``45 s``, ``12 min``, ``3 h 20 min``; a dash if unknown."""
     if seconds is None:
         return "–"
     if seconds < 0.95:
@@ -16,12 +16,12 @@ def duration_text(seconds: float | None) -> str:
 
 
 def percent_text(share: float | None) -> str:
-    """A share of 1 with one decimal; a dash where nothing is known."""
+    """Format a share in [0, 1] in percent with one decimal; a dash if unknown."""
     return "–" if share is None else f"{share * 100:.1f} %"
 
 
 def size_text(byte_count: float) -> str:
-    """Such as ``3.2 MB``."""
+    """Format a size, such as ``3.2 MB``."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if byte_count < 1000 or unit == "GB":
             return f"{byte_count:.0f} {unit}" if unit == "bytes" else f"{byte_count:.1f} {unit}"

@@ -50,7 +50,7 @@ def load_eager_detector(name: str | None, *, thorough: bool = False) -> FaceDete
 
 
 def cover_faces(image: RgbImage, boxes: Sequence[Box], cover: Cover) -> RgbImage:
-    """Return a copy of the image on which nobody can be recognised.
+    """Return a copy of the image in which all faces are unrecognisable.
 
     Args:
         image: RGB ``uint8`` of shape (H, W, 3).
@@ -72,10 +72,10 @@ def cover_faces(image: RgbImage, boxes: Sequence[Box], cover: Cover) -> RgbImage
 
 
 def cover_photo(image: RgbImage, finder: FaceDetector, cover: Cover) -> tuple[RgbImage, int]:
-    """A copy of a photo with every face covered, and how many places that were.
+    """Return a copy of a photo with every face covered, and the number of covers.
 
     Args:
-        image: RGB.
+        image: RGB ``uint8`` of shape (H, W, 3).
         finder: From :func:`load_eager_detector`.
         cover: ``blur``, ``pixelate`` or ``box``.
     """
@@ -143,9 +143,9 @@ def copy_covered(
     Args:
         path: The video.
         output: The copy.
-        plan: From the same video.
+        plan: Covers for the same video.
         cover: ``blur``, ``pixelate`` or ``box``.
-        watcher: Told of every frame that was written.
+        watcher: Called after each frame is written.
 
     Returns:
         Notes about what was lost, each worded to follow the file's name.

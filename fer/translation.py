@@ -1,4 +1,4 @@
-"""The pages' words in the visitor's language, from one file per language."""
+"""Translations of the pages, from one file per language."""
 
 import json
 import re
@@ -26,19 +26,19 @@ _SEPARATORS: Final = re.compile(r"([,;:] |[()])")
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The words of one language; a text without a translation stays as it is.
+    """The translations of one language; a text without a translation stays in English.
 
     Attributes:
-        code: Such as ``ru``; one file of ``locales`` has it as its name.
-        name: The language in its own words.
-        decimal: What stands before the decimals of a number.
-        plurals: A condition on ``n``, as gettext writes them, for each plural form of CLDR but the last one.
-        last_plural: The form of all other whole numbers.
-        expressions: Names of the expressions, by their labels.
-        page: Words of the page, such as those of ``say``.
-        dashboard: Words of the dashboard, which comes finished, too.
-        sentences: Messages that come to the pages finished, such as errors; ``{count}`` and
-            ``{number}`` are digits.
+        code: Code such as ``ru``, also the name of its file in ``locales``.
+        name: Name of the language in the language itself.
+        decimal: Decimal separator.
+        plurals: Condition on ``n``, in gettext's syntax, for each CLDR plural form but the last.
+        last_plural: Plural form of all other integers.
+        expressions: Names of the expressions, by label.
+        page: Texts of the page, as passed to ``say``.
+        dashboard: Texts of the dashboard, with gaps already filled.
+        sentences: Messages with gaps already filled, such as errors; ``{count}`` and ``{number}`` match
+            digits.
     """
 
     code: str = ENGLISH
@@ -53,47 +53,47 @@ class Catalogue:
 
     @cached_property
     def words(self) -> Words:
-        """All texts of the pages and of the packages below them."""
+        """All translations of this language."""
         return {**self.sentences, **self.dashboard, **self.page}
 
     def say(self, text: str, **values: object) -> str:
-        """Return a text of the pages in this language, its gaps filled.
+        """Return a text of the page in this language, with its gaps filled.
 
         Args:
-            text: English, with gaps such as ``{count}``.
-            values: For the gaps.
+            text: English text, with gaps such as ``{count}``.
+            values: Values of the gaps.
         """
         found = self.words.get(text, text)
         return _fill(found if isinstance(found, str) else text, values)
 
     def say_count(self, count: int, one: str, many: str, **values: object) -> str:
-        """Return the form of a text that fits a number.
+        """Return the plural form of a text for a number.
 
         Args:
             count: The number; fills the gap ``{count}``.
-            one: English for one.
-            many: English for any other number; the forms of this language are found under it.
-            values: For further gaps.
+            one: English singular.
+            many: English plural, also the key of this language's forms.
+            values: Values of the other gaps.
         """
         return _fill(self._form(self.words.get(many), count) or (one if count == 1 else many), values, count)
 
     def label(self, label: str) -> str:
-        """Return the name of a label as it is shown to people; classes of somebody's own stay as they are."""
+        """Return the displayed name of a label; custom classes are not translated."""
         return self.expressions.get(label) or label_name(label)
 
     def number(self, value: float, digits: int) -> str:
-        """Return a number with so many decimals."""
+        """Format a number with the given number of decimals."""
         return f"{value:.{digits}f}".replace(".", self.decimal)
 
     def word(self, text: str) -> str:
-        """Return a word, or a text without gaps, in this language."""
+        """Translate a word, or a text without gaps."""
         known = self._small_words.get(text) or self.words.get(text)
         return known if isinstance(known, str) else text
 
     def translate(self, text: str) -> str:
-        """Return a finished English text in this language, such as an error with a file's name in it.
+        """Translate an English text with gaps already filled, such as an error message with a file name.
 
-        Its gaps are found by comparing it with all ``sentences``; what stands in them is translated if known.
+        The text is matched against all ``sentences``; the contents of its gaps are translated if known.
         """
         if self.code == ENGLISH or not text:
             return text
@@ -110,7 +110,7 @@ class Catalogue:
         return text
 
     def markdown(self, text: str) -> str:
-        """Return Markdown with known paragraphs, headings, items of lists and heads of tables translated."""
+        """Translate the known paragraphs, headings, list items and table headers of Markdown."""
         if self.code == ENGLISH:
             return text
         parts = _BLOCKS.split(text)
@@ -120,7 +120,7 @@ class Catalogue:
         found = re.match(r"(#+ |- )?(.*?)(\s*)$", block, re.DOTALL)
         assert found is not None
         mark, words, end = found.groups(default="")
-        if words.startswith("|"):  # a table, the names of its columns first
+        if words.startswith("|"):  # a table: the header row comes first
             head, _, rows = words.partition("\n")
             cells = [
                 f" {self.translate(cell.strip())} " if cell.strip() else cell for cell in head.split("|")
@@ -131,7 +131,7 @@ class Catalogue:
         return block if translated == plain else f"{mark}{translated}{end}"
 
     def _translate_part(self, text: str) -> str:
-        """Translate what stands in a gap: a text, or a list of words."""
+        """Translate the content of a gap: a text, or a list of words."""
         whole = self.translate(text)
         return whole if whole != text else "".join(map(self.translate, _SEPARATORS.split(text)))
 
@@ -152,20 +152,20 @@ class Catalogue:
 
     @cached_property
     def _patterns(self) -> list[tuple[re.Pattern[str], str | Mapping[str, str]]]:
-        """Messages with gaps, those with most words of their own first."""
+        """Patterns of the messages with gaps, most fixed text first."""
         messages = {**self.sentences, **self.dashboard}
         keys = sorted(filter(_GAP.search, messages), key=lambda key: -len(_GAP.sub("", key)))
         return [(_pattern(key), messages[key]) for key in keys]
 
 
 def _fill(text: str, values: Mapping[str, object], count: int | None = None) -> str:
-    """Fill the gaps of a text; a gap without a value stays."""
+    """Fill the gaps of a text; a gap without a value is kept."""
     given = values if count is None else {"count": count, **values}
     return _GAP.sub(lambda gap: str(given.get(gap.group(1), gap.group())), text)
 
 
 def _pattern(key: str) -> re.Pattern[str]:
-    """Match what ``key`` may be filled to; a gap that stands twice has the same text twice."""
+    """Return a pattern that matches ``key`` with any values; repeated gaps must have equal values."""
     parts, seen = _GAP.split(key), set[str]()
     for place, part in enumerate(parts):
         if place % 2 == 0:
@@ -179,7 +179,7 @@ def _pattern(key: str) -> re.Pattern[str]:
 
 @cache
 def catalogues() -> dict[str, Catalogue]:
-    """Return all languages by their codes, English first; each further one is a file of ``locales``."""
+    """Return all languages by code: English, then one per file of ``locales``."""
     found = {ENGLISH: Catalogue()}
     for path in sorted(LOCALES.glob("*.json")):
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -188,11 +188,11 @@ def catalogues() -> dict[str, Catalogue]:
 
 
 def choose_language(*wishes: str | None) -> str:
-    """Return the code of the first wish that can be met, English where none can.
+    """Return the code of the first available language, English if none is available.
 
     Args:
-        wishes: Codes such as ``ru`` or ``ru-RU``, or headers such as ``ru-RU,ru;q=0.9,en;q=0.8``, the most
-            important first; None and empty ones say nothing.
+        wishes: Codes such as ``ru`` or ``ru-RU``, or headers such as ``ru-RU,ru;q=0.9,en;q=0.8``, in order
+            of precedence; None and empty strings are skipped.
     """
     for wish in wishes:
         languages = [_weighed(part) for part in (wish or "")[:400].split(",")]
@@ -203,7 +203,7 @@ def choose_language(*wishes: str | None) -> str:
 
 
 def _weighed(part: str) -> tuple[float, str]:
-    """Return how much a part of the header is wanted, in [0, 1], with its code without the country."""
+    """Return the weight of a part of the header, in [0, 1], and its language code without the country."""
     tag, _, weight = part.partition(";")
     number = weight.strip().removeprefix("q=")
     share = float(number) if re.fullmatch(r"[01](\.\d{0,3})?", number) else 1.0

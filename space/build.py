@@ -1,4 +1,4 @@
-"""Lays out a Hugging Face Space with the page alone, without PyTorch: ``python space/build.py FOLDER``."""
+"""Build a Hugging Face Space of the web page, without PyTorch: ``python space/build.py FOLDER``."""
 
 import re
 import shutil
@@ -12,13 +12,13 @@ MOST_BYTES: Final = 10 * 1000 * 1000
 
 
 def build_space(folder: Path) -> list[str]:
-    """Write the files of the Space into a new or empty folder.
+    """Write the Space's files to a new or empty folder.
 
     Returns:
-        Names of weights that are left out because one of their files is too large.
+        Names of the skipped weights, which contain a file that is too large.
 
     Raises:
-        FileExistsError: The folder holds something.
+        FileExistsError: The folder is not empty.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
@@ -45,7 +45,7 @@ def build_space(folder: Path) -> list[str]:
 
 
 def main(words: list[str]) -> int:
-    """Write the Space and say what to do with it."""
+    """Write the Space and print the next steps."""
     if len(words) != 1:
         print("expected one folder: python space/build.py FOLDER", file=sys.stderr)
         return 2

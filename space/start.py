@@ -1,4 +1,4 @@
-"""Starts the page inside a Space: under its public name, shown in a frame of the hub's page."""
+"""Start the page in a Space, under its public host name, in a frame on the Hub."""
 
 import os
 import runpy

@@ -1,4 +1,4 @@
-"""Small videos made by code, for the tests of everything that moves."""
+"""Small generated videos for tests."""
 
 import threading
 from collections.abc import Sequence

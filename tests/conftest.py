@@ -1,4 +1,4 @@
-"""Fixtures that several test files need."""
+"""Fixtures shared by several test files."""
 
 import sys
 from pathlib import Path

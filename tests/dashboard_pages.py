@@ -1,4 +1,4 @@
-"""One page of the dashboard by itself, as Streamlit's own tester draws it."""
+"""Single pages of the dashboard, run by Streamlit's test framework."""
 
 from pathlib import Path
 from typing import Any

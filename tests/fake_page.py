@@ -1,4 +1,4 @@
-"""A page with fake models, run in a process of its own: ``python tests/fake_page.py MODULE…`` prints its address."""
+"""A page with fake models in a separate process: ``python tests/fake_page.py MODULE…`` prints its URL."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""Small parts that obey the protocols, for tests that need no network and no weights."""
+"""Small fakes that implement the protocols, for tests without a network or weights."""
 
 from collections.abc import Sequence
 

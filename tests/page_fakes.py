@@ -1,4 +1,4 @@
-"""Shared fakes of the page tests: analyzers with a real detector and a classifier that needs no weights."""
+"""Fakes for the page tests: analyzers with a real detector and a classifier without weights."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The shipped weights on real faces: the whole path."""
+"""The complete pipeline with the shipped weights on real faces."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Covered faces: every frame of a track, its gaps and ends, in photos and videos."""
+"""Covered faces in photos and videos: every frame of a track, its gaps and its ends."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""``/api``: one request, JSON out; its errors, limits, description and the documented commands."""
+"""``/api``: responses, errors, limits, schema and the documented commands."""
 
 import io
 import json

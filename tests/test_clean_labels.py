@@ -1,4 +1,4 @@
-"""Labels that the other pictures contradict are found and emptied; everything else stays."""
+"""Detection and removal of labels that contradict similar images; everything else is unchanged."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The square crop: whole at every border, upright when the face is turned, exact when nothing changes."""
+"""The square crop: full size at every border, upright for tilted faces, exact without resampling."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""The dashboard in a real browser: train on an upload, stop, resume, use the model in the webcam page."""
+"""The dashboard in a real browser: train on an upload, stop, resume, use the model on the webcam page."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The dashboard's page of data sets: looked at, uploaded, taken by camera, deleted."""
+"""The dashboard's page of data sets: inspect, upload, collect by camera, delete."""
 
 import io
 import shutil

@@ -1,4 +1,4 @@
-"""The dashboard's view of runs: figures, curves, report tables and mistakes."""
+"""The dashboard's data on runs: key figures, curves, report tables and mistakes."""
 
 import json
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""The dashboard in Russian: no English word is left, and what it stores and returns stays as it is."""
+"""The dashboard in Russian: no visible English text, unchanged stored and returned values."""
 
 import re
 from pathlib import Path

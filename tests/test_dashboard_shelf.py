@@ -1,4 +1,4 @@
-"""Notes on runs, and runs put away with a way back."""
+"""Notes on runs, and runs that are put away."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Splits and labels of the files in folders and of the rows in CSV files."""
+"""Splits and labels of files in folders and of rows in CSV files."""
 
 from pathlib import PurePosixPath
 

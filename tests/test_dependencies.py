@@ -1,4 +1,4 @@
-"""The table of dependencies agrees with the requirements; the audit says where it could not look."""
+"""The table of dependencies matches the requirements; the audit reports what it could not check."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The container and the Space, by the steps of their files, because there may be no container engine here."""
+"""The container and the Space, tested step by step, without a container engine."""
 
 import ast
 import json

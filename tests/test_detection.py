@@ -1,4 +1,4 @@
-"""Detectors by name, on the astronaut: upright, turned, mirrored, red and blue exchanged, from many threads."""
+"""All detectors on the astronaut photo: upright, turned, mirrored, red and blue swapped, many threads."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

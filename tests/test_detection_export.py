@@ -1,4 +1,4 @@
-"""From a detector's run to a folder that is used: card, network, golden sample, history."""
+"""The export of a detector's run to a weights folder: card, network, golden sample, history."""
 
 import io
 import json

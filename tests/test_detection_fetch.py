@@ -1,4 +1,4 @@
-"""Fetching a file: whole and right, or not at all."""
+"""Downloads of files: complete and correct, or not at all."""
 
 import hashlib
 import socket

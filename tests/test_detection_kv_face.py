@@ -1,4 +1,4 @@
-"""The project's own detector: the shipped network, its card, faces turned and mirrored, refused files."""
+"""The project's own detector: shipped network, card, turned and mirrored faces, rejected files."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The detector's training as a whole: a run directory comes out, can be gone on with and trained further."""
+"""A complete training of the detector: run directory, resuming, fine-tuning."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The detector's training parts: labels follow their pixels, cells get the right face, the loss knows the way."""
+"""Parts of the detector's training: augmentation of labels, assignment of faces to cells, loss."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The verifier: what it learns from, what it sees, how its answer counts, the files it comes from."""
+"""The verifier: training data, input crops, effect on scores, files."""
 
 import json
 

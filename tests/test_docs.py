@@ -1,4 +1,4 @@
-"""The documents: links lead somewhere, commands and their options exist, the front page stays short."""
+"""The documentation: working links, existing commands and options, a short front page."""
 
 import re
 import subprocess

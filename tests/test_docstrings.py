@@ -1,4 +1,4 @@
-"""The house rule on docstrings: a verb or a name begins them, never a question word."""
+"""The rule on docstrings: they begin with a verb or a noun, never with a question word."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Access to the pages: hosts, origins, passwords, on a fake page and on the real ones."""
+"""Access to the pages: hosts, origins and passwords, on a fake page and on the real ones."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""Both pages behind their door, in a real browser: they work with a password, and load nothing from elsewhere."""
+"""Both pages behind a password in a real browser: they work and load nothing from other sites."""
 
 import socket
 import subprocess

@@ -1,4 +1,4 @@
-"""The named endpoints, called as the documentation says."""
+"""The named endpoints, called as documented."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The folder job on a real local Ray cluster of two workers."""
+"""Folder analysis on a real local Ray cluster of two workers."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Yaw and pitch by five landmarks: synthetic heads of other shapes, and the answers of heads turned away."""
+"""Yaw and pitch from five landmarks: synthetic heads of several shapes, and heads turned away."""
 
 from dataclasses import replace
 from itertools import pairwise

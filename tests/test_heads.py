@@ -1,4 +1,4 @@
-"""Heads by name, from the weights to every output."""
+"""Named heads, from the weights to every output."""
 
 import json
 

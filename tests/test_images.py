@@ -1,4 +1,4 @@
-"""Every kind of picture that may come in, made by code."""
+"""Generated images of every supported kind."""
 
 import io
 import subprocess

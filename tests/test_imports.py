@@ -1,4 +1,4 @@
-"""The arrows of the architecture: who may import whom, what may not be imported on the way."""
+"""The import rules of the architecture: allowed dependencies, and modules that must load lazily."""
 
 import ast
 import os

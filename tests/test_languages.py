@@ -1,4 +1,4 @@
-"""The pages' languages: every word that the code uses is in every catalogue, and nothing else is."""
+"""The catalogues: each contains every text that the code uses, and no other."""
 
 import ast
 import json

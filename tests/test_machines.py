@@ -1,4 +1,4 @@
-"""Other people's machines, imitated: folders, consoles, locales, time zones."""
+"""Simulated environments: folders, consoles, locales, time zones."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: words in, lines, tables and exit status out."""
+"""The command line end to end: arguments, output lines, tables, exit status."""
 
 import csv
 import json

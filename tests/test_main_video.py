@@ -1,4 +1,4 @@
-"""Videos on the command line: words in, annotated copies and timelines out."""
+"""Videos on the command line: annotated copies and timelines."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Nothing is overwritten or left out without a word: outputs, folders, names, addresses."""
+"""Outputs, folders, names and addresses: nothing is overwritten or skipped silently."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Classes that people name themselves: read, trained, exported, shown."""
+"""Custom classes: reading, training, export, display."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The wheel: what is in it, what it needs, and its command in an environment of its own."""
+"""The wheel: contents, requirements, and its command in a fresh environment."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""Pictures as phones, scanners and editors store them."""
+"""Images as stored by phones, scanners and editors."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""The benchmark of delay and flicker: its clips change when they say, its delays count from there."""
+"""The benchmark of delay and flicker: its clips change at the stated time, from which delays count."""
 
 import numpy as np
 import pytest

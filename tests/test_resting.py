@@ -1,4 +1,4 @@
-"""Resting faces: what is learned from them, and that nothing of it stays."""
+"""Resting faces: the learned adjustment, and its complete removal."""
 
 import numpy as np
 import pytest

@@ -369,7 +369,7 @@ def test_usage_of_processor_and_memory_since_the_last_look():
 
 
 class Board:
-    """What ``SummaryWriter`` is asked."""
+    """A fake ``SummaryWriter`` that records its calls."""
 
     made: ClassVar[list["Board"]] = []
 

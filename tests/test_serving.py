@@ -1,4 +1,4 @@
-"""The server itself: silent connections, too many of them, and the ways out."""
+"""The server: idle connections, too many connections, and every kind of exit."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The suite of named sets, the pages that show its figures, and the faces that cannot be read."""
+"""The benchmark suite of named data sets, the pages with its figures, and unreadable faces."""
 
 import json
 

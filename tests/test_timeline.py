@@ -1,4 +1,4 @@
-"""Expressions over time: rows, sums, stretches, files."""
+"""Timelines: rows, totals, segments, files."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""The notebook of the tour: every cell runs, and its stored outputs are those of today."""
+"""The tour notebook: every cell runs, and its stored outputs are current."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""From made-up faces through training and evaluation to a student and a fine-tuned network."""
+"""Training on synthetic faces, evaluation, distillation and fine-tuning, end to end."""
 
 import json
 import subprocess

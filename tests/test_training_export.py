@@ -1,4 +1,4 @@
-"""Weights that a training exports or that are adopted: whole, right, and refused when spoilt."""
+"""Exported and adopted weights: complete, correct, and rejected if corrupt."""
 
 import shutil
 from dataclasses import replace

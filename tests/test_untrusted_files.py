@@ -1,4 +1,4 @@
-"""Cards, runs, data sets and tables that strangers wrote: one sentence each, never another exception."""
+"""Untrusted cards, runs, data sets and tables: one error sentence each, never another exception."""
 
 import io
 import json

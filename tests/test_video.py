@@ -1,4 +1,4 @@
-"""Frames in with their true times, annotated files out, every damaged or odd file answered in a sentence."""
+"""Videos: true frame times, annotated copies, and one error sentence for every damaged or odd file."""
 
 from contextlib import nullcontext
 from fractions import Fraction

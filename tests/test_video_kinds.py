@@ -1,4 +1,4 @@
-"""Videos as phones, cameras and editors write them: sound, mirrors, sizes, times, containers."""
+"""Videos as written by phones, cameras and editors: sound, mirroring, sizes, timestamps, containers."""
 
 import os
 import struct

@@ -1,4 +1,4 @@
-"""A live stream by itself: its newest frame, its lag, and an address without its password."""
+"""Live streams: newest frame, lag, and addresses without passwords."""
 
 import time
 

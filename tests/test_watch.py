@@ -1,4 +1,4 @@
-"""Watching a stream: the log, gaps, alerts, a real stream that dies and comes back."""
+"""Watching a stream: log, gaps, alerts, and a real stream that fails and recovers."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The watch log among other programs: readers, writers, locks, deletion, a full disk, kills at any moment."""
+"""The watch log under concurrent access: readers, writers, locks, deletion, a full disk, kills."""
 
 import sqlite3
 import subprocess

@@ -1,4 +1,4 @@
-"""The Video tab: its jobs, its addresses, and the page in a real browser."""
+"""The Video tab: jobs, routes, and the page in a real browser."""
 
 import json
 import pickle

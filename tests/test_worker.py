@@ -1,4 +1,4 @@
-"""The process that reads strangers' videos: it may die, be silent or fill its memory; the next work is done."""
+"""The process that reads untrusted videos: after a crash, a hang or full memory, the next task runs."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Made-up faces that a small network can tell apart, as data sets in every form that is read."""
+"""Synthetic faces that a small network can distinguish, as data sets in every supported form."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Weights of a toy network with two heads that answer the same whatever they see."""
+"""Weights of a toy network with two heads and constant predictions."""
 
 from pathlib import Path
 

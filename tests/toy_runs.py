@@ -1,4 +1,4 @@
-"""Run directories with made-up histories, written by the real writer."""
+"""Run directories with synthetic histories, written by the real writer."""
 
 import math
 from contextlib import suppress

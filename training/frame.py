@@ -1,4 +1,4 @@
-"""The frame that all trainings share: epochs, schedule, averaged weights, best epoch, checkpoint, record."""
+"""The loop that all trainings share: epochs, schedule, averaged weights, best epoch, checkpoint, history."""
 
 import logging
 import math
@@ -272,18 +272,18 @@ def save_weights(network: nn.Module, path: Path) -> None:
 
 
 def tensorboard_mirror(folder: Path) -> Callable[[Mapping[str, Any]], None]:
-    """Return a function that writes the figures of an epoch into ``<folder>/tensorboard``.
+    """Return a function that writes an epoch's metrics to ``<folder>/tensorboard``.
 
     Raises:
         ModuleNotFoundError: TensorBoard is not installed.
     """
     try:
-        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an extra of its own
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an optional dependency
     except ImportError as error:
         raise ModuleNotFoundError(
             "TensorBoard is not installed; run 'pip install tensorboard' or train without --tensorboard"
         ) from error
-    # A resumed training repeats the epochs after its checkpoint: their old points go.
+    # Resuming repeats the epochs after the checkpoint: purge their old points.
     board = SummaryWriter(str(folder / "tensorboard"), purge_step=len(read_epochs(folder)) + 1)
 
     def write(row: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Whether the process of a run is alive, by its locks and the age of its status."""
+"""Detection of live run processes, from their locks and the age of their status."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ Used where its lock cannot be tested, such as on a read-only folder or another m
 
 
 def has_process(folder: Path, state: RunState, status: Mapping[str, Any]) -> bool:
-    """Whether the run's process is alive, if its state needs one."""
+    """Return whether the run's process is alive, for states that need one."""
     if state is RunState.RUNNING:
         return is_held(folder / LOCK_FILE, status)
     if state is RunState.QUEUED:
@@ -29,7 +29,7 @@ def has_process(folder: Path, state: RunState, status: Mapping[str, Any]) -> boo
 
 
 def is_held(path: Path, status: Mapping[str, Any]) -> bool:
-    """Whether a process holds a lock; if that cannot be tested, whether the status was updated recently."""
+    """Return whether a process holds a lock or, if that cannot be tested, the status is recent."""
     if not path.is_file():
         return False
     lock = FileLock(path)

@@ -1,1 +1,1 @@
-"""The parts of the web page, one module per tab."""
+"""The web page, one module per tab."""

@@ -1,4 +1,4 @@
-"""The tab that says what the software is, what it cannot do, what becomes of the pictures."""
+"""The tab that describes the software, its limits and its handling of images."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ from webapp.page import ASSETS, Tab
 
 
 def about_text(folder: Path, card: ModelCard) -> str:
-    """The page's own words, then the model card of the weights in use."""
+    """Return the page's introduction, followed by the model card of the current weights."""
     shown = ", ".join(label_name(emotion).lower() for emotion in card.head().emotions)
     words = (ASSETS / "about.md").read_text("utf-8").replace("EXPRESSIONS", shown)
     readme = folder / "README.md"
@@ -24,14 +24,14 @@ def about_text(folder: Path, card: ModelCard) -> str:
 
 
 def _smaller_headings(text: str) -> str:
-    """A written model card as a part of the page, without the block of settings that may stand before it."""
+    """Return a model card with headings that fit the page, without YAML front matter."""
     if text.startswith("---\n"):
         text = text.split("\n---\n", maxsplit=1)[-1]
     return re.sub(r"^#{1,3} ", "### ", text.strip(), flags=re.MULTILINE)
 
 
 def _card_text(card: ModelCard) -> str:
-    """Describe weights without a written model card from their card."""
+    """Return a description made from ``card.json``, for weights without a written model card."""
     labels = ", ".join(label_name(emotion) for emotion in card.head().emotions)
     lines = [f"**{card.name}**: {card.description or card.architecture}", f"- Expressions: {labels}"]
     lines += [f"- Licence: {card.licence}"]
@@ -40,7 +40,7 @@ def _card_text(card: ModelCard) -> str:
 
 
 def build(analyzers: Analyzers) -> None:
-    """Lay the tab out."""
+    """Lay out the tab."""
     classifier = analyzers.get().classifier
     gr.Markdown(about_text(classifier.folder, classifier.card), elem_id="kv-about-text")
 

@@ -1,4 +1,4 @@
-"""The analyzers that the page's visitors share."""
+"""The analyzers shared by all visitors of the page."""
 
 import threading
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ class Analyzers(Protocol):
 
     @property
     def detectors(self) -> list[str]:
-        """Names to choose from, the page's own first."""
+        """Names of the available detectors, the default first."""
 
     @property
     def weights(self) -> list[str]:
-        """Names to choose from, the page's own first."""
+        """Names of the available weights, the default first."""
 
     def heads(self, weights: str) -> Sequence[Head]:
-        """Heads to choose from, the one used by default first; empty where the weights cannot be read."""
+        """Return the available heads, the default first; empty if the weights cannot be read."""
 
     def get(
         self,
@@ -35,19 +35,19 @@ class Analyzers(Protocol):
         head: str | None = None,
         live: bool = False,
     ) -> FaceAnalyzer:
-        """The analyzer for a choice; None for the page's own."""
+        """Return the analyzer for these names; None selects the page's default."""
 
     def finder(self, detector: str | None = None) -> FaceDetector:
-        """The detector for faces that must not be shown: it misses as few as possible."""
+        """Return the detector for covering faces, which misses as few as possible."""
 
 
 class AnalyzerShelf:
-    """Builds each detector and classifier once, when first asked for; may be called from several threads.
+    """Builds each detector and classifier once, on first use; may be called from several threads.
 
     Args:
-        weights: What the page was started with; None for the default, which may change while the page runs.
-        detector: The detector the page was started with; None for the default.
-        head: The head that answers where the page's own weights have it and a visitor chooses none.
+        weights: Path of the page's own weights; None for the default, which may change while the page runs.
+        detector: Name of the page's own detector; None for the default.
+        head: Default head of the page's own weights, if they have it.
     """
 
     def __init__(
@@ -62,18 +62,18 @@ class AnalyzerShelf:
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type["AnalyzerShelf"], tuple[str | None, str, str | None]]:
-        """Another process builds a shelf of its own."""
+        """Pickle the arguments only; another process builds its own models."""
         given = str(self._given) if self._given else None
         return AnalyzerShelf, (given, self.detectors[0], self._head)
 
     @property
     def weights(self) -> list[str]:
-        """Names to choose from, the page's own first; never where they lie on this machine."""
+        """Names of the available weights, the default first; never their paths on this machine."""
         first = self._given.name if self._given else selected_weights() or DEFAULT_WEIGHTS
         return list(dict.fromkeys([first, *list_weights()]))
 
     def heads(self, weights: str) -> tuple[Head, ...]:
-        """Heads to choose from, the one used by default first; empty where the weights cannot be read."""
+        """Return the available heads, the default first; empty if the weights cannot be read."""
         try:
             card = load_card(self._folder(weights))
         except UnknownModelError:
@@ -89,12 +89,11 @@ class AnalyzerShelf:
         head: str | None = None,
         live: bool = False,
     ) -> FaceAnalyzer:
-        """The analyzer for a choice.
+        """Return the analyzer for these names; None selects the page's default.
 
         Raises:
-            UnknownModelError: The choice is not among the names, the weights have no such head, or what is
-                needed is missing.
-            WeightsMismatchError: The weights do not belong to their card.
+            UnknownModelError: A name is not in the list, the weights have no such head, or a file is missing.
+            WeightsMismatchError: The weights do not match their card.
         """
         _check_choice(weights, self.weights)
         _check_choice(detector, self.detectors)
@@ -105,10 +104,10 @@ class AnalyzerShelf:
             )
 
     def finder(self, detector: str | None = None) -> FaceDetector:
-        """The detector for faces that must not be shown: it misses as few as possible.
+        """Return the detector for covering faces, which misses as few as possible.
 
         Raises:
-            UnknownModelError: The choice is not among the names, or what is needed is missing.
+            UnknownModelError: The name is not in the list, or a file is missing.
         """
         _check_choice(detector, self.detectors)
         name = detector or self.detectors[0]
@@ -124,7 +123,7 @@ class AnalyzerShelf:
 
     def _classifier(self, name: str, head: str | None) -> EmotionClassifier:
         folder = self._folder(name)
-        written = (folder / CARD_FILE).stat().st_mtime_ns  # weights exported anew are loaded anew
+        written = (folder / CARD_FILE).stat().st_mtime_ns  # reload weights that were exported again
         if self._classifiers.get(folder, (None,))[0] != written:
             first = EmotionClassifier(folder)
             self._classifiers[folder] = (written, {first.head.name: first})
@@ -140,12 +139,12 @@ class AnalyzerShelf:
         return find_weights(self._given if is_given else name)
 
     def _own_head(self, name: str, card: ModelCard) -> str | None:
-        """The head the page was started with; None for other weights, and for newer ones without it."""
+        """Return the page's default head; None for other weights, and for newer ones without that head."""
         has_it = name == self.weights[0] and any(head.name == self._head for head in card.heads)
         return self._head if has_it else None
 
 
 def _check_choice(name: str | None, names: Sequence[str]) -> None:
-    """Refuse what is not on the list: a visitor must not reach other folders of this machine."""
+    """Reject names outside the list: a visitor must not reach other folders of this machine."""
     if name and name not in names:
         raise UnknownModelError(f"no model named {name!r} here; expected one of {', '.join(names)}")

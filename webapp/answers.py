@@ -1,8 +1,8 @@
-"""Types of the answers that other programs get, for Gradio's named endpoints and ``/api`` alike."""
+"""Response types of Gradio's named endpoints and of ``/api``."""
 
 from typing import Any
 
-from typing_extensions import TypedDict  # FastAPI reads no other before Python 3.12, and brings this along
+from typing_extensions import TypedDict  # required by FastAPI before Python 3.12, and installed with it
 
 
 class FaceRecord(TypedDict):

@@ -1,4 +1,4 @@
-"""``/api``: a photo or a video in one plain request, JSON out; nothing is kept longer than needed."""
+"""``/api``: analyse a photo or a video in one plain request and return JSON."""
 
 import json
 from functools import partial
@@ -54,7 +54,7 @@ Name = Annotated[str | None, Query(description="A name offered on the page; the 
 
 
 def build_api(analyzers: Analyzers) -> FastAPI:
-    """Build the application that is mounted under ``/api``, with a queue of videos of its own."""
+    """Build the application for ``/api``, with its own video queue."""
     api = FastAPI(
         title="KV FaceRecognition",
         description=DESCRIPTION,
@@ -119,7 +119,7 @@ def build_api(analyzers: Analyzers) -> FastAPI:
         """Send the bytes of the video, or a form with one file; then ask for its state under the id."""
         await run_in_threadpool(
             analyzers.get, weights, detector, head=head, live=True
-        )  # wrong names are refused now
+        )  # reject wrong names before the upload
         key, job = await receive_video(request, jobs, "video")
         jobs.start(job, partial(analyzers.get, weights, detector, head=head, live=True), every_s=every_s)
         return JSONResponse({"id": key}, 202, {"Location": f"video/{key}"})
@@ -149,7 +149,7 @@ def build_api(analyzers: Analyzers) -> FastAPI:
 
     @api.get("/openapi.json", include_in_schema=False)
     def schema() -> dict[str, Any]:
-        # Relative to this document, so that it holds behind a proxy with a path of its own.
+        # Relative to this document, so that it is correct behind a proxy that adds a path prefix.
         return api.openapi() | {"servers": [{"url": "../api"}]}
 
     @api.get("/docs", include_in_schema=False)
@@ -183,7 +183,7 @@ def _found(jobs: VideoJobs, key: str) -> VideoJob:
 
 
 def _body(kind: str) -> dict[str, Any]:
-    """The request's body for the schema: two ways to send one file."""
+    """Return the schema of the request body: two ways to send one file."""
     binary = {"type": "string", "format": "binary"}
     form = {"type": "object", "properties": {kind: binary}, "required": [kind]}
     media_type = "image/*" if kind == "photo" else f"{kind}/*"

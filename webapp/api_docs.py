@@ -1,4 +1,4 @@
-"""The page that describes the API, made from its schema without any script or outside file."""
+"""The API's reference page, generated from its schema, without scripts or external files."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -33,8 +33,8 @@ def docs_page(
 
     Args:
         schema: An OpenAPI document.
-        limits: Sentences.
-        api: The address in the examples.
+        limits: Limits of the API, one per sentence.
+        api: Base URL for the examples.
     """
     info = schema["info"]
     sections = [
@@ -98,7 +98,7 @@ def _fields(record: Mapping[str, Any]) -> str:
 
 
 def _kind(field: Mapping[str, Any]) -> str:
-    """The type of a field in words, with a link to the record it is."""
+    """Return the type of a field in words, with a link if it is a record."""
     if "$ref" in field:
         name = escape(field["$ref"].rsplit("/", 1)[-1])
         return f"<a href='#{name}'>{name}</a>"

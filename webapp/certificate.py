@@ -1,4 +1,4 @@
-"""Makes the self-signed certificate of ``--https``."""
+"""The self-signed certificate for ``--https``."""
 
 import datetime
 import ipaddress
@@ -19,14 +19,14 @@ _RENEW_BEFORE: Final = datetime.timedelta(days=7)
 
 
 def find_or_make_certificate(folder: Path | None = None, spare: Path | None = None) -> tuple[Path, Path]:
-    """The paths of certificate and key; made once, so that a browser asks about them once.
+    """Return the paths of certificate and key, created once, so that a browser warns only once.
 
     Args:
-        folder: Where they lie; None for the user's cache folder.
-        spare: Where they lie when that folder cannot be written, such as in a read-only home.
+        folder: Their folder; None for the user's cache folder.
+        spare: Fallback if that folder is not writable, such as in a read-only home.
 
     Raises:
-        OSError: None of these folders can be written.
+        OSError: Neither folder is writable.
     """
     folder = folder or user_cache_path("kv-facerecognition") / "https"
     certificate, key = folder / "certificate.pem", folder / "key.pem"
@@ -78,10 +78,10 @@ def _make(certificate_path: Path, key_path: Path) -> None:
 
 
 def _names() -> list[x509.GeneralName]:
-    """This machine's names and addresses, as others on the network may write them."""
+    """Return the names and addresses under which this machine may be reached."""
     host = socket.gethostname()
     names: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.DNSName(host)]
     addresses = {"127.0.0.1", "::1"}
-    with suppress(OSError):  # a machine without a name on its network still has its own two addresses
+    with suppress(OSError):  # without a resolvable host name, the loopback addresses remain
         addresses.update(str(info[4][0]).split("%")[0] for info in socket.getaddrinfo(host, None))
     return names + [x509.IPAddress(ipaddress.ip_address(address)) for address in sorted(addresses)]

@@ -1,11 +1,11 @@
-"""The command ``kv-fer`` of an installed package."""
+"""The console command ``kv-fer`` of the installed package."""
 
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
 
 
 def main() -> int:
-    """Run ``python -m fer``, unless another package has taken its name.
+    """Run ``python -m fer``, unless another package has overwritten it.
 
     Returns:
         The exit status.
@@ -14,13 +14,13 @@ def main() -> int:
     if clash is not None:
         print(f"error: {clash}", file=sys.stderr)
         return 1
-    from fer.__main__ import main as run  # noqa: PLC0415 - the other package's files may lie in its place
+    from fer.__main__ import main as run  # noqa: PLC0415 - may have been overwritten by the other package
 
     return run()
 
 
 def describe_clash() -> str | None:
-    """Return a sentence if another installed package uses the import name ``fer``, else None."""
+    """Return an error sentence if another installed package uses the import name ``fer``, otherwise None."""
     try:
         other = distribution("fer")
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Named endpoints for other programs: a file in, typed JSON out."""
+"""Gradio's named endpoints, which take a file and return typed JSON."""
 
 import json
 import math
@@ -22,7 +22,7 @@ from webapp.worker import WorkFailedError, server_worker
 
 
 def add_endpoints(blocks: gr.Blocks, analyzers: Analyzers) -> None:
-    """Offer ``/analyze_photo`` and ``/analyze_video``; called inside the blocks."""
+    """Add ``/analyze_photo`` and ``/analyze_video``; call this inside the blocks."""
 
     def analyze_photo(
         photo: gr.FileData,
@@ -53,18 +53,18 @@ def add_endpoints(blocks: gr.Blocks, analyzers: Analyzers) -> None:
             answer = server_worker().run(TimelineReading(path, load, every_s, 0.0))
         return cast(TimelineRecord, json.loads(answer))
 
-    # Gradio refuses files that were not uploaded only on pages it launched itself, not on mounted ones.
+    # Gradio rejects files that were not uploaded only if it launched the page itself, not if it is mounted.
     blocks.has_launched = True
     api(analyze_photo, api_name="analyze_photo", concurrency_limit=2)
     api(analyze_video, api_name="analyze_video", concurrency_limit=1)
 
 
 class _Upload:
-    """A file that was sent: deleted as soon as it was read; its place is never told."""
+    """An uploaded file, deleted after reading; its path is never disclosed."""
 
     def __init__(self, file: Any) -> None:
         path = Path(file["path"] if isinstance(file, dict) else file.path).resolve()
-        # Whoever calls may name any path: only what was sent is read, let alone deleted.
+        # A caller can name any path: only uploaded files may be read and deleted.
         if not path.is_relative_to(Path(get_upload_folder()).resolve()):
             raise gr.Error("expected a file that was uploaded", print_exception=False)
         self._path = path

@@ -1,4 +1,4 @@
-"""The page in the visitor's language: chosen for each request, remembered in a cookie."""
+"""The page in the visitor's language, chosen per request and remembered in a cookie."""
 
 import re
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _SPACE: Final = re.compile(r"\s+")
 
 
 class Languages:
-    """Middleware that finds the language of each request: of its address, its cookie or its browser.
+    """Middleware that chooses the language of each request from its URL, cookie or browser settings.
 
     Args:
         app: The page.
@@ -38,19 +38,19 @@ class Languages:
 
 
 def current_catalogue() -> Catalogue:
-    """Return the words in the language of the request that is being answered."""
+    """Return the catalogue for the language of the current request."""
     return catalogues()[_current.get()]
 
 
 class PageBlocks(gr.Blocks):
-    """Blocks whose layout comes in the language of each request; Gradio itself lays out once for all."""
+    """Blocks with a layout in the language of each request; Gradio itself has one layout for all."""
 
     _own_config: Any = None
     _translated: dict[str, Any]
 
     @property
     def config(self) -> Any:
-        """The layout as Gradio's page reads it."""
+        """The layout, in the format of Gradio's frontend."""
         if (catalogue := current_catalogue()).code == ENGLISH or self._own_config is None:
             return self._own_config
         if catalogue.code not in self._translated:
@@ -63,7 +63,7 @@ class PageBlocks(gr.Blocks):
 
 
 def routes() -> APIRouter:
-    """``GET language``: what the page's scripts need to speak the visitor's language."""
+    """Build ``GET language``, the translations for the page's scripts."""
     router = APIRouter()
 
     @router.get("/language")
@@ -80,7 +80,7 @@ def routes() -> APIRouter:
 
 
 def language_choices() -> str:
-    """Return the options of the switch as HTML, each language under its own name."""
+    """Return the options of the language switch as HTML, each language under its own name."""
     return "".join(
         f'<option value="{code}" lang="{code}">{catalogue.name}</option>'
         for code, catalogue in catalogues().items()
@@ -88,7 +88,7 @@ def language_choices() -> str:
 
 
 def translate_layout(config: Any, catalogue: Catalogue) -> Any:
-    """Return Gradio's layout with the words of a language in its parts."""
+    """Return Gradio's layout with its texts translated."""
     config = deepcopy(config)
     for component in config["components"]:
         translate = _TRANSLATORS.get(component["type"])
@@ -100,7 +100,7 @@ def translate_layout(config: Any, catalogue: Catalogue) -> Any:
 
 
 def translate_html(html: str, catalogue: Catalogue) -> str:
-    """Return HTML of our own with its texts, labels and tooltips in a language."""
+    """Return one of our own HTML fragments with its texts, labels and tooltips translated."""
     parts = _TAG.split(html)
     for place, part in enumerate(parts):
         if place % 2:

@@ -1,4 +1,4 @@
-"""Limits of what all visitors together may cost: memory, bytes on their way, patience with uploads."""
+"""Limits shared by all visitors: memory, upload volume and stalled uploads."""
 
 import asyncio
 import ctypes
@@ -22,23 +22,23 @@ from fer.door import App, Message, Receive, Scope, Send
 from fer.images import UnreadableImageError, decoding_bytes
 
 PICTURE_BYTES: Final = 2 * 1024**3
-"""Memory that pictures may take while they are decoded and read; the largest one takes less."""
+"""Maximum memory for decoding and analysing images; the largest accepted image needs less."""
 
 UPLOAD_BYTES: Final = 512 * 1024**2
-"""Pictures that are held while the rest of them is on its way, all visitors together."""
+"""Maximum size of all incomplete photo uploads together, as they are held in memory."""
 
 STORED_BYTES: Final = 4 * 1024**3
-"""Files that programs have sent to Gradio's upload address and that were not read yet."""
+"""Maximum size of unread files in Gradio's upload folder."""
 
 MAX_SILENCE_S: Final = 20.0
 LEAST_BYTES_PER_S: Final = 16 * 1024
 GRACE_S: Final = 20.0
-"""An upload that sends nothing for a while, or less than this in the mean, is ended."""
+"""Time before the minimum rate applies; uploads that are slower on average, or silent, are aborted."""
 
 RETRY_AFTER_S: Final = 5
 
 PHOTOS_AT_ONCE: Final = max(os.cpu_count() or 1, 2)
-"""More are no sooner done, for each keeps a core busy; they slow the live pages and hold more memory."""
+"""More would not finish sooner, as each occupies a core; they slow live pages and take more memory."""
 
 _TURN_WITHIN_S: Final = 60.0
 _PATIENCE_S: Final = 20.0
@@ -52,10 +52,10 @@ _RETURNED_BYTES: Final = 1 << 20
 
 
 def return_freed_memory() -> None:
-    """Have pieces of memory from a megabyte on go back to the system once they are freed.
+    """Return freed blocks of a megabyte or more to the system at once.
 
-    The GNU C library raises this limit to 32 MB as pictures are freed. All later ones then lie in the heaps
-    of their threads, which keep what is freed: a gigabyte after a minute with many visitors.
+    The GNU C library raises this threshold up to 32 MB as images are freed. Later images are then allocated
+    in per-thread heaps, which keep freed memory: a gigabyte after a minute with many visitors.
     """
     with suppress(OSError, AttributeError, TypeError):  # other C libraries have no such setting
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _RETURNED_BYTES)
@@ -67,22 +67,22 @@ Answer = TypeVar("Answer")
 
 
 async def run_live(read: Callable[[], Answer]) -> Answer:
-    """Read a frame of a live page in a thread; frames never wait for photos, and visitors take turns."""
+    """Analyse a live frame in a thread, independent of the limit on photos; visitors take turns."""
     return await anyio.to_thread.run_sync(read, limiter=_live_frames)
 
 
 class BusyError(UnreadableImageError):
-    """Too much is asked at once; the same question is answered a little later."""
+    """The server is at capacity; the same request will succeed a little later."""
 
     def __init__(self) -> None:
         super().__init__(f"the server is busy with other visitors; try again in {RETRY_AFTER_S} seconds")
 
 
 class Budget:
-    """Bytes that may be held at once; may be used from several threads.
+    """A limit on the bytes held at once; may be used from several threads.
 
     Args:
-        most_bytes: The whole budget.
+        most_bytes: The limit.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -92,11 +92,11 @@ class Budget:
 
     @property
     def held_bytes(self) -> int:
-        """Return the bytes that are held now."""
+        """Number of bytes currently held."""
         return self._held_bytes
 
     def take(self, count: int) -> bool:
-        """Hold bytes; False where they do not fit now. A single holder always fits."""
+        """Reserve bytes; return False if they do not fit now. The first holder always fits."""
         with self._lock:
             if self._held_bytes and self._held_bytes + count > self._most_bytes:
                 return False
@@ -104,7 +104,7 @@ class Budget:
             return True
 
     def give_back(self, count: int) -> None:
-        """Hold them no longer."""
+        """Release reserved bytes."""
         with self._lock:
             self._held_bytes -= count
 
@@ -115,10 +115,10 @@ uploads: Final = Budget(UPLOAD_BYTES)
 
 @asynccontextmanager
 async def room_for_picture(data: bytes) -> AsyncIterator[None]:
-    """Wait for a turn, and until a picture's decoding fits into memory; its declared size is known before.
+    """Wait for a slot and until decoding an image fits into memory, judged by the size in its header.
 
     Raises:
-        BusyError: It had no turn or did not fit for a while.
+        BusyError: The wait took too long.
     """
     turn = _turn()
     try:
@@ -132,7 +132,7 @@ async def room_for_picture(data: bytes) -> AsyncIterator[None]:
         while not pictures.take(cost):
             if time.monotonic() > until_s:
                 raise BusyError
-            await asyncio.sleep(_ASK_EVERY_S)  # no thread waits: those are for visitors who are served
+            await asyncio.sleep(_ASK_EVERY_S)  # without occupying a thread
         try:
             yield
         finally:
@@ -142,7 +142,7 @@ async def room_for_picture(data: bytes) -> AsyncIterator[None]:
 
 
 def _turn() -> anyio.CapacityLimiter:
-    """Return the turns of the running event loop."""
+    """Return the limiter of the running event loop."""
     try:
         return _turns.get()
     except LookupError:
@@ -152,10 +152,10 @@ def _turn() -> anyio.CapacityLimiter:
 
 @contextmanager
 def room_in_thread(data: bytes) -> Iterator[None]:
-    """Wait as :func:`room_for_picture` does, in a thread of the caller's.
+    """Wait as :func:`room_for_picture` does, but in the calling thread.
 
     Raises:
-        BusyError: It did not fit for a while.
+        BusyError: The wait took too long.
     """
     cost = decoding_bytes(data)
     until_s = time.monotonic() + _PATIENCE_S
@@ -170,12 +170,12 @@ def room_in_thread(data: bytes) -> Iterator[None]:
 
 
 class Patience:
-    """Middleware that ends uploads which come to a halt, and Gradio's uploads where its folder is full.
+    """Middleware that aborts stalled uploads, and Gradio uploads that its folder has no space for.
 
     Args:
         app: The page.
-        upload_path: Gradio's address for files; its parser cleans up after an exception of its own only.
-        upload_folder: Where Gradio keeps them; None where there is none.
+        upload_path: Gradio's upload URL; its parser cleans up only after its own exceptions.
+        upload_folder: Folder of Gradio's uploads; None without one.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class Patience:
         self._upload_folder = upload_folder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request or socket."""
+        """Handle one request or socket."""
         if scope["type"] != "http" or scope["method"] in _READING:
             await self._app(scope, receive, send)
             return
@@ -236,7 +236,7 @@ async def _answer(
 
 
 def _problem_of_disk(folder: Path, length: bytes) -> str | None:
-    """Say why a folder cannot take an upload, such as a disk that is full or was unplugged."""
+    """Return the reason why a folder cannot store an upload, such as a full or disconnected disk."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -248,11 +248,11 @@ def _problem_of_disk(folder: Path, length: bytes) -> str | None:
 
 
 def _size_of(folder: Path) -> int:
-    """Return the bytes of all files below a folder."""
+    """Return the total size in bytes of all files below a folder."""
     total = 0
     for path in folder.rglob("*"):
         try:
             total += path.stat().st_size
-        except OSError:  # read and deleted meanwhile
+        except OSError:  # deleted meanwhile
             continue
     return total

@@ -1,4 +1,4 @@
-"""The tab that reads the webcam while it runs."""
+"""The tab that analyses the webcam live."""
 
 import asyncio
 import json
@@ -29,16 +29,16 @@ from webapp.limits import run_live
 from webapp.page import Tab, add_part
 
 MAX_VISITORS: Final = 32
-"""More live pages at once are asked to wait: each holds some memory and wants a share of the machine."""
+"""Maximum number of live pages at once, as each takes memory and processor time."""
 
 MAX_PIXELS: Final = 4096 * 2304
-"""Of a frame: cameras send less, and so many visitors' frames fit into memory side by side."""
+"""Maximum frame size: cameras send less, and the frames of all visitors together fit into memory."""
 
 MAX_SILENCE_S: Final = 60.0
-"""A socket that says nothing for so long is closed; the page opens another one when it has a frame."""
+"""Time without a message after which a socket is closed; the page reconnects when it has a frame."""
 
 GIVES_WAY_AFTER_S: Final = 10.0
-"""A newcomer takes the place of the socket that has been silent longest, once all are taken."""
+"""Idle time after which a socket is closed for a new visitor if no slot is free; the longest idle first."""
 
 _TIME: Final = struct.Struct("<d")
 _DARK: Final = 45.0
@@ -47,14 +47,14 @@ _SMALL_SHARE: Final = 0.09
 
 @dataclass(frozen=True, slots=True)
 class LiveSettings:
-    """Settings of a visitor.
+    """A visitor's settings.
 
     Attributes:
-        detector: A name on the page's list; None for its own.
-        weights: The same for the model.
-        head: One of the model's heads; None for the one used by default.
-        steadiness: From 0, every frame as it is, to 1, where a change needs four times as much evidence.
-        threshold: Confidence under which an answer is called unsure; None for the model's own.
+        detector: Name of a detector on the page's list; None for the default.
+        weights: Name of weights on the page's list; None for the default.
+        head: One of the model's heads; None for the default.
+        steadiness: From 0, no smoothing, to 1, where a change needs four times the usual evidence.
+        threshold: Confidence below which a prediction is unsure; None for the model's own threshold.
     """
 
     detector: str | None = None
@@ -69,7 +69,7 @@ class LiveSettings:
             raise ValueError(f"expected steadiness and threshold in [0, 1], got {numbers}")
 
     def as_steadiness(self) -> Steadiness:
-        """In the terms of the smoother: the library's defaults in the middle."""
+        """Return the parameters of the smoother; 0.5 gives the library's defaults."""
         middle = Steadiness()
         return Steadiness(
             time_constant_s=2 * middle.time_constant_s * self.steadiness,
@@ -79,17 +79,17 @@ class LiveSettings:
 
 
 class LiveSession:
-    """One visitor's stream; used by one thread at a time, dropped when the visitor goes."""
+    """One visitor's stream; used by one thread at a time, discarded when the socket closes."""
 
     def __init__(self, analyzers: Analyzers) -> None:
         self._analyzers = analyzers
         self._stream: StreamAnalyzer | None = None
 
     def configure(self, settings: LiveSettings) -> dict[str, Any]:
-        """Take over what the visitor set; the people followed stay who they are.
+        """Apply the visitor's settings; tracks keep their numbers.
 
         Raises:
-            UnknownModelError: Detector or model are not on the page's list, or miss something.
+            UnknownModelError: Detector or model are not on the page's list, or a file is missing.
         """
         analyzer = self._analyzers.get(settings.weights, settings.detector, head=settings.head, live=True)
         stream = self._ready_stream()
@@ -107,20 +107,20 @@ class LiveSession:
         return self._stream
 
     def rest(self, order: str) -> dict[str, Any]:
-        """Learn the resting face of the person in view, or undo that; nothing is stored.
+        """Learn the resting face of the person in view, or discard it; nothing is stored.
 
         Args:
             order: ``learn`` or ``undo``.
 
         Returns:
-            The state; the frames that follow carry it, too.
+            The state, which the answers to the following frames also contain.
 
         Raises:
-            ValueError: Another order.
+            ValueError: Any other order.
         """
         tracker = self._ready_stream().tracker
         if order == "learn":
-            with suppress(RestingFaceError):  # the state says so
+            with suppress(RestingFaceError):  # reported in the state
                 tracker.learn_rest()
         elif order == "undo":
             tracker.forget_rest()
@@ -129,13 +129,13 @@ class LiveSession:
         return {"kind": "rest", "rest": _rest_as_dict(tracker.rest)}
 
     def read(self, message: bytes) -> dict[str, Any]:
-        """Read one frame.
+        """Analyse one frame.
 
         Args:
-            message: When it was taken, in seconds as a little-endian double, then the encoded picture.
+            message: Capture time in seconds as a little-endian double, then the encoded image.
 
         Raises:
-            UnreadableImageError: The rest is no picture.
+            UnreadableImageError: The message does not contain a time and an image.
         """
         if len(message) <= _TIME.size:
             raise UnreadableImageError(f"expected a time and a picture, got {len(message)} bytes")
@@ -159,13 +159,13 @@ class LiveSession:
 
 
 def routes(analyzers: Analyzers) -> APIRouter:
-    """``live``: a WebSocket that takes frames and gives faces, one frame in flight; nothing is kept."""
+    """Build ``live``, a WebSocket that takes one frame at a time and returns its faces; nothing is kept."""
     router = APIRouter()
     sessions: dict[LiveSession, WebSocket] = {}
     heard: dict[LiveSession, float] = {}
 
     async def make_way() -> bool:
-        """Close the socket that has been silent for longest; False where all are in use."""
+        """Close the socket that has been idle longest; return False if all are in use."""
         silent = min(heard, key=lambda session: heard[session], default=None)
         if silent is None or time.monotonic() - heard[silent] < GIVES_WAY_AFTER_S:
             return False
@@ -199,7 +199,7 @@ def routes(analyzers: Analyzers) -> APIRouter:
         except TimeoutError:
             await socket.close(1001, "nothing was sent for a while")
         except (WebSocketDisconnect, RuntimeError):
-            pass  # the visitor left between question and answer, or gave way
+            pass  # the visitor left before the answer, or the slot went to a new visitor
         finally:
             sessions.pop(session, None)
             heard.pop(session, None)
@@ -208,7 +208,7 @@ def routes(analyzers: Analyzers) -> APIRouter:
 
 
 def _answer(session: LiveSession, message: MutableMapping[str, Any]) -> dict[str, Any]:
-    """The answer to a message: settings as JSON text, a frame as bytes; what is wrong is said, not raised."""
+    """Answer a message, JSON settings or a binary frame; errors become part of the answer."""
     try:
         if message.get("bytes") is not None:
             return session.read(message["bytes"])
@@ -229,7 +229,7 @@ def _rest_as_dict(status: RestStatus) -> dict[str, Any]:
 
 
 def _hint(frame: RgbImage, people: list[Face]) -> str | None:
-    """Name the obstacle to a good answer: ``dark``, ``small``, ``none`` for no face."""
+    """Return the obstacle to good predictions: ``dark``, ``small``, ``none`` (no face); None without one."""
     if not people:
         return "dark" if frame[::8, ::8].mean() < _DARK else "none"
     largest = people[0].detection.box
@@ -237,7 +237,7 @@ def _hint(frame: RgbImage, people: list[Face]) -> str | None:
 
 
 def build(_: Analyzers) -> None:
-    """Lay the tab out."""
+    """Lay out the tab."""
     add_part("live")
 
 

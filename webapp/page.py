@@ -1,4 +1,4 @@
-"""Joins the tabs to one page with one server."""
+"""The page of all tabs, on one server."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ ASSETS: Final = Path(__file__).parent / "assets"
 TITLE: Final = "KV FaceRecognition"
 
 _FORGET_UPLOADS_S: Final = (600, 3600)
-"""Seconds between two looks at the files that programs sent, and the age at which unread ones are deleted."""
+"""Seconds between two cleanups of Gradio's upload folder, and the age at which files are deleted."""
 
 _SYSTEM_FONTS: Final = ("ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "sans-serif")
 _HEAD: Final = """
@@ -39,9 +39,9 @@ class Tab:
     """One tab of the page.
 
     Attributes:
-        title: What stands on it.
-        build: Lays it out, called inside ``gr.Tab``.
-        routes: Makes the addresses its script talks to; None where Gradio's own events are enough.
+        title: Its label.
+        build: Lays it out; called inside ``gr.Tab``.
+        routes: Builds the routes for its script; None if Gradio's own events are enough.
     """
 
     title: str
@@ -71,10 +71,10 @@ def build_server(
     """Build the server of the whole page.
 
     Args:
-        tabs: In order.
-        analyzers: What visitors share.
-        with_api: Whether other programs are answered under ``/api``.
-        is_demo: Whether a photograph that moves plays in place of the visitors' cameras.
+        tabs: The tabs, in order.
+        analyzers: The analyzers shared by all visitors.
+        with_api: Whether to serve ``/api`` for other programs.
+        is_demo: Whether an animated photo replaces the visitors' cameras.
     """
     server = build_routes(tabs, analyzers, is_demo=is_demo)
     if with_api:
@@ -96,7 +96,7 @@ def build_server(
 
 
 def build_blocks(tabs: Sequence[Tab], analyzers: Analyzers) -> gr.Blocks:
-    """The layout: a heading with the tabs below it."""
+    """Lay out the page: a heading with the tabs below it."""
     with PageBlocks(
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=_FORGET_UPLOADS_S
     ) as blocks:
@@ -115,7 +115,7 @@ def build_blocks(tabs: Sequence[Tab], analyzers: Analyzers) -> gr.Blocks:
 
 
 def add_part(name: str) -> gr.HTML:
-    """A part of the page that lives in ``assets/<name>.html`` with its script ``assets/<name>.js``."""
+    """Add the part of the page made by ``assets/<name>.html`` and ``assets/<name>.js``."""
     return gr.HTML(
         html_template=(ASSETS / f"{name}.html").read_text("utf-8"),
         js_on_load=_script(name),
@@ -125,7 +125,7 @@ def add_part(name: str) -> gr.HTML:
 
 
 def _script(name: str) -> str:
-    """Mount the script ``assets/<name>.js`` on its part of the page."""
+    """Return the code that mounts ``assets/<name>.js`` on its part of the page."""
     return f"import(new URL('kv/assets/{name}.js', document.baseURI)).then(m => m.mount(element));"
 
 
@@ -139,13 +139,13 @@ def _choices(analyzers: Analyzers) -> dict[str, Any]:
 
 
 def _weights_choice(name: str, analyzers: Analyzers) -> dict[str, Any]:
-    """A model with the heads that visitors may choose from, the one used by default first."""
+    """Return a model with its available heads, the default first."""
     heads = analyzers.heads(name)
     return {"id": name, "name": name, "heads": [_head_choice(head, heads[0]) for head in heads]}
 
 
 def _head_choice(head: Head, first: Head) -> dict[str, str]:
-    """A head in words for people: how many expressions it names, and which of them the first one does not."""
+    """Describe a head: its number of expressions, and those that the first head lacks."""
     words = f"{len(head.emotions)} expressions"
     added = [emotion.display_name.lower() for emotion in head.emotions if emotion not in first.emotions]
     if added:
@@ -154,10 +154,10 @@ def _head_choice(head: Head, first: Head) -> dict[str, str]:
 
 
 def _detector_choice(name: str) -> dict[str, Any]:
-    """A detector in words for people; one that lacks a file says how to get it."""
+    """Describe a detector; if a file is missing, with an instruction for getting it."""
     try:
         kind = detector_class(name)
-    except UnknownModelError:  # an analyzer of somebody else's, not of this package
+    except UnknownModelError:  # from a custom source of analyzers
         return {"id": name, "name": name, "is_ready": True}
     short = kind.title.split(" (")[0]
     if name == AUTO:
@@ -168,7 +168,7 @@ def _detector_choice(name: str) -> dict[str, Any]:
 
 
 def _theme() -> gr.Theme:
-    """Gradio's plainest theme in the page's colours; fonts of the visitor's own system only."""
+    """Return Gradio's base theme in the page's colours, with system fonts only."""
     theme = gr.themes.Base(
         primary_hue=gr.themes.colors.indigo,
         neutral_hue=gr.themes.colors.slate,

@@ -1,4 +1,4 @@
-"""The tab that reads a photo."""
+"""The tab that analyses photos."""
 
 import base64
 import csv
@@ -29,28 +29,28 @@ from webapp.page import Tab, add_part
 from webapp.uploads import received_photo
 
 _MOST_OUTSIDE: Final = 64
-"""A face of which less than a 64th lies in the picture is none that was found there."""
+"""A face with less than a 64th of its area inside the image cannot be one of its detections."""
 
 _SHOWN_SIDES: Final = (960, 1600)
-"""Longest side of the annotated picture that goes back: enough for sharp letters, at most a screenful."""
+"""Least and greatest longest side of the returned image: large enough for sharp text, at most a screen."""
 
 CROWD: Final = 7
-"""From so many faces on names would hide the picture: it goes back bare, the page lays numbers over it."""
+"""Number of faces from which the image is returned without names, and the page draws numbers over it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadPhoto:
-    """A photo with the faces found in it."""
+    """A photo with its detected faces."""
 
     image: RgbImage
     faces: list[Face]
 
     def as_answer(self, name: str, *, bare: bool = False) -> dict[str, Any]:
-        """Return the answer to the page: record, styles of the labels, table, picture.
+        """Return the answer for the page: record, label styles, CSV table, image.
 
         Args:
-            name: Of the photo.
-            bare: Whether the picture goes back without boxes and names, which the page lays over it.
+            name: Name of the photo.
+            bare: Whether to return the image without boxes and names, which the page then draws over it.
         """
         height, width = self.image.shape[:2]
         record = faces_to_dict(self.faces, width, height, name)
@@ -63,7 +63,7 @@ class ReadPhoto:
         }
 
     def annotated_jpeg(self, *, bare: bool = False) -> str:
-        """The picture with boxes and names as a ``data:`` address; bare from ``CROWD`` faces on."""
+        """Return the annotated image as a ``data:`` URL, without annotations from ``CROWD`` faces on."""
         longest_side = max(self.image.shape[:2])
         factor = min(max(longest_side, _SHOWN_SIDES[0]), _SHOWN_SIDES[1]) / longest_side
         height, width = (max(round(side * factor), 1) for side in self.image.shape[:2])
@@ -76,17 +76,17 @@ class ReadPhoto:
 
 
 def read_photo(data: bytes, analyzer: FaceAnalyzer) -> ReadPhoto:
-    """Decode a photo and find its faces.
+    """Decode and analyse a photo.
 
     Raises:
-        UnreadableImageError: The bytes are no picture, or one that is too large.
+        UnreadableImageError: The bytes are not an image, or the image is too large.
     """
     image = read_image(data)
     return ReadPhoto(image, analyzer.analyze(image))
 
 
 class Place(BaseModel):
-    """Reference to one face of a picture, with the models that read it."""
+    """Reference to one face of an image, with the models that read it."""
 
     left: FiniteFloat
     top: FiniteFloat
@@ -98,7 +98,7 @@ class Place(BaseModel):
     head: str | None = None
 
     def detection(self) -> Detection:
-        """The face as a detection; its score is not known any more."""
+        """Return the face as a detection, with a score of 1 in place of the unknown one."""
         try:
             return Detection(Box(self.left, self.top, self.right, self.bottom), 1.0, roll=self.roll)
         except ValueError as error:
@@ -106,10 +106,10 @@ class Place(BaseModel):
 
 
 def explain_photo(data: bytes, detection: Detection, analyzer: FaceAnalyzer) -> dict[str, Any]:
-    """Return a heat map of the network's attention in one face of a picture.
+    """Return a heat map of the network's attention in one face of an image.
 
     Raises:
-        UnreadableImageError: The bytes are no picture, or the face lies outside of it.
+        UnreadableImageError: The bytes are not an image, or the face lies outside it.
     """
     image = read_image(data)
     inside = detection.box.clip(image.shape[1], image.shape[0])
@@ -129,16 +129,16 @@ def explain_photo(data: bytes, detection: Detection, analyzer: FaceAnalyzer) -> 
 
 
 def jpeg_address(image: RgbImage) -> str:
-    """A picture as a ``data:`` address: it goes to the page without ever being a file."""
+    """Return an image as a ``data:`` URL, which needs no file."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=90)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def routes(analyzers: Analyzers) -> APIRouter:
-    """``POST photo``: the bytes of a picture in, what its faces show out; nothing is kept.
+    """Build ``POST photo``, which takes the bytes of a photo and returns its faces; nothing is kept.
 
-    ``POST covered`` gives the picture back with every face covered.
+    ``POST covered`` returns the photo with every face covered.
     """
     router = APIRouter()
 
@@ -193,7 +193,7 @@ def _scale(face: Face, factor: float) -> Face:
 
 
 def _as_csv(record: dict[str, Any]) -> str:
-    """The rows of a picture; nothing where no face was found."""
+    """Return the CSV rows of an image; empty without a face."""
     text = io.StringIO()
     if record["faces"]:
         emotions = [label_of(word) for word in record["faces"][0]["probabilities"]]
@@ -205,7 +205,7 @@ def _as_csv(record: dict[str, Any]) -> str:
 
 
 def build(_: Analyzers) -> None:
-    """Lay the tab out."""
+    """Lay out the tab."""
     add_part("photo")
 
 

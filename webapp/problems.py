@@ -1,4 +1,4 @@
-"""Answers what is wrong with a request by ``{"error": "one sentence"}``, on the page and under ``/api``."""
+"""Error responses of the page and of ``/api``: ``{"error": "one sentence"}``."""
 
 import cv2
 from fastapi import FastAPI, Request
@@ -13,7 +13,7 @@ from webapp.limits import RETRY_AFTER_S, BusyError
 
 
 def say_problems(server: FastAPI) -> None:
-    """Have a server answer what is wrong with a request by a sentence."""
+    """Make a server answer bad requests with an error sentence."""
     for refused in (UnreadableImageError, UnknownModelError, WeightsMismatchError):
         server.add_exception_handler(refused, _say)
     for failed in (cv2.error, MemoryError):
@@ -25,7 +25,7 @@ def say_problems(server: FastAPI) -> None:
 
 
 def say_statuses(server: FastAPI) -> None:
-    """Have a server answer every other status of 400 or more by a sentence, too."""
+    """Make a server answer every other status of 400 or more with an error sentence, too."""
     server.add_exception_handler(HTTPException, _say_status)
 
 
@@ -39,7 +39,7 @@ def _say_failure(_: Request, error: Exception) -> JSONResponse:
 
 
 def _say_busy(_: Request, error: Exception) -> JSONResponse:
-    """Ask a visitor to come back."""
+    """Tell the client when to retry."""
     return JSONResponse({"error": str(error)}, 503, {"Retry-After": str(RETRY_AFTER_S)})
 
 
@@ -54,7 +54,7 @@ def _say_status(_: Request, error: Exception) -> JSONResponse:
 
 
 def _say_invalid(_: Request, error: Exception) -> JSONResponse:
-    """Name the first value of an address that cannot be used."""
+    """Name the first invalid parameter of a request."""
     problems = error.errors() if isinstance(error, RequestValidationError) else []
     first = problems[0] if problems else {"loc": (), "msg": "cannot be used", "type": "missing"}
     name = ".".join(str(part) for part in first["loc"] if part not in ("query", "path", "body"))

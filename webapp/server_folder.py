@@ -1,4 +1,4 @@
-"""The server's temporary folder: gone on every way out, leftovers of dead servers swept at the next start."""
+"""The server's temporary folder, removed on exit or, after a crash, at the next start."""
 
 import atexit
 import contextlib
@@ -21,15 +21,15 @@ _lock: FileLock | None = None
 
 
 def server_folder() -> Path:
-    """Return this process's folder; the first call makes it and sweeps what dead servers left.
+    """Return this process's folder; the first call creates it and removes those of dead servers.
 
-    A lock file beside it, which the operating system frees, tells a running server's folder from that of a
-    dead one.
+    A lock file beside it tells a running server's folder from that of a dead one: the operating system
+    releases the lock when the process ends.
 
     Raises:
-        OSError: The temporary folder cannot be written.
+        OSError: The system's temporary folder is not writable.
     """
-    global _folder, _lock  # noqa: PLW0603 - one folder for each process
+    global _folder, _lock  # noqa: PLW0603 - one folder per process
     with _guard:
         if _folder is None:
             _sweep()
@@ -53,19 +53,19 @@ def _remove() -> None:
 
 
 def _take(path: Path) -> FileLock | None:
-    """Lock a file; None where another process holds it, or on a file system without locks."""
+    """Lock a file; return None if another process holds it, or on a file system without locks."""
     lock = FileLock(path, timeout=0, mode=0o600)
     try:
         lock.acquire()
-    except (Timeout, RuntimeError):  # the latter is filelock's answer to a file system without locks
+    except (Timeout, RuntimeError):  # the latter on a file system without locks
         return None
     return lock
 
 
 def _sweep() -> None:
-    """Remove the folders whose servers are gone; those of other users stay."""
+    """Remove the folders of dead servers, except those of other users."""
     for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*{_LOCK_SUFFIX}"):
-        with contextlib.suppress(OSError):  # somebody else removed it meanwhile
+        with contextlib.suppress(OSError):  # another process removed it meanwhile
             if path.is_symlink() or (hasattr(os, "getuid") and path.lstat().st_uid != os.getuid()):
                 continue
             lock = _take(path)

@@ -1,4 +1,4 @@
-"""Runs the server on a socket, over http or https."""
+"""The server on its socket, over HTTP or HTTPS."""
 
 import asyncio
 import inspect
@@ -23,10 +23,10 @@ from webapp.server_folder import server_folder
 _MAX_FRAME_BYTES: Final = 4 * 1024 * 1024
 
 MAX_CONNECTIONS: Final = 500
-"""Open at once; at most half of the files that the process may open."""
+"""Maximum number of open connections; never more than half of the process's file limit."""
 
 MAX_SILENCE_S: Final = 15.0
-"""A connection that does not finish a request's head within this is closed."""
+"""Time after which a connection without complete request headers is closed."""
 
 _BUSY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\nretry-after: 15\r\n"
@@ -38,13 +38,13 @@ def serve(server: App, listener: socket.socket, *, https: bool = False, open_bro
     """Serve until interrupted.
 
     Args:
-        server: The page.
+        server: The page's server.
         listener: A bound socket.
-        https: Whether to encrypt, with a certificate made on this machine.
+        https: Whether to encrypt, with a self-signed certificate.
         open_browser: Whether to open the page once it answers.
 
     Raises:
-        OSError: No folder can be written, not even a temporary one.
+        OSError: No folder is writable, not even a temporary one.
     """
     certificate: Path | None = None
     key: Path | None = None
@@ -60,7 +60,7 @@ def serve(server: App, listener: socket.socket, *, https: bool = False, open_bro
     address = _address(listener, "https" if https else "http")
     _end_in_order()
     return_freed_memory()
-    server_folder()  # sweeps what dead servers left
+    server_folder()  # removes the folders of dead servers
     config = uvicorn.Config(
         server,
         http=PatientProtocol,
@@ -68,7 +68,7 @@ def serve(server: App, listener: socket.socket, *, https: bool = False, open_bro
         ssl_certfile=certificate,
         ssl_keyfile=key,
         ws_max_size=_MAX_FRAME_BYTES,
-        ws_per_message_deflate=False,  # JPEG does not shrink: trying costs milliseconds a frame
+        ws_per_message_deflate=False,  # JPEG does not compress further: trying costs milliseconds per frame
         timeout_graceful_shutdown=2,
     )
     running = _Server(config, lambda: _greet(address, open_browser))
@@ -76,12 +76,12 @@ def serve(server: App, listener: socket.socket, *, https: bool = False, open_bro
 
 
 class PatientProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-    """Closes connections that ask nothing, and those beyond a number, before the system runs out of files."""
+    """Protocol that closes idle and surplus connections before the process runs out of file handles."""
 
     _silence: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a connection, or say that there are too many."""
+        """Accept a connection, or answer that there are too many."""
         super().connection_made(transport)
         if len(self.connections) > _most_connections():
             self.transport.write(_BUSY)
@@ -90,7 +90,7 @@ class PatientProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
             self._watch()
 
     def data_received(self, data: bytes) -> None:
-        """Take a part of a request."""
+        """Receive a part of a request."""
         super().data_received(data)
         self._watch()
 
@@ -98,7 +98,7 @@ class PatientProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         return self.cycle is not None and not self.cycle.response_complete
 
     def _watch(self) -> None:
-        """Give the rest of a request's head some time, from its first byte on."""
+        """Start the time limit for a request's headers; cancel it while a request is served."""
         if self._is_served():
             if self._silence is not None:
                 self._silence.cancel()
@@ -108,13 +108,13 @@ class PatientProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 
     def _close_if_silent(self) -> None:
         self._silence = None
-        is_ours = self.transport.get_protocol() is self  # else it has become a socket
+        is_ours = self.transport.get_protocol() is self  # otherwise upgraded to a WebSocket
         if is_ours and not self._is_served() and not self.transport.is_closing():
             self.transport.close()
 
 
 def _most_connections() -> int:
-    """Return the number of connections that leaves files for everything else."""
+    """Return the maximum number of connections, which leaves file handles for everything else."""
     try:
         import resource  # noqa: PLC0415 - Windows has none
     except ImportError:
@@ -124,7 +124,7 @@ def _most_connections() -> int:
 
 
 def _end_in_order() -> None:
-    """Have SIGTERM and a closed terminal end the process by its own exit, which removes what it kept."""
+    """Turn SIGTERM and a closed terminal into a regular exit, which removes temporary files."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     hangup = getattr(signal, "SIGHUP", None)
     if hangup is not None and signal.getsignal(hangup) == signal.SIG_DFL:
@@ -132,7 +132,7 @@ def _end_in_order() -> None:
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that tells when it answers."""
+    """A uvicorn server that reports when it is ready."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -159,9 +159,8 @@ def _address(listener: socket.socket, scheme: str) -> str:
 def import_gradio() -> None:
     """Import Gradio without letting it write type stubs into its own folder.
 
-    Gradio 6 parses the source of each of its 76 components while it is imported, to refresh ``.pyi`` files
-    that only editors read: 1.5 of 3.3 seconds, and a write into the environment. It skips classes whose
-    file cannot be told.
+    On import, Gradio 6 parses the source of each of its 76 components to refresh ``.pyi`` files for editors:
+    1.5 of 3.3 seconds, and a write into the environment. It skips classes without a known source file.
     """
     find_file: Callable[[Any], str] = inspect.getfile
 

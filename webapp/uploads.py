@@ -1,4 +1,4 @@
-"""Receives the file of a request: its bytes or a form, refused before it fills memory or disk."""
+"""Uploads as plain bytes or as a form, rejected before they fill memory or disk."""
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -15,23 +15,23 @@ from webapp.video_jobs import MAX_BYTES as MAX_VIDEO_BYTES
 from webapp.video_jobs import TooManyVideosError, VideoJob, VideoJobs
 
 MAX_PHOTO_BYTES: Final = 64 * 1024 * 1024
-"""Larger files are refused: photos are smaller, and each is held in memory."""
+"""Maximum size of a photo's file; each is held in memory."""
 
 _COPIED_BYTES: Final = 1 << 20
 
 
 @asynccontextmanager
 async def received_photo(request: Request, kind: str = "picture") -> AsyncIterator[bytes]:
-    """Hold a photo in memory, once there is memory to decode it.
+    """Receive a photo into memory and wait until there is memory to decode it.
 
     Args:
-        request: With the photo.
-        kind: Word for it in sentences.
+        request: The request with the photo.
+        kind: Word for the photo in error messages.
 
     Raises:
-        BusyError: Other visitors' photos fill the memory.
-        HTTPException: It is too large, or a broken form.
-        UnreadableImageError: It is empty.
+        BusyError: Other visitors' photos take up the memory.
+        HTTPException: The photo is too large, or the form is broken.
+        UnreadableImageError: The photo is empty.
     """
     held_bytes = 0
 
@@ -55,13 +55,13 @@ async def received_photo(request: Request, kind: str = "picture") -> AsyncIterat
 
 
 async def receive_video(request: Request, jobs: VideoJobs, name: str) -> tuple[str, VideoJob]:
-    """Write a video to the file of a new job, which is dropped when that fails.
+    """Write a video to the file of a new job; drop the job on failure.
 
     Returns:
-        The job and its key.
+        The key and the job.
 
     Raises:
-        HTTPException: No place or no disk is left, or the video is too large, empty or was cancelled.
+        HTTPException: No slot or no disk space is free, or the video is too large, empty or cancelled.
     """
     try:
         key, job = jobs.open(name)
@@ -75,7 +75,7 @@ async def receive_video(request: Request, jobs: VideoJobs, name: str) -> tuple[s
                 async for part in parts:
                     if job.cancelled.is_set():
                         raise HTTPException(409, "this video was cancelled while it was sent")
-                    job.asked_s = time.monotonic()  # somebody is there
+                    job.asked_s = time.monotonic()  # keeps the job's slot during a slow upload
                     file.write(part)
                 if not file.tell():
                     raise HTTPException(422, "expected a video, got an empty file")
@@ -92,7 +92,7 @@ async def receive_video(request: Request, jobs: VideoJobs, name: str) -> tuple[s
 async def _sent_file(
     request: Request, stream: AsyncIterator[bytes], kind: str, most_bytes: int, *, in_memory: bool = False
 ) -> AsyncIterator[AsyncIterator[bytes]]:
-    """Give the parts of the file in a request, from a form or plain."""
+    """Yield the chunks of the file in a request, from a form or a plain body."""
     content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     parts = _limited(stream, kind, most_bytes)
     if content_type != "multipart/form-data":

@@ -1,4 +1,4 @@
-"""The tab that reads a recorded video."""
+"""The tab that analyses recorded videos."""
 
 from functools import partial
 from typing import Final
@@ -22,7 +22,7 @@ _FILES: Final = {ANNOTATED: "video/mp4"} | {
 
 
 def routes(analyzers: Analyzers) -> APIRouter:
-    """``POST video`` takes a file; ``video/KEY`` says how far it is, gives its files, or lets go of it."""
+    """Build ``POST video``, which takes a file, and ``video/KEY`` for its progress, files and deletion."""
     router = APIRouter()
     jobs = VideoJobs()
 
@@ -74,7 +74,7 @@ def _found(jobs: VideoJobs, key: str) -> VideoJob:
 
 
 def build(_: Analyzers) -> None:
-    """Lay the tab out."""
+    """Lay out the tab."""
     add_part("video")
 
 

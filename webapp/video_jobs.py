@@ -1,4 +1,4 @@
-"""Videos that are being read for the page's visitors, each in a temporary folder of its own."""
+"""The queue of visitors' videos, each in its own temporary folder."""
 
 import json
 import logging
@@ -23,13 +23,13 @@ from webapp.worker import Cancelled, Worker, WorkFailedError, server_worker
 MAX_BYTES: Final = 512 * 1024 * 1024
 KEPT_FOR_S: Final = 3600.0
 MAX_JOBS: Final = 8
-"""Videos kept at once; further visitors are asked to wait."""
+"""Maximum number of videos kept at once; further visitors must wait."""
 
 UNASKED_FOR_S: Final = 600.0
-"""A waiting or finished video that nobody asked for gives its place to a newcomer after so long."""
+"""Time without a request after which a waiting or finished video may be dropped for a new one."""
 
 FAILED_FOR_S: Final = 300.0
-"""So long it can be asked why a video failed; that takes no place."""
+"""Time for which the reason of a failure can be queried; a failed video occupies no slot."""
 
 _MOST_FAILED: Final = 100
 
@@ -39,22 +39,22 @@ State = Literal["waiting", "running", "finished", "failed"]
 
 
 class TooManyVideosError(ValueError):
-    """All places are taken."""
+    """All slots are taken."""
 
 
 @dataclass(slots=True)
 class VideoJob:
-    """One video on its way; read by the page's threads while a process works on it.
+    """One video in the queue; used by the page's threads while another process reads the video.
 
     Attributes:
-        folder: Its files; gone with the job.
-        name: What the visitor called it, without the ending.
-        state: How far it is.
-        share: Read so far, in [0, 1]; None where the file does not say how long it is.
-        problem: Why it failed, as a sentence.
-        answer: The results as JSON, once it is finished.
-        expires_s: When its folder goes, by the monotonic clock.
-        asked_s: When somebody last asked for it.
+        folder: Folder of its files; deleted with the job.
+        name: Name of the uploaded file, without its suffix.
+        state: Its state.
+        share: Completed share, in [0, 1]; None if the file does not give its duration.
+        problem: Error message after a failure.
+        answer: Results as JSON, once finished.
+        expires_s: Time when its folder is deleted, on the monotonic clock.
+        asked_s: Time of the last request for it, on the monotonic clock.
     """
 
     folder: Path
@@ -70,18 +70,18 @@ class VideoJob:
 
     @property
     def source(self) -> Path:
-        """The video as it was sent."""
+        """The uploaded video."""
         return self.folder / "video"
 
     @property
     def left_s(self) -> float | None:
-        """Estimate the remaining time; None where that is not possible yet."""
+        """Estimated remaining time; None while unknown."""
         if self.state != "running" or not self.share or self.share < 0.02:
             return None
         return (time.monotonic() - self.started_s) * (1 - self.share) / self.share
 
     def describe(self) -> bytes:
-        """Return the progress as JSON; the results once it is finished."""
+        """Return the progress as JSON, with the results once finished."""
         if self.answer is not None:
             return self.answer
         fields = {"state": self.state, "share": self.share, "left_s": self.left_s, "problem": self.problem}
@@ -89,13 +89,12 @@ class VideoJob:
 
 
 class VideoJobs:
-    """Has one video read at a time; may be called from several threads.
+    """A queue that reads one video at a time; may be called from several threads.
 
-    Files lie in the server's folder until the visitor lets go of them, an hour has passed or the server
-    stops.
+    Files stay in the server's folder until the visitor drops them, an hour has passed or the server stops.
 
     Args:
-        worker: Does the reading; None for the one of this server.
+        worker: Process that reads the videos; None for the server's own.
     """
 
     def __init__(self, worker: Worker | None = None) -> None:
@@ -103,14 +102,14 @@ class VideoJobs:
         self._lock = threading.Lock()
         self._waiting: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._worker = worker or server_worker()
-        # A daemon: a server that is stopped does not wait for the end of a video.
+        # A daemon thread: stopping the server does not wait for the end of a video.
         threading.Thread(target=self._run, name="video", daemon=True).start()
 
     def open(self, name: str) -> tuple[str, VideoJob]:
-        """A place for a video that is about to come.
+        """Reserve a slot for an upload.
 
         Raises:
-            TooManyVideosError: All places are taken.
+            TooManyVideosError: All slots are taken.
         """
         self._forget_old()
         folder = server_folder()
@@ -134,13 +133,13 @@ class VideoJobs:
         language: str = ENGLISH,
         cover: Cover | None = None,
     ) -> None:
-        """Read the video as soon as those before it are done.
+        """Queue the video for reading.
 
         Args:
-            job: From :meth:`open`, its source written.
-            load: Gives the analyzer; pickled, for another process calls it.
-            every_s: Shortest time between two frames that are looked at.
-            rest_s: The video begins with so many seconds of resting faces; 0 for a usual one.
+            job: A job from :meth:`open`, with its source written.
+            load: Returns the analyzer; must be picklable, as another process calls it.
+            every_s: Minimum time between two analysed frames.
+            rest_s: Seconds of resting faces at the start of the video; 0 for none.
             language: Code of the language of the annotated copy.
             cover: Cover every face of the annotated copy instead of labelling it.
         """
@@ -152,7 +151,7 @@ class VideoJobs:
         self._waiting.put(lambda: self._work(job, reading))
 
     def get(self, key: str) -> VideoJob | None:
-        """The job of a key; None where it is gone."""
+        """Return the job of a key; None if it no longer exists."""
         self._forget_old()
         job = self._jobs.get(key)
         if job is not None:
@@ -160,7 +159,7 @@ class VideoJobs:
         return job
 
     def drop(self, key: str) -> None:
-        """Stop working on it and delete its files."""
+        """Cancel the job and delete its files."""
         with self._lock:
             job = self._jobs.pop(key, None)
             if job is None:
@@ -169,11 +168,11 @@ class VideoJobs:
             is_running = job.state == "running"
             if job.state == "waiting":
                 job.state = "failed"
-        if not is_running:  # else the thread that works on it deletes them, after its last write
+        if not is_running:  # otherwise the thread that works on it deletes them after its last write
             shutil.rmtree(job.folder, ignore_errors=True)
 
     def _has_place(self) -> bool:
-        """Make sure that a place is free, if need be that of a video which nobody asked for lately."""
+        """Return whether a slot is free; drop the longest-unrequested video if necessary."""
         kept = {key: job for key, job in self._jobs.items() if job.state != "failed"}
         if len(kept) < MAX_JOBS:
             return True
@@ -191,7 +190,7 @@ class VideoJobs:
             work = self._waiting.get()
             try:
                 work()
-            except Exception:  # noqa: BLE001 - the thread serves every later visitor
+            except Exception:  # noqa: BLE001 - the thread must survive for later visitors
                 _LOG.exception("a video could not be read")
 
     def _work(self, job: VideoJob, reading: "Callable[[], PageReading]") -> None:

@@ -1,4 +1,4 @@
-"""Work for the process that reads videos: a video in, its timeline, files and summary out."""
+"""Tasks of the process that reads videos: timeline, annotated copy and summary."""
 
 import json
 import pickle
@@ -33,18 +33,18 @@ MAX_PIXELS: Final = 4096 * 2304
 ANNOTATED: Final = "annotated.mp4"
 
 _SEARCHED_SHARE: Final = 0.7
-"""Share of the progress that the search of a covered copy takes, before the copy is written."""
+"""Share of the progress at which the search for faces ends and writing the covered copy begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimelineReading:
-    """Work for the process: a video in, its timeline as JSON out.
+    """A task that returns the timeline of a video as JSON.
 
     Attributes:
         source: The video.
-        load: Pickle of what gives the analyzer: unpickled once, so that its models stay loaded.
-        every_s: Shortest time between two frames that are looked at.
-        rest_s: The video begins with so many seconds of resting faces.
+        load: Pickled function that returns the analyzer; unpickled once, so that its models stay loaded.
+        every_s: Minimum time between two analysed frames.
+        rest_s: Seconds of resting faces at the start of the video.
         language: Code of the language of the annotated copy.
     """
 
@@ -55,13 +55,13 @@ class TimelineReading:
     language: str = field(default=ENGLISH, kw_only=True)
 
     def __call__(self, tell: Tell) -> bytes:
-        """Read the video."""
+        """Read the video and return its timeline as JSON."""
         return json.dumps(timeline_to_dict(self.read(tell)[0])).encode()
 
     def read(
         self, tell: Tell, output: Path | None = None, watcher: Watcher | None = None
     ) -> tuple[Timeline, list[str]]:
-        """Read the video, tell of the progress; gives notes on what did not go as hoped, too."""
+        """Read the video and report the progress; return the timeline with notes on anything unusual."""
         with VideoFile(self.source, max_pixels=MAX_PIXELS, max_length_s=MAX_LENGTH_S) as video:
             check_limits(video)
             length_s = video.info.duration_s
@@ -85,12 +85,12 @@ class TimelineReading:
 
 @dataclass(frozen=True, slots=True)
 class PageReading(TimelineReading):
-    """Work for the process: a video in, files into its folder and what the page shows out.
+    """A task that writes the files of a video and returns the page's answer.
 
     Attributes:
-        folder: Where the annotated video and the timelines go.
-        name: What the visitor called it.
-        cover: Cover every face of the copy instead of labelling it.
+        folder: Folder for the annotated video and the timelines.
+        name: Name of the uploaded file.
+        cover: Cover for every face of the copy, instead of a label; None to label.
     """
 
     folder: Path
@@ -126,7 +126,7 @@ class PageReading(TimelineReading):
 
 
 def _shown(timeline: Timeline, notes: list[str], name: str) -> dict[str, Any]:
-    """Describe a finished video to the page."""
+    """Return the page's answer for a finished video."""
     return {
         "state": "finished",
         "share": 1.0,
@@ -144,12 +144,12 @@ def _shown(timeline: Timeline, notes: list[str], name: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=4)
 def _loader(pickled: bytes) -> Callable[[], FaceAnalyzer]:
-    load: Callable[[], FaceAnalyzer] = pickle.loads(pickled)  # written by the server itself
+    load: Callable[[], FaceAnalyzer] = pickle.loads(pickled)  # trusted: pickled by the server itself
     return load
 
 
 def hide_places(sentence: str, source: Path, folder: Path | None = None) -> str:
-    """Return a message without the places of this machine."""
+    """Return a message without this machine's paths."""
     sentence = sentence.replace(str(source), "the file")
     return (
         sentence
@@ -161,10 +161,10 @@ def hide_places(sentence: str, source: Path, folder: Path | None = None) -> str:
 
 
 def check_limits(video: VideoFile) -> None:
-    """Refuse what would take too long.
+    """Reject videos that would take too long.
 
     Raises:
-        UnreadableVideoError: Too long or too large.
+        UnreadableVideoError: The video is too long or too large.
     """
     info = video.info
     if info.duration_s is not None and info.duration_s > MAX_LENGTH_S:

@@ -1,4 +1,4 @@
-"""Runs native code that reads strangers' files in a process of its own, with limits of memory and time."""
+"""A separate process for native code that reads untrusted files, with limits on memory and time."""
 
 import atexit
 import contextlib
@@ -20,12 +20,12 @@ from typing import Any, Final, Protocol
 from fer.folders.records import end_with_parent
 
 MAX_MEMORY_BYTES: Final = 3 * 1024**3
-"""Memory for the work, beside what the process holds when it starts; half of the machine's at most."""
+"""Memory limit of a task, on top of the process's initial memory; at most half of the machine's."""
 
 MAX_FILE_BYTES: Final = 4 * 1024**3
 MAX_WORK_S: Final = 3600.0
 MAX_SILENCE_S: Final = 300.0
-"""Work that shows no progress for so long is ended."""
+"""Time without progress after which a task is aborted."""
 
 _CANCEL_WITHIN_S: Final = 2.0
 _ASK_EVERY_S: Final = 0.05
@@ -35,42 +35,42 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class Tell(Protocol):
-    """Takes the share of the work that is done, in [0, 1], None where unknown; raises when cancelled."""
+    """Takes the completed share of a task, in [0, 1] or None if unknown; raises ``Cancelled``."""
 
     def __call__(self, share: float | None, /) -> None:
-        """Tell."""
+        """Report the progress."""
 
 
 Work = Callable[[Tell], bytes]
-"""A piece of work that can be pickled; gives its answer as bytes."""
+"""A picklable task that returns its answer as bytes."""
 
 
 class WorkFailedError(ValueError):
-    """Work that could not be done; the message is meant for the visitor."""
+    """A failed task; the message is for the visitor."""
 
 
 class Cancelled(Exception):  # noqa: N818 - a signal, not an error
-    """The visitor does not want the answer any more."""
+    """The visitor cancelled the task."""
 
 
 @cache
 def server_worker() -> "Worker":
-    """Return the process that reads all strangers' videos of this server, one after the other."""
+    """Return the process that reads all untrusted videos of this server, one after the other."""
     worker = Worker()
     atexit.register(worker.close)
     return worker
 
 
 class Worker:
-    """One process that does one piece of work after the other; replaced when it dies.
+    """A process that runs one task after the other; replaced when it dies.
 
-    It is started with the first work and stays. May be called from several threads, which wait for each
+    It starts with the first task and keeps running. May be called from several threads, which wait for each
     other.
 
     Args:
-        memory_bytes: Limit of its memory; only Linux has a limit that counts what is used.
-        work_s: Longest time for one piece of work.
-        silence_s: Longest time without a sign of progress.
+        memory_bytes: Memory limit of a task; enforced on Linux only, where used memory can be limited.
+        work_s: Maximum time for one task.
+        silence_s: Maximum time without progress.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Worker:
 
     @property
     def pid(self) -> int | None:
-        """Return the process's number; None before the first work and after a death."""
+        """Process ID; None before the first task and after the process died."""
         return None if self._process is None else self._process.pid
 
     def run(
@@ -97,16 +97,16 @@ class Worker:
         is_cancelled: Callable[[], bool] = lambda: False,
         watch: Callable[[float | None], None] = lambda _: None,
     ) -> bytes:
-        """Have a piece of work done.
+        """Run a task in the process.
 
         Args:
-            work: Pickled and sent over.
-            is_cancelled: Asked often while it runs.
-            watch: Told of the progress.
+            work: The task; it is pickled.
+            is_cancelled: Polled while the task runs.
+            watch: Called with the progress.
 
         Raises:
-            WorkFailedError: It failed, took too long, or ended the process.
-            Cancelled: It was not wanted any more.
+            WorkFailedError: The task failed, took too long, or crashed the process.
+            Cancelled: The task was cancelled.
         """
         while not self._lock.acquire(timeout=_ASK_EVERY_S):
             if is_cancelled():
@@ -117,7 +117,7 @@ class Worker:
                 raise Cancelled
             try:
                 self._ready_line().send(work)
-            except OSError:  # it died while nobody looked
+            except OSError:  # the process died while idle
                 self._stop()
                 self._ready_line().send(work)
             try:
@@ -134,7 +134,7 @@ class Worker:
             return bytes(value)
 
     def close(self) -> None:
-        """End the process, in the middle of its work too."""
+        """Kill the process, even during a task."""
         self._stop()
 
     def _ready_line(self) -> Connection:
@@ -178,7 +178,7 @@ class Worker:
                 raise WorkFailedError("the file takes too long to read; cut it into shorter pieces")
 
     def _epitaph(self) -> str:
-        """Say how the process ended."""
+        """Return an error message about the end of the process."""
         code = None
         if self._process is not None:
             self._process.join(1)
@@ -204,10 +204,10 @@ class Worker:
 
 
 def _serve(line: Connection, memory_bytes: int) -> None:
-    """Do what comes over the line until it is closed; runs in the process."""
+    """Run the tasks received over the connection until it is closed; called in the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this process
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # the others reserve a gigabyte
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # Arrow's other pools reserve a gigabyte
     threading.Thread(target=end_with_parent, daemon=True).start()
     most_bytes = _limit_resources(memory_bytes)
     while True:
@@ -215,10 +215,10 @@ def _serve(line: Connection, memory_bytes: int) -> None:
             work = line.recv()
         except EOFError:
             return
-        if work is None:  # a cancellation that came after the end
+        if work is None:  # cancelled after it had finished
             continue
         kind, value, is_spent = _answer(work, _teller(line))
-        gc.collect()  # a decoder's buffers hang in cycles
+        gc.collect()  # decoder buffers are in reference cycles
         held_bytes = _held_bytes()
         if most_bytes is not None and held_bytes is not None:
             is_spent |= held_bytes > most_bytes - 0.75 * memory_bytes
@@ -226,7 +226,7 @@ def _serve(line: Connection, memory_bytes: int) -> None:
 
 
 def _answer(work: Work, tell: Tell) -> tuple[str, Any, bool]:
-    """Return the kind of the answer, the answer or a sentence, and whether the process should be replaced."""
+    """Return the outcome, the answer or an error message, and whether the process should be replaced."""
     try:
         return "done", work(tell), False
     except Cancelled:
@@ -235,7 +235,7 @@ def _answer(work: Work, tell: Tell) -> tuple[str, Any, bool]:
         return "failed", "the file needs more memory than is given to one; scale it down and retry", True
     except (LookupError, ValueError, OSError) as error:
         return "failed", str(error.args[0] if isinstance(error, KeyError) and error.args else error), False
-    except Exception as error:  # noqa: BLE001 - the process serves every later visitor
+    except Exception as error:  # noqa: BLE001 - the process must survive for later visitors
         _LOG.exception("a file could not be read")
         sentence = f"the file cannot be read ({type(error).__name__}); convert it to H.264 in MP4 and retry"
         return "failed", sentence, True
@@ -256,7 +256,7 @@ def _teller(line: Connection) -> Tell:
 
 
 def _held_bytes() -> int | None:
-    """Return the private memory of this process; None where the system does not say."""
+    """Return the private memory of this process; None if the system does not report it."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])
         return pages * os.sysconf("SC_PAGE_SIZE")
@@ -265,10 +265,10 @@ def _held_bytes() -> int | None:
 
 
 def _limit_resources(memory_bytes: int) -> int | None:
-    """Bound memory and file sizes where the system can; no core dumps of strangers' videos.
+    """Limit memory and file sizes if the system can; disable core dumps, which would contain videos.
 
     Returns:
-        The limit of private memory; None where there is none.
+        The limit of private memory; None without one.
     """
     try:
         import resource  # noqa: PLC0415 - Windows has none

@@ -25,30 +25,30 @@ Runner = Callable[[NDArray[np.uint8]], NDArray[Any]]
 
 _OVERLAP: Final = 0.4
 _SAME: Final = 0.3
-"""Boxes of two looks that overlap so much are one face."""
+"""Overlap (IoU) above which the boxes of two passes are one face."""
 
 EAGER_SIDE: Final = 640
 EAGER_SCORE: Final = 0.2
 """Search size and minimum score that find doubtful faces, too, with far more false positives."""
 
 FINER_SIDE: Final = 512
-"""Longest side of the second look at a photo, in pixels."""
+"""Longest side of a photo in the second pass, in pixels."""
 
 THOROUGH_BUDGET: Final = 16_000_000
-"""Pixels of the finest look of a thorough search; larger photos are shrunk to them."""
+"""Maximum number of pixels in the finest pass of a thorough search; larger photos are shrunk."""
 
 _SMALL_SIDE: Final = 24
-"""A face smaller than this in the searched picture, in pixels, tells of neighbours that were missed."""
+"""Side of a face in the searched image, in pixels, below which other faces were probably missed."""
 
 _LARGE: Final = 4
-"""A photo that the first look shrinks more than this many times is looked at again, whatever was found."""
+"""Shrink factor of the first pass above which a photo always gets a second one."""
 
 _TILE_SIDE: Final = 1024
 _TILE_OVERLAP: Final = 160
-"""Of the finest look, in pixels, multiples of the largest stride; coarser looks know larger faces."""
+"""Tile overlap in pixels, a multiple of the largest stride; coarser passes detect larger faces."""
 
 _CUT: Final = 2.0
-"""A box that ends so near to an inner edge of its tile holds a part of a face."""
+"""Distance in pixels to an inner edge of a tile below which a box is part of a cut face."""
 
 
 def kv_face_folder() -> Path:
@@ -63,7 +63,7 @@ class KvFaceDetector:
         folder: A detector's weights folder; None for the shipped one.
         live: Use the card's smaller search size for live frames.
         eager: Find doubtful faces, too, with far more false positives.
-        thorough: Search photos at every scale, whatever the coarser ones found.
+        thorough: Search photos at every scale, regardless of the detections at coarser scales.
         thread_count: CPU threads; one is fastest on a busy machine.
 
     Raises:
@@ -129,7 +129,7 @@ class KvFaceDetector:
         return [face for face in found if face.score >= self._least_score]
 
     def _look_closer(self, image: RgbImage, found: list[Detection]) -> list[Detection]:
-        """Search a photo at finer sizes: once where small faces call for it, at every size when thorough."""
+        """Search a photo at finer scales: one more if there may be small faces, all of them if thorough."""
         longest = max(image.shape[:2])
         if self._is_thorough:
             in_budget = (THOROUGH_BUDGET / (image.shape[0] * image.shape[1])) ** 0.5
@@ -142,20 +142,20 @@ class KvFaceDetector:
         for side in sides:
             if side > searched:
                 finer = self._look(image, side)
-                if side <= FINER_SIDE:  # parts of a finer look cut large faces
+                if side <= FINER_SIDE:  # tiles of a finer pass cut large faces
                     found = _seen_again(found, finer, side / longest)
                 found, searched = _join(found, finer), side
         return found
 
     def _has_small(self, found: Sequence[Detection], shrink: float) -> bool:
-        """Whether a sure face was small in the picture that was searched."""
+        """Return whether a face with a sufficient score was small in the searched image."""
         return any(
             face.score >= self.card.least_score and face.box.area**0.5 * shrink < _SMALL_SIDE
             for face in found
         )
 
     def _look(self, image: RgbImage, side: int) -> list[Detection]:
-        """Search once, with doubtful places, and verify what was found."""
+        """Search at one scale, including doubtful candidates, and verify the detections."""
         if self._verifier is None:
             return find_faces(self._run, image, longest_side=side, least_score=self._least_score)
         asked = self._verifier.verification.candidate_score
@@ -165,7 +165,7 @@ class KvFaceDetector:
 
 
 def _seen_again(found: Sequence[Detection], finer: Sequence[Detection], shrink: float) -> list[Detection]:
-    """Drop places of which a finer look does not even have a doubt, but for faces that fill the picture."""
+    """Drop detections without any candidate in the finer pass, except for faces that fill the image."""
     return [
         face
         for face in found
@@ -175,7 +175,7 @@ def _seen_again(found: Sequence[Detection], finer: Sequence[Detection], shrink: 
 
 
 def _join(found: Sequence[Detection], finer: Sequence[Detection]) -> list[Detection]:
-    """Faces of two looks, each once and as the surer look saw it, largest first."""
+    """Merge the faces of two passes, keep the higher score of duplicates, sort largest first."""
     both = sorted([*found, *finer], key=lambda face: -face.score)
     if not both:
         return []
@@ -219,11 +219,11 @@ def find_faces(run: Runner, image: RgbImage, *, longest_side: int, least_score: 
 
 
 Tile = tuple[int, int, int, int]
-"""Left, top, right and bottom of a part of a padded picture, in pixels."""
+"""Left, top, right and bottom of a tile of a padded image, in pixels."""
 
 
 def _tiles(height: int, width: int) -> list[Tile]:
-    """Parts that cover a picture and overlap; the whole of one that is small enough."""
+    """Return overlapping tiles that cover an image; one tile if it is small enough."""
     if height * width <= _TILE_SIDE**2:
         return [(0, 0, width, height)]
     step = _TILE_SIDE - _TILE_OVERLAP
@@ -238,7 +238,7 @@ def _tiles(height: int, width: int) -> list[Tile]:
 def _search_tile(
     run: Runner, batch: NDArray[np.uint8], tile: Tile, least_score: float
 ) -> tuple[Floats, Floats, Floats]:
-    """Boxes, landmarks and scores in pixels of the whole batch, without faces that an inner edge cuts."""
+    """Return boxes, landmarks and scores in pixels of the whole image, without faces cut by an inner edge."""
     left, top, right, bottom = tile
     part = np.ascontiguousarray(batch[:, :, top:bottom, left:right])
     grid = cell_grid(*part.shape[2:])

@@ -1,4 +1,4 @@
-"""A running page, a browser, and cameras made from a freely licensed photograph."""
+"""Fixtures: a running page, a browser, and simulated cameras made from a freely licensed photo."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A first look without a camera and without a photo of one's own."""
+"""The demo mode and the sample photo, for visitors without a camera or a photo."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The page in Russian: no English word is left in sight, and the switch is remembered."""
+"""The page in Russian: no visible English text, and a language switch that persists."""
 
 import re
 

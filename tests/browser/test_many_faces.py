@@ -1,4 +1,4 @@
-"""Many faces, many photos, the first visit: what fits on a page, and where the keyboard's focus goes."""
+"""Many faces, many photos and the first visit: layout and keyboard focus."""
 
 import numpy as np
 import pytest

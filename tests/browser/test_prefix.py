@@ -1,4 +1,4 @@
-"""The page behind a reverse proxy, under a path of its own."""
+"""The page behind a reverse proxy, under a path prefix."""
 
 import socket
 import threading

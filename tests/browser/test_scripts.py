@@ -1,4 +1,4 @@
-"""The page's scripts in the engine that runs them: they parse, what they import exists, their parts count right."""
+"""The page's scripts in a real engine: syntax, imports, and unit tests of their functions."""
 
 import re
 import threading

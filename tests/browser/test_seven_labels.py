@@ -1,4 +1,4 @@
-"""The page with weights whose default head names seven expressions: the seventh has a bar, a name, a colour."""
+"""The page with a default head of seven expressions: the seventh has a bar, a name and a colour."""
 
 import csv
 import io

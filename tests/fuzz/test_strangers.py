@@ -1,6 +1,6 @@
-"""Mutated input for whatever strangers can send: the right answer or one sentence, never anything else.
+"""Fuzz tests of untrusted input: a correct answer or one error sentence, never anything else.
 
-A short run by default; ``make fuzz`` sets ``KV_FUZZ_EXAMPLES`` for a long one.
+The default run is short; ``make fuzz`` sets ``KV_FUZZ_EXAMPLES`` for a long one.
 """
 
 import io

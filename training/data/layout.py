@@ -136,7 +136,7 @@ def list_files(folder: Path) -> tuple[list[PurePosixPath], tuple[str, ...]]:
     broken: list[PurePosixPath] = []
     seen: set[str] = set()
     for root, names, file_names in os.walk(folder, followlinks=True, onerror=_refuse):
-        if os.path.realpath(root) in seen:  # a link to a folder that was read already
+        if os.path.realpath(root) in seen:  # a link to a folder already read
             names.clear()
             continue
         seen.add(os.path.realpath(root))
@@ -144,7 +144,7 @@ def list_files(folder: Path) -> tuple[list[PurePosixPath], tuple[str, ...]]:
         inside = PurePosixPath(Path(root).relative_to(folder).as_posix())
         names[:] = [name for name in names if not is_system_file(inside / name)]
         for name in file_names:
-            (files if os.path.isfile(Path(root, name)) else broken).append(inside / name)  # noqa: PTH113 - quick
+            (files if os.path.isfile(Path(root, name)) else broken).append(inside / name)  # noqa: PTH113 - faster
     broken = [path for path in broken if not is_system_file(path)]
     if not broken:
         return files, ()
@@ -152,7 +152,7 @@ def list_files(folder: Path) -> tuple[list[PurePosixPath], tuple[str, ...]]:
 
 
 def _class_lists(paths: Sequence[PurePosixPath]) -> tuple[PurePosixPath, ...]:
-    """The files ``classes.txt`` that lie above all pictures and tables, the outermost first."""
+    """Return the files ``classes.txt`` above all images and tables, the outermost first."""
     data = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES | TABLE_SUFFIXES]
     lists = [path for path in paths if path.name == CLASSES_FILE]
     above = [each for each in lists if all(path.is_relative_to(each.parent) for path in data)]
@@ -160,7 +160,7 @@ def _class_lists(paths: Sequence[PurePosixPath]) -> tuple[PurePosixPath, ...]:
 
 
 def is_system_file(path: PurePosixPath) -> bool:
-    """Whether a path is hidden, or a file or in a folder added by an operating system."""
+    """Return whether a path is hidden, or is or lies in something created by an operating system."""
     return any(map(is_system_name, path.parts))
 
 

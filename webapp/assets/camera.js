@@ -1,10 +1,10 @@
-/** Opens the visitor's camera, and says in words why it cannot. */
+/** Opens the visitor's camera, with readable errors. */
 
 import { openDemoCamera } from "./demo_camera.js";
 import { say } from "./language.js";
 import { loadDemo } from "./service.js";
 
-/** A title with advice, ready to be shown. */
+/** An error with a title and advice for display. */
 export class CameraError extends Error {
   constructor(title, advice) {
     super(title);
@@ -14,7 +14,7 @@ export class CameraError extends Error {
 
 /**
  * @param {{deviceId?: string, facing?: "user" | "environment"}} wish
- * @returns {Promise<MediaStream>} 640×480 where the camera offers it
+ * @returns {Promise<MediaStream>} 640×480 if the camera supports it
  */
 export async function openCamera({ deviceId, facing } = {}) {
   if (await isDemo()) return openDemoCamera();
@@ -29,12 +29,12 @@ export async function openCamera({ deviceId, facing } = {}) {
   }
 }
 
-/** Whether this page was started with --demo: a photograph that moves is its camera. */
+/** Whether the page was started with --demo, with an animated photo as its camera. */
 export const isDemo = () => loadDemo().then(({ is_on: isOn }) => isOn, () => false);
 
 export const closeCamera = (stream) => stream?.getTracks().forEach((track) => track.stop());
 
-/** The cameras that can be chosen; names are known once the visitor has allowed one. */
+/** The available cameras; their names are known only after the visitor grants access. */
 export async function listCameras() {
   const devices = (await navigator.mediaDevices?.enumerateDevices?.()) ?? [];
   return devices

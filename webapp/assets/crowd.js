@@ -1,4 +1,4 @@
-/** Many faces in little room: a summary, compact rows, the bars of the one that is picked. */
+/** A compact view of many faces: a summary, one row per face, the bars of the selected face. */
 
 import { make, percent } from "./elements.js";
 import { FaceCard, wordOf } from "./faces.js";
@@ -10,7 +10,7 @@ const AWAY = say("Turned away");
 const PALE = { [UNSURE]: "#8b93a3", [AWAY]: "#c3c8d2" };
 
 /**
- * How many faces show what, in the order of the expressions; unsure answers and turned heads come last.
+ * Counts faces per expression, in the order of the labels; unsure and turned-away faces come last.
  * @param {{emotion: string, unsure: boolean, turned_away: boolean}[]} faces
  * @param {{id: string, name: string, colour: string}[]} labels
  * @returns {{name: string, colour: string, count: number}[]}
@@ -31,7 +31,7 @@ export const summaryWords = (groups) =>
   groups.map(({ name, count }) => say("{count} {expression}", { count, expression: name.toLowerCase() })).join(", ");
 
 export class CrowdPanel {
-  /** @param {(number: number | null) => void} onPick hears of a face that was picked, by its place from 1 */
+  /** @param {(number: number | null) => void} onPick called with the selected face's number, from 1 */
   constructor(onPick) {
     this.onPick = onPick;
     this.bar = make("div", { class: "kv-crowd-bar", "aria-hidden": "true" });
@@ -48,9 +48,9 @@ export class CrowdPanel {
   }
 
   /**
-   * @param {object[]} faces records of faces
+   * @param {object[]} faces face records
    * @param {{id: string, name: string, colour: string}[]} labels
-   * @param {(card: FaceCard, face: object) => () => void} prepare adds to an opened card; calls what it returns after a rest
+   * @param {(card: FaceCard, face: object) => () => void} prepare extends an opened card; returns a function to call after a delay
    */
   show(faces, labels, prepare) {
     Object.assign(this, { faces, labels, prepare, cards: new Map() });
@@ -85,7 +85,7 @@ export class CrowdPanel {
     return make("div", properties, badge, said, sure);
   }
 
-  /** Opens a face by its place from 1; null closes what is open. */
+  /** Selects a face by its number, from 1; null clears the selection. */
   pick(number) {
     clearTimeout(this.rest);
     this.number = number;
@@ -99,14 +99,14 @@ export class CrowdPanel {
     this.onPick(number);
   }
 
-  /** The list alone scrolls to the row, not the page. */
+  /** Scrolls the list to the row, but not the page. */
   reveal(row) {
     const { list } = this;
     const lowest = row.offsetTop + row.offsetHeight - list.clientHeight + 8;
     list.scrollTop = Math.min(Math.max(list.scrollTop, lowest), row.offsetTop - 8);
   }
 
-  /** A card that was open before comes back with what was asked of it. */
+  /** Returns the card of a face; cards are reused with their explanation. */
   cardOf(number) {
     if (!this.cards.has(number)) {
       const face = this.faces[number - 1];
@@ -115,7 +115,7 @@ export class CrowdPanel {
       this.cards.set(number, { card, look: this.prepare(card, face) });
     }
     const { card, look } = this.cards.get(number);
-    this.rest = setTimeout(look, 400); // not for each face that an arrow key passes
+    this.rest = setTimeout(look, 400); // skip faces that an arrow key only passes over
     return card.root;
   }
 

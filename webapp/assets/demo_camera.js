@@ -1,13 +1,13 @@
 /**
- * A camera for machines without one: a photograph that moves, comes closer and tilts.
+ * A simulated camera: a photo that moves, zooms and tilts.
  * sample.jpg shows the astronaut Eileen Collins; NASA, public domain.
  */
 
 const SIZE = { width: 640, height: 480 };
-const FACE = { x: 223, y: 118 }; // its middle, in pixels of the photograph
+const FACE = { x: 223, y: 118 }; // its centre, in pixels of the photo
 const FRAMES_PER_S = 30;
 
-/** Where the sample photo lies. */
+/** URL of the sample photo. */
 export const samplePhoto = () => new URL("sample.jpg", import.meta.url);
 
 /** @returns {Promise<MediaStream>} 640×480, until its track is stopped */
@@ -27,7 +27,7 @@ export async function openDemoCamera() {
   return stream;
 }
 
-/** The photograph out of focus, so that its borders stand in front of something. */
+/** A blurred copy of the photo, as the background beyond its borders. */
 function drawRoom(photo) {
   const canvas = Object.assign(document.createElement("canvas"), SIZE);
   const ink = canvas.getContext("2d");

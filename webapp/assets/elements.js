@@ -1,4 +1,4 @@
-/** Builds elements of the page. */
+/** Helpers that build and fill page elements. */
 
 import { say, translated } from "./language.js";
 
@@ -25,7 +25,7 @@ export function partsOf(root) {
 }
 
 /**
- * Fills a select; the first choice is the page's own.
+ * Fills a select; the first choice is the default.
  * @param {HTMLSelectElement} select
  * @param {{id: string, name: string, is_ready?: boolean}[]} choices
  */
@@ -36,7 +36,7 @@ export function fillChoices(select, choices) {
 }
 
 /**
- * Fills a model's choice of expressions; hidden where there is none to make.
+ * Fills the choice of a model's heads; hidden if there is only one.
  * @param {{head: HTMLSelectElement, headField: HTMLElement, weights: HTMLSelectElement}} parts
  * @param {{weights: {id: string, heads: {id: string, name: string}[]}[]}} choices
  */
@@ -46,13 +46,13 @@ export function fillHeads({ head, headField, weights }, choices) {
   headField.hidden = heads.length < 2;
 }
 
-/** What the visitor chose to be read with, by the server's names; the rest is left to the server. */
+/** The visitor's choice of models, as request parameters; defaults are omitted. */
 export function chosenModels({ detector, weights, head }) {
   const chosen = { detector: detector.value, weights: weights.value, head: head.value };
   return Object.fromEntries(Object.entries(chosen).filter(([, value]) => value));
 }
 
-/** What is done with faces in a saved picture or video, by the server's names. */
+/** Choices for faces in a saved image or video, by the server's names. */
 export const COVERS = [
   { id: "", name: say("Labelled") },
   { id: "blur", name: say("Blurred") },
@@ -60,14 +60,14 @@ export const COVERS = [
   { id: "box", name: say("Behind black boxes") },
 ];
 
-/** Hands the visitor a file that exists in the page's memory only. */
+/** Downloads a file from the page's memory. */
 export function download(name, content) {
   const address = typeof content === "string" ? content : URL.createObjectURL(content);
   make("a", { href: address, download: name }).click();
   if (address !== content) setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }
 
-/** Shows a sentence with advice, or hides the notice when there is nothing to say. */
+/** Shows a message with advice, or hides the notice if the message is empty. */
 export function showNotice(notice, title, advice = []) {
   notice.hidden = !title;
   if (!title) return notice.replaceChildren();
@@ -76,7 +76,7 @@ export function showNotice(notice, title, advice = []) {
   notice.replaceChildren(text);
 }
 
-/** What a program says as people write it: a capital first, a full stop last. */
+/** Adds a capital and a full stop to a message. */
 export function sentence(text) {
   const trimmed = text.trim();
   return trimmed.charAt(0).toUpperCase() + trimmed.slice(1) + (/[.!?]$/.test(trimmed) ? "" : ".");

@@ -1,12 +1,12 @@
-/** The button that shows where the network looked. */
+/** The button that shows a heat map of the network's attention. */
 
 import { make, showNotice } from "./elements.js";
 import { say, translated } from "./language.js";
 import { ServiceError, explainFace } from "./service.js";
 
 /**
- * Adds the button to a face's card; the picture is sent again, for the server keeps none.
- * @returns {() => Promise<void>} does what a press on the button does, unless it was done before
+ * Adds the button to a face's card; the image is sent again, because the server keeps none.
+ * @returns {() => Promise<void>} does the same as the button, once
  */
 export function addExplanation(card, picture, options) {
   const button = make("button", { type: "button", class: "kv-button", textContent: say("Where did it look?") });
@@ -16,7 +16,7 @@ export function addExplanation(card, picture, options) {
   let isDone = false;
   const look = async () => {
     if (isDone) return;
-    isDone = true; // not disabled: that would take the keyboard's focus away
+    isDone = true; // not disabled: that would drop the keyboard focus
     button.textContent = say("Looking …");
     try {
       const answer = await explainFace(picture, options);

@@ -1,17 +1,17 @@
-/** Shows what a face says: a heading and a bar for each expression. */
+/** Cards of faces: a heading and one bar per expression. */
 
 import { make, percent } from "./elements.js";
 import { say } from "./language.js";
 import { inkOn } from "./overlay.js";
 
-/** What is said about a face in a word or two. */
+/** The prediction for a face in a word or two. */
 export function wordOf({ emotion, unsure, turned_away: isAway }, labels) {
   const word = labels.find(({ id }) => id === emotion)?.name ?? emotion;
   if (isAway) return say("Turned away");
   return unsure ? say("Unsure: {expression}", { expression: word.toLowerCase() }) : word;
 }
 
-/** One face's card; `update` changes it in place, so that nothing flickers. */
+/** The card of one face; `update` changes it in place to avoid flicker. */
 export class FaceCard {
   /** @param {{id: string, name: string, colour: string}[]} labels */
   constructor(labels) {
@@ -42,8 +42,8 @@ export class FaceCard {
    * @param {number} number shown before the word
    * @param {{emotion: string, confidence: number, probabilities: Record<string, number>}} face
    * @param {boolean} unsure
-   * @param {string} [colour] of the number's badge, for people in a stream
-   * @param {string} [share] what stands at the right of the heading
+   * @param {string} [colour] colour of the number's badge, for people in a stream
+   * @param {string} [share] text at the right of the heading
    */
   update(number, face, unsure, colour = "", share = percent(face.confidence)) {
     setText(this.number, String(number));

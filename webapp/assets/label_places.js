@@ -1,13 +1,13 @@
-/** Where labels go: above their face, or where they cover less of other faces and labels. */
+/** Positions of labels: above their face, or at the side that covers less of other faces and labels. */
 
-const LOYALTY = 0.15; // a label leaves its side only for one that is so much better, or it would hop to and fro
+const LOYALTY = 0.15; // a label changes sides only for an advantage larger than this, to avoid jumping
 
 /**
- * The same rule as `place_labels` in `fer/annotation.py`, with a memory for moving pictures.
+ * The same rule as `place_labels` in `fer/annotation.py`, plus a memory of earlier frames.
  *
- * @param {{id: number, width: number, height: number, box: {left, top, right, bottom}}[]} labels the first choose first
- * @param {number} width of the picture, in the same unit @param {number} height
- * @param {Map<number, number>} sides the side each face's label was on; holds the new ones afterwards
+ * @param {{id: number, width: number, height: number, box: {left, top, right, bottom}}[]} labels earlier ones take precedence
+ * @param {number} width width of the image, in the same unit @param {number} height
+ * @param {Map<number, number>} sides the side of each face's label in the last frame; updated in place
  * @returns {{x: number, y: number}[]}
  */
 export function placeLabels(labels, width, height, sides) {
@@ -35,7 +35,7 @@ export function placeLabels(labels, width, height, sides) {
   return taken.map(({ left, top }) => ({ x: left, y: top }));
 }
 
-/** How little a place is liked, its left and top, what covering the own face costs. */
+/** Positions as penalty, left, top, and the cost of covering the label's own face. */
 function optionsFor({ box, width, height }) {
   const gap = height / 5;
   const [above, below] = [box.top - height - gap, box.bottom + gap];
@@ -51,7 +51,7 @@ function optionsFor({ box, width, height }) {
   return options;
 }
 
-/** The share of either box that the other one covers, whichever is larger. */
+/** The overlap as a share of the smaller box. */
 function covered(one, other) {
   const width = Math.min(one.right, other.right) - Math.max(one.left, other.left);
   const height = Math.min(one.bottom, other.bottom) - Math.max(one.top, other.top);

@@ -1,4 +1,4 @@
-/** The page's words in the visitor's language, as the server chose it; the server's own messages, too. */
+/** Translations of the page and of the server's messages, in the language chosen by the server. */
 
 const COOKIE = "kv-language";
 const YEAR_S = 365 * 24 * 3600;
@@ -16,40 +16,40 @@ const decimal = (0.5).toLocaleString(code)[1];
 const names = new Map(Object.entries(expressions).flatMap(([label, name]) => [
   [label, name.toLowerCase()], [label[0].toUpperCase() + label.slice(1), name],
 ]));
-let patterns = null; // made when first needed
+let patterns = null; // built on first use
 
 async function load() {
   try {
     const answer = await fetch(new URL(`../language${location.search}`, import.meta.url));
     return answer.ok ? await answer.json() : ENGLISH;
   } catch {
-    return ENGLISH; // better than an empty page
+    return ENGLISH; // rather than an empty page
   }
 }
 
 /**
- * A text in the visitor's language.
- * @param {string} text English, with gaps such as `{count}`
- * @param {Record<string, unknown>} [values] for the gaps
+ * Translates a text.
+ * @param {string} text English text, with gaps such as `{count}`
+ * @param {Record<string, unknown>} [values] values of the gaps
  */
 export function say(text, values = {}) {
   const found = page[text];
   return fill(typeof found === "string" ? found : text, values);
 }
 
-/** The form of a text that fits a number, which fills its gap `{count}`; other forms are found under `many`. */
+/** Translates a text in the plural form for `count`, which fills its gap `{count}`; `many` is the key. */
 export function sayCount(count, one, many, values = {}) {
   return fill(formOf(page[many], count) ?? (count === 1 ? one : many), { count, ...values });
 }
 
-/** A number with so many decimals, as the language writes them. */
+/** Formats a number with the given number of decimals. */
 export const number = (value, digits) =>
   value.toLocaleString(code, { minimumFractionDigits: digits, maximumFractionDigits: digits, useGrouping: false });
 
-/** Labels with their names in the visitor's language: `{id, name, colour}` each. */
+/** Labels with translated names: `{id, name, colour}` each. */
 export const named = (labels) => labels.map((label) => ({ ...label, name: expressions[label.id] ?? label.name }));
 
-/** A finished English text of the server in the visitor's language; its gaps are found by comparison. */
+/** Translates a text of the server with gaps already filled, by matching it against all messages. */
 export function translated(text) {
   if (code === "en" || !text) return text;
   const known = names.get(text) ?? sentences[text] ?? page[text];
@@ -68,13 +68,13 @@ export function translated(text) {
   return text;
 }
 
-/** What stands in a gap: a number, a text, or a list of words. */
+/** Translates the content of a gap: a number, a text, or a list of words. */
 function translatedPart(text) {
   const whole = translated(text);
   return whole === text ? text.split(/([,;:] |[()])/).map(translated).join("") : whole;
 }
 
-/** Texts and labels of a drawing that the server made. */
+/** Translates the texts and labels of a drawing from the server. */
 export function translateTree(root) {
   if (code === "en") return;
   const texts = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
@@ -85,7 +85,7 @@ export function translateTree(root) {
   }
 }
 
-/** Wires the switch of the heading: another language is remembered, and the page comes in it. */
+/** Connects the language switch: stores the choice in a cookie and reloads the page. */
 export function mount(element) {
   document.documentElement.lang = code;
   const address = new URL(location.href);
@@ -99,7 +99,7 @@ export function mount(element) {
   select.addEventListener("change", () => {
     const path = new URL(".", document.baseURI).pathname;
     document.cookie = `${COOKIE}=${select.value}; path=${path}; max-age=${YEAR_S}; samesite=lax`;
-    address.searchParams.set("language", select.value); // for pages in frames, where cookies are refused
+    address.searchParams.set("language", select.value); // for framed pages, where cookies are blocked
     location.assign(address);
   });
 }
@@ -112,7 +112,7 @@ function fill(text, values) {
   return text.replace(GAP, (gap, name) => values[name] ?? gap);
 }
 
-/** What a text may be filled to; `length` counts its own letters. */
+/** The pattern of a text with any values in its gaps; `length` counts the fixed characters. */
 function patternOf(key) {
   const seen = new Set();
   const parts = key.split(GAP).map((part, place) => {

@@ -1,4 +1,4 @@
-/** The tab that reads the webcam while it runs. */
+/** The tab that analyses the webcam live. */
 
 import { CameraError, closeCamera, isDemo, listCameras, openCamera } from "./camera.js";
 import { chosenModels, download, fillChoices, fillHeads, make, partsOf, percent, sentence, showNotice } from "./elements.js";
@@ -20,7 +20,7 @@ const HINTS = {
 const HINT_AFTER_MS = 1200;
 const SPEAK_EVERY_MS = 3000;
 
-/** @param {HTMLElement} element where live.html was laid */
+/** @param {HTMLElement} element the element with live.html */
 export async function mount(element) {
   const parts = partsOf(element);
   const choices = await loadChoices();
@@ -48,7 +48,7 @@ class LiveTab {
     this.spokenAt = this.hintSince = this.attempts = 0;
     this.wire();
     this.show();
-    parts.start.disabled = false; // from now on a press is heard
+    parts.start.disabled = false; // the page is ready for clicks
   }
 
   wire() {
@@ -69,7 +69,7 @@ class LiveTab {
     for (const part of ["detector", "weights", "head"]) {
       on(part, "change", () => {
         if (part === "weights") fillHeads(parts, this.choices);
-        if (part !== "detector") this.threshold = null; // the new model has its own
+        if (part !== "detector") this.threshold = null; // use the new model's threshold
         this.configure();
       });
     }
@@ -80,8 +80,8 @@ class LiveTab {
     });
     document.addEventListener("keydown", (key) => this.press(key));
     navigator.mediaDevices?.addEventListener?.("devicechange", () => this.stream && this.offerCameras());
-    parts.full.hidden = !document.fullscreenEnabled; // telephones by Apple show nothing but videos so
-    // A hidden tab sees nothing: the camera goes off when the visitor turns to another one.
+    parts.full.hidden = !document.fullscreenEnabled; // iPhones support full screen for videos only
+    // Stop the camera when the visitor switches to another tab.
     new ResizeObserver(() => {
       if (this.stream && !this.isSeen()) this.stop();
       else if (this.answer) this.overlay.draw(this.answer, this.isMirrored);
@@ -101,7 +101,7 @@ class LiveTab {
     this.showSliders();
     showNotice(this.parts.notice, "");
     this.reader?.configure(this.settings());
-    if (this.isFrozen) this.reader.readOnce(); // the frozen frame, too, is shown as the new settings see it
+    if (this.isFrozen) this.reader.readOnce(); // analyse the frozen frame again with the new settings
   }
 
   async start() {
@@ -114,11 +114,11 @@ class LiveTab {
     try {
       const deviceId = parts.cameras.value || undefined;
       stream = await openCamera({ deviceId, facing: this.facing });
-      if (attempt !== this.attempts || !this.isSeen()) return closeCamera(stream); // too late: nobody waits for it
+      if (attempt !== this.attempts || !this.isSeen()) return closeCamera(stream); // stopped or hidden meanwhile
       this.stream = parts.video.srcObject = stream;
       await parts.video.play();
     } catch (error) {
-      if (attempt !== this.attempts) return; // stopped before it played
+      if (attempt !== this.attempts) return; // stopped before playback began
       if (!(error instanceof CameraError)) throw error;
       return showNotice(parts.notice, error.message, error.advice);
     } finally {
@@ -158,14 +158,14 @@ class LiveTab {
     showNotice(this.parts.notice, say("The camera went away."), advice);
   }
 
-  /** Draws what the server said about a frame. */
+  /** Draws the server's answer for a frame. */
   take(answer, takenAt) {
     if (!this.stream) return;
     this.answer = answer;
     this.overlay.draw(answer, this.isMirrored);
     this.meter.add(takenAt);
     this.people.update(answer);
-    if (this.isRecording && !this.isFrozen) this.addToRecord(answer); // a frozen frame has been recorded
+    if (this.isRecording && !this.isFrozen) this.addToRecord(answer); // a frozen frame is already recorded
     this.tellHint(answer.hint);
     this.tellRest(answer.rest);
     this.speak(answer.faces);
@@ -174,11 +174,11 @@ class LiveTab {
     setText(parts.badge, say("{rate} frames/s · {latency} ms", { rate, latency }));
     setText(parts.count, this.countWords(answer.faces));
     if (this.isFrozen) this.offerExplanations();
-    // For those who measure or build on the page: which frame was labelled, and when it was taken.
+    // For benchmarks and extensions: the answer, and when its frame was captured.
     this.root.dispatchEvent(new CustomEvent("kv-faces", { bubbles: true, detail: { answer, takenAt } }));
   }
 
-  /** A crowd is summed up. */
+  /** The number of faces in words, with a summary for a crowd. */
   countWords(faces) {
     const words = countWords(faces.length);
     return isCrowd(faces.length) ? `${words}: ${summaryWords(summarise(faces, this.labels))}` : words;
@@ -193,7 +193,7 @@ class LiveTab {
     setText(this.parts.hint, words);
   }
 
-  /** Two seconds at rest adjust the answers to the person in view; a second press takes that back. */
+  /** Starts learning the resting face of the person in view, or undoes it. */
   switchRest() {
     if (!this.stream) return;
     showNotice(this.parts.notice, "");
@@ -242,7 +242,7 @@ class LiveTab {
     return (this.labels.find(({ id }) => id === face.emotion)?.name ?? face.emotion).toLowerCase();
   }
 
-  /** Takes over what the server says about the model that reads from now on. */
+  /** Applies the labels and threshold of a new model. */
   adoptModel({ threshold, labels: plain }) {
     const labels = named(plain);
     this.labels = labels;
@@ -259,7 +259,7 @@ class LiveTab {
     this.reader.pause(isFrozen);
     if (isFrozen) {
       this.parts.video.pause();
-      this.reader.readOnce(); // what is shown is read, not the frame before
+      this.reader.readOnce(); // analyse the displayed frame, not the one before
     } else {
       this.people.clear();
       await this.parts.video.play();
@@ -280,7 +280,7 @@ class LiveTab {
     }
   }
 
-  /** The frame that is shown, in the camera's own size, not mirrored. */
+  /** The displayed frame at the camera's resolution, not mirrored. */
   still() {
     const { video } = this.parts;
     const still = make("canvas", { width: video.videoWidth, height: video.videoHeight });
@@ -353,7 +353,7 @@ class LiveTab {
   press(key) {
     const { tagName, role } = key.target;
     if (/^(INPUT|SELECT|TEXTAREA)$/.test(tagName)) return;
-    if (key.code === "Space" && /^(BUTTON|SUMMARY)$/.test(tagName) && role !== "tab") return; // it presses that
+    if (key.code === "Space" && /^(BUTTON|SUMMARY)$/.test(tagName) && role !== "tab") return; // Space clicks it
     if (!this.isSeen() || key.ctrlKey || key.metaKey || key.altKey) return;
     const act = {
       Space: () => (this.stream ? this.stop() : this.start()),
@@ -368,7 +368,7 @@ class LiveTab {
     act();
   }
 
-  /** Brings buttons and words in line with what is going on. */
+  /** Updates buttons and texts to the current state. */
   show() {
     const { parts } = this;
     const isRunning = Boolean(this.stream);
@@ -400,7 +400,7 @@ class LiveTab {
   }
 }
 
-/** The record of a face in a picture whose sides are `scale` times as long. */
+/** The record of a face, scaled to an image `scale` times as large. */
 function enlarged(face, scale) {
   const landmarks = face.landmarks?.map((point) => point.map((value) => value * scale)) ?? null;
   return { ...face, box: face.box.map((value) => value * scale), landmarks };

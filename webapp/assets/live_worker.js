@@ -1,11 +1,11 @@
 /**
- * Runs beside the page: shrinks and encodes frames, sends them to the server, one at a time.
- * Gets `{settings}`, `{rest}` and `{frame, time, width, height}`; gives `{state}` and `{answer}`.
+ * Web worker that shrinks and encodes frames and sends them to the server, one at a time.
+ * Receives `{settings}`, `{rest}` and `{frame, time, width, height}`; posts `{state}` and `{answer}`.
  */
 
 const FIRST_PAUSE_MS = 300;
 const LONGEST_PAUSE_MS = 5000;
-const PATIENCE_MS = 8000; // a server that takes longer for one frame is taken for gone
+const PATIENCE_MS = 8000; // time for one frame after which the server counts as unreachable
 const QUALITY = 0.8;
 
 let socket = null;

@@ -1,13 +1,13 @@
-/** Draws boxes and names on a canvas that lies over the video. */
+/** Draws boxes and names on a canvas over the video. */
 
 import { percent } from "./elements.js";
 import { say } from "./language.js";
 import { placeLabels } from "./label_places.js";
 
-const UPRIGHT_BELOW = 4; // degrees: boxes of nearly upright heads stand straight
-const TURNED_ABOVE = 12; // between the two they turn gradually, so that no box flips to and fro
+const UPRIGHT_BELOW = 4; // degrees: boxes of nearly upright heads are upright
+const TURNED_ABOVE = 12; // in between they turn gradually, so that no box flickers
 const DARK = "#10141a";
-const CROWD = 7; // from so many faces on numbers stand in place of names, which would hide the picture
+const CROWD = 7; // number of faces from which numbers replace names, which would hide the image
 
 export class Overlay {
   /** @param {HTMLCanvasElement} canvas @param {{people: string[]}} choices */
@@ -15,13 +15,13 @@ export class Overlay {
     this.canvas = canvas;
     this.people = people;
     this.setLabels([]);
-    this.sides = new Map(); // of the names, by person
+    this.sides = new Map(); // side of each name, by track
     this.isCrowd = false;
-    this.isByPerson = true; // frames in each person's colour, else in that of the expression
-    this.picked = null; // the number of a face that is marked
+    this.isByPerson = true; // boxes have the person's colour, otherwise the expression's
+    this.picked = null; // number of the selected face
   }
 
-  /** Names and colours of the expressions: `{id, name, colour}` each. */
+  /** Sets names and colours of the expressions: `{id, name, colour}` each. */
   setLabels(labels) {
     this.labels = new Map(labels.map((label) => [label.id, label]));
   }
@@ -34,7 +34,7 @@ export class Overlay {
     this.canvas.getContext("2d").clearRect(0, 0, this.canvas.width, this.canvas.height);
   }
 
-  /** Fits the canvas to what is seen of it; `aspect` is that of the video. */
+  /** Fits the canvas resolution to its displayed size and the video's aspect ratio. */
   fit(width, height) {
     const shown = this.canvas.getBoundingClientRect();
     const scale = Math.min(shown.width / width, shown.height / height) * Math.min(devicePixelRatio, 2);
@@ -42,7 +42,7 @@ export class Overlay {
     if (this.canvas.width !== size.width || this.canvas.height !== size.height) Object.assign(this.canvas, size);
   }
 
-  /** Draws the faces of an answer; `isMirrored` turns places, never letters. */
+  /** Draws the faces of an answer; `isMirrored` mirrors positions, never text. */
   draw(answer, isMirrored) {
     this.fit(answer.width, answer.height);
     this.clear();
@@ -50,7 +50,7 @@ export class Overlay {
     this.paint(this.canvas.getContext("2d"), answer, this.canvas.width, isMirrored, this.sides);
   }
 
-  /** The same on any canvas context `width` pixels wide, such as that of a snapshot. */
+  /** Draws on any canvas context `width` pixels wide, such as that of a snapshot. */
   paint(context, answer, width, isMirrored = false, sides = new Map()) {
     const scale = width / answer.width;
     const size = this.letterSize(answer, width);
@@ -59,17 +59,17 @@ export class Overlay {
     if (isMirrored) for (const { box } of labels) [box.left, box.right] = [width - box.right, width - box.left];
     const places = placeLabels(labels, width, answer.height * scale, sides);
     labels.forEach((label, index) => Object.assign(label, places[index]));
-    labels.reverse(); // largest first in the answer: it shall lie on top
-    labels.sort((one, other) => (one.id === this.picked) - (other.id === this.picked)); // a marked one above all
+    labels.reverse(); // the answer is largest first: draw the largest last, on top
+    labels.sort((one, other) => (one.id === this.picked) - (other.id === this.picked)); // the selected face on top
     for (const label of labels) {
-      context.globalAlpha = this.picked === null || label.id === this.picked ? 1 : 0.6; // the others step back
+      context.globalAlpha = this.picked === null || label.id === this.picked ? 1 : 0.6; // dim the others
       this.frame(context, label, isMirrored ? -label.face.roll : label.face.roll, size);
     }
     context.globalAlpha = 1;
     for (const label of labels) this.name(context, label, size);
   }
 
-  /** Letters that can be read; in a crowd, badges that leave the faces free. */
+  /** A readable text size; in a crowd, badges small enough not to hide the faces. */
   letterSize({ faces, width: pictureWidth }, width) {
     const ratio = Math.min(devicePixelRatio, 2);
     const usual = Math.max(13 * ratio, width / 44);
@@ -126,16 +126,16 @@ export class Overlay {
   }
 }
 
-/** Whether faces are so many that they get numbers; one that comes and goes does not switch to and fro. */
+/** Whether to show numbers instead of names, with hysteresis for faces that come and go. */
 export const isCrowd = (count, wasCrowd = false) => count >= CROWD - (wasCrowd ? 2 : 0);
 
-/** How far a box is drawn turned for a head's roll, both in degrees. */
+/** The rotation of a box for a head's roll, both in degrees. */
 export function shownTurn(roll) {
   const share = Math.min(Math.max((Math.abs(roll) - UPRIGHT_BELOW) / (TURNED_ABOVE - UPRIGHT_BELOW), 0), 1);
   return roll * share;
 }
 
-/** White or near-black, whichever reads better, by WCAG's luminance. */
+/** White or near-black, whichever has more contrast, by WCAG luminance. */
 export function inkOn(colour) {
   const [red, green, blue] = [1, 3, 5].map((at) => {
     const value = parseInt(colour.slice(at, at + 2), 16) / 255;

@@ -1,4 +1,4 @@
-/** The panel beside the video: each person's bars and last minute. */
+/** The panel next to the video: each person's bars and last minute. */
 
 import { make } from "./elements.js";
 import { FaceCard } from "./faces.js";
@@ -8,11 +8,11 @@ import { isCrowd } from "./overlay.js";
 const MINUTE_S = 60;
 const SAMPLE_S = 0.25;
 const REFRESH_S = 0.1;
-const GONE_S = 4; // a card stays so long after its person left, so that the panel does not jump
+const GONE_S = 4; // time for which the card of a person who left remains, so that the panel does not jump
 const MOST_CARDS = 40;
 
 export class PeoplePanel {
-  /** @param {HTMLElement} root @param {Function} colourOf from a person's number */
+  /** @param {HTMLElement} root @param {Function} colourOf returns the colour for a person's number */
   constructor(root, colourOf) {
     this.root = root;
     this.labels = [];
@@ -20,11 +20,11 @@ export class PeoplePanel {
     this.clear();
   }
 
-  /** Shows these expressions from now on: `{id, name, colour}` each. */
+  /** Sets the expressions: `{id, name, colour}` each. */
   setLabels(labels) {
     if (JSON.stringify(labels) === JSON.stringify(this.labels)) return;
     this.labels = labels;
-    this.clear(); // the bars and the last minute are of other expressions
+    this.clear(); // bars and charts are of other expressions
   }
 
   clear() {
@@ -35,7 +35,7 @@ export class PeoplePanel {
     this.root.replaceChildren();
   }
 
-  /** Takes in an answer; the page is touched ten times a second at most. */
+  /** Adds an answer; the page is updated at most ten times per second. */
   update({ faces, time }) {
     for (const face of faces) this.personOf(face.track_id)?.see(face, time);
     if (time >= this.refreshed && time - this.refreshed < REFRESH_S) return;
@@ -49,7 +49,7 @@ export class PeoplePanel {
     }
   }
 
-  /** Of many people only the headings are shown; a press opens one. */
+  /** Shows only the headings of many people; a click opens one. */
   setCrowd(isOn) {
     this.isCrowd = isOn;
     this.root.classList.toggle("kv-many", isOn);
@@ -82,7 +82,7 @@ class Person {
     this.head.addEventListener("keydown", (key) => {
       if (!this.isCompact || !/^(Enter|Space)$/.test(key.code)) return;
       key.preventDefault();
-      key.stopPropagation(); // Space starts and stops the camera elsewhere
+      key.stopPropagation(); // outside the card, Space starts and stops the camera
       this.open(!this.isOpen);
     });
   }
@@ -116,7 +116,7 @@ class Person {
 
   refresh(id, time, colour) {
     const own = this.labels.find((label) => label.id === this.face.emotion)?.colour;
-    this.card.update(id, this.face, this.face.unsure, (this.isCompact && own) || colour); // as in the picture
+    this.card.update(id, this.face, this.face.unsure, (this.isCompact && own) || colour); // the same colour as on the video
     this.root.classList.toggle("kv-gone", time - this.time > 0.5);
     if (this.isCompact && !this.isOpen) return;
     if (this.drawnAt !== undefined && Math.abs(time - this.drawnAt) < SAMPLE_S) return;
@@ -131,7 +131,7 @@ class Person {
     const x = (time) => width * (1 - (now - time) / MINUTE_S);
     for (let index = 1; index < this.samples.length; index += 1) {
       const [before, sample] = [this.samples[index - 1], this.samples[index]];
-      if (sample.time - before.time > 4 * SAMPLE_S) continue; // not seen in between
+      if (sample.time - before.time > 4 * SAMPLE_S) continue; // not detected in between
       let y = height;
       sample.shares.forEach((share, which) => {
         context.fillStyle = this.labels[which].colour;

@@ -1,4 +1,4 @@
-/** The tab that reads a photo. */
+/** The tab that analyses photos. */
 
 import { CameraError, closeCamera, openCamera } from "./camera.js";
 import { samplePhoto } from "./demo_camera.js";
@@ -21,9 +21,9 @@ const ADDRESS_ADVICE = [
   say("Or copy the picture itself (right click, “Copy image”) and paste it here with Ctrl+V."),
 ];
 const MOST_PHOTOS = 60;
-const NEAR_PX = 24; // a click so near a face means it
+const NEAR_PX = 24; // maximum distance of a click from the face it selects
 
-/** @param {HTMLElement} element where photo.html was laid */
+/** @param {HTMLElement} element the element with photo.html */
 export async function mount(element) {
   const parts = partsOf(element);
   const choices = await loadChoices();
@@ -38,8 +38,8 @@ class PhotoTab {
     this.root = root;
     this.parts = parts;
     this.choices = choices;
-    this.photos = []; // each with its file, name, state, answer or problem, and its button in the strip
-    this.active = null; // the one of them that is shown
+    this.photos = []; // each with file, name, state, answer or problem, and a button in the strip
+    this.active = null; // the displayed photo
     this.answer = null;
     this.stream = null;
     this.requests = 0;
@@ -67,8 +67,8 @@ class PhotoTab {
     on("saveCsv", "click", () => this.save("csv"));
     on("savePicture", "click", () => this.savePicture());
     this.acceptDropsAndPastes();
-    parts.choose.disabled = parts.camera.disabled = parts.sample.disabled = false; // from now on a press is heard
-    this.take(parts.file.files); // chosen while this script was still on its way
+    parts.choose.disabled = parts.camera.disabled = parts.sample.disabled = false; // the page is ready for clicks
+    this.take(parts.file.files); // files chosen before this script had loaded
   }
 
   acceptDropsAndPastes() {
@@ -87,7 +87,7 @@ class PhotoTab {
       this.takeDrop(drop.dataTransfer);
     });
     document.addEventListener("paste", (paste) => {
-      if (!this.root.isConnected || this.root.offsetParent === null) return; // another tab is open
+      if (!this.root.isConnected || this.root.offsetParent === null) return; // another tab is visible
       const files = [...paste.clipboardData.files].filter(({ type }) => type.startsWith("image/"));
       if (files.length) this.take(files);
       else if (/<img\b/i.test(paste.clipboardData.getData("text/html"))) this.refuseAddress();
@@ -108,14 +108,14 @@ class PhotoTab {
     showNotice(this.parts.notice, title, ADDRESS_ADVICE);
   }
 
-  /** Reads all of these files; the first one is shown. */
+  /** Adds files, displays the first one and analyses all. */
   take(files) {
     const photos = [...files].slice(0, MOST_PHOTOS).map((file) => this.entry(file));
     if (!photos.length) return;
     const isCut = files.length > MOST_PHOTOS;
     this.closeShutter();
     this.photos.push(...photos);
-    this.photos.splice(0, this.photos.length - MOST_PHOTOS); // the oldest go
+    this.photos.splice(0, this.photos.length - MOST_PHOTOS); // drop the oldest
     this.parts.file.value = "";
     this.parts.thumbs.replaceChildren(...this.photos.map(({ thumb }) => thumb));
     this.parts.stripRow.hidden = this.photos.length < 2;
@@ -131,7 +131,7 @@ class PhotoTab {
     const photo = { file, name: file.name || "pasted.png", state: "waiting", answer: null, problem: "" };
     photo.thumb = make("button", { type: "button", class: "kv-thumb", title: photo.name });
     photo.thumb.addEventListener("click", () => {
-      if (photo.problem) photo.state = "waiting"; // a press tries again
+      if (photo.problem) photo.state = "waiting"; // a click retries
       this.activate(photo);
     });
     this.showThumb(photo);
@@ -162,12 +162,12 @@ class PhotoTab {
   showActive() {
     const { state, answer, problem } = this.active;
     this.parts.busy.hidden = state !== "reading";
-    if (state !== "read") return; // what was shown before stays under the words that say so
+    if (state !== "read") return; // keep the previous photo below the progress message
     if (problem) this.showProblem(problem);
     else this.showAnswer(answer);
   }
 
-  /** Reads what nobody looks at, one after the other. */
+  /** Analyses the photos that are not displayed, one after the other. */
   async readWaiting() {
     if (this.isReading) return;
     this.isReading = true;
@@ -186,7 +186,7 @@ class PhotoTab {
     });
   }
 
-  /** Changes the page; a keyboard's focus on what is hidden goes to the button that stands in for it. */
+  /** Changes the page; if the focused element becomes hidden, focuses the button that replaces it. */
   keepFocus(change) {
     const held = document.activeElement;
     change();
@@ -205,7 +205,7 @@ class PhotoTab {
     this.take([new File([await answer.blob()], "sample.jpg", { type: "image/jpeg" })]);
   }
 
-  /** With other options: what is shown first. */
+  /** Analyses all photos again with changed options, the displayed one first. */
   readAgain() {
     for (const photo of this.photos) photo.state = "waiting";
     if (this.active) this.read(this.active);
@@ -224,7 +224,7 @@ class PhotoTab {
       if (!(error instanceof ServiceError)) throw error;
       outcome.problem = error.message;
     }
-    if (request !== photo.request) return; // an older answer that comes late is left out
+    if (request !== photo.request) return; // ignore a late answer to an older request
     Object.assign(photo, outcome);
     this.showThumb(photo);
     if (photo === this.active) this.showActive();
@@ -274,7 +274,7 @@ class PhotoTab {
     if (!this.parts.marks.hidden && this.answer) this.marks.draw(numbered(this.answer.record), false);
   }
 
-  /** The face nearest to a click in the picture. */
+  /** The face nearest to a click in the image. */
   pickAt({ clientX, clientY }) {
     const shown = this.parts.marks.getBoundingClientRect();
     const { width, height, faces } = this.answer.record;
@@ -329,7 +329,7 @@ class PhotoTab {
     return this.active.name.replace(/\.[^.]*$/, "") || "photo";
   }
 
-  /** The picture with every face covered, asked for anew: the shown one has faces. */
+  /** Requests the photo with every face covered, because the displayed one shows them. */
   async saveCovered(cover) {
     const { file } = this.active;
     const name = `${this.stem()}_covered.jpg`;
@@ -367,7 +367,7 @@ class PhotoTab {
 
   async openShutter() {
     const { parts } = this;
-    if (this.isOpening) return; // a second press would open a second camera
+    if (this.isOpening) return; // a second click would open a second camera
     this.isOpening = true;
     try {
       this.stream = await openCamera();
@@ -408,10 +408,10 @@ class PhotoTab {
 
 const isSeen = (element) => element.offsetParent !== null;
 
-/** Whether this script names the faces: many by numbers, and all in a language that the server does not draw. */
+/** Whether this script labels the faces: a crowd, or a language in which the server does not draw. */
 const isMarkedHere = (count) => count > 0 && (isCrowd(count) || language !== "en");
 
-/** The record of a photo as the overlay draws it: faces by their place from 1. */
+/** The record of a photo for the overlay, with faces numbered from 1. */
 function numbered({ width, height, faces }) {
   return { width, height, faces: faces.map((face, index) => ({ ...face, track_id: index + 1 })) };
 }

@@ -1,4 +1,4 @@
-/** Frames a second and latency of the last seconds. */
+/** Frame rate and latency over the last seconds. */
 
 const WINDOW_MS = 2000;
 
@@ -7,7 +7,7 @@ export class RateMeter {
     this.frames = [];
   }
 
-  /** A labelled frame was drawn; `takenAt` is when the page first showed it. */
+  /** Counts a labelled frame; `takenAt` is the time when the page first showed it. */
   add(takenAt, now = performance.now()) {
     this.frames.push({ now, latency: now - takenAt });
     while (this.frames[0].now < now - WINDOW_MS) this.frames.shift();

@@ -1,11 +1,11 @@
-/** Hands the frames of a playing video to the server and its answers to the page: newest frame only, one in flight. */
+/** Sends frames of a playing video to the server, only the newest and one at a time; passes on the answers. */
 
 const SENT_WIDTH = 480;
 
 export class FrameReader {
   /**
    * @param {HTMLVideoElement} video
-   * @param {object} settings sent to the server before the first frame
+   * @param {object} settings settings, sent to the server before the first frame
    * @param {{onFaces: Function, onReady: Function, onProblem: Function, onState: Function}} listener
    */
   constructor(video, settings, listener) {
@@ -22,24 +22,24 @@ export class FrameReader {
     this.watch();
   }
 
-  /** Sends changed settings; the next frame is read with them. */
+  /** Sends changed settings, which apply from the next frame. */
   configure(settings) {
     this.worker.postMessage({ settings: JSON.stringify(settings) });
   }
 
-  /** Asks to `learn` the resting face of the person in view, or to `undo` that; the answers tell how it went. */
+  /** Sends `learn` or `undo` for the resting face of the person in view; the answers contain the state. */
   rest(order) {
     this.worker.postMessage({ rest: JSON.stringify({ rest: order }) });
   }
 
-  /** While paused nothing is sent, save for one frame when `readOnce` asks for it. */
+  /** Stops sending frames, except for one frame per `readOnce`. */
   pause(isPaused) {
     this.isPaused = isPaused;
   }
 
   readOnce() {
     this.wantsOne = true;
-    this.time = performance.now(); // later than any frame before, so that it counts as a new one
+    this.time = performance.now(); // later than any earlier frame, so that it counts as new
     if (!this.isBusy) this.send();
   }
 
@@ -75,11 +75,11 @@ export class FrameReader {
       this.lastTime = Math.max(this.lastTime, (this.time ?? performance.now()) / 1000);
       this.worker.postMessage({ frame, time: this.lastTime, ...size }, [frame]);
     } catch {
-      this.isBusy = false; // the video had no picture just now; the next frame tries again
+      this.isBusy = false; // no frame available yet; retry with the next one
     }
   }
 
-  /** The frame that is shown, without a copy where the browser can. */
+  /** The displayed frame, without a copy if the browser supports it. */
   async grab() {
     if ("VideoFrame" in window && !this.cannotGrab) {
       try {
@@ -103,7 +103,7 @@ export class FrameReader {
     } else if (state === "unsent") {
       this.isBusy = false;
     } else if (answer.kind === "rest") {
-      return; // the next frame says so, too
+      return; // the next frame reports it, too
     } else if (answer.kind === "ready") {
       this.listener.onReady(answer);
     } else {

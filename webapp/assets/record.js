@@ -1,6 +1,6 @@
-/** What was seen while the visitor asked for a record; lives in the page's memory until it is saved. */
+/** A recording of the faces, kept in the page's memory until it is saved. */
 
-const MOST_ROWS = 200_000; // two hours of one face at 28 frames a second
+const MOST_ROWS = 200_000; // two hours of one face at 28 frames per second
 const VALUES = ["confidence", "score", "other", "roll"];
 
 export class SessionRecord {
@@ -12,7 +12,7 @@ export class SessionRecord {
     this.start = null;
   }
 
-  /** Expressions of another model get columns of their own, after those there are. */
+  /** Adds columns for the expressions of another model, after the existing ones. */
   setLabels(labels) {
     for (const { id } of labels) if (!this.ids.includes(id)) this.ids.push(id);
   }
@@ -35,7 +35,7 @@ export class SessionRecord {
     }
   }
 
-  /** One row for each face in each frame; its columns are named as in the record of a face. */
+  /** CSV with one row per face and frame; columns are named as in face records. */
   asCsv() {
     const names = ["time_s", "person", "emotion", "unsure", "left", "top", "right", "bottom", ...VALUES];
     const columns = [...names, ...this.ids];

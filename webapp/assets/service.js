@@ -1,44 +1,44 @@
-/** Talks to the page's own server. */
+/** Requests to the page's server. */
 
 import { sentence } from "./elements.js";
 import { named, say, translated } from "./language.js";
 
 const address = (path) => new URL(`kv/${path}`, document.baseURI);
 
-/** What the visitor did or met, as a sentence that can be shown. */
+/** A failed request; its message is for the visitor. */
 export class ServiceError extends Error {}
 
-/** Words, colours and names of models. */
+/** Gets the labels, colours and model names. */
 export const loadChoices = () => ask("choices");
 
-/** Whether the page plays a demonstration in place of a camera. */
+/** Whether the page runs with a simulated camera. */
 export const loadDemo = () => ask("demo");
 
-/** Sends a picture and returns what its faces show. */
+/** Sends a photo and returns its faces. */
 export const readPhoto = async (picture, options) => spoken(await ask("photo", options, picture));
 
-/** Sends a picture and returns it with every face covered. */
+/** Sends a photo and returns it with every face covered. */
 export const coverPhoto = (picture, options) => ask("covered", options, picture);
 
-/** Sends a picture and returns where the network looked in one of its faces. */
+/** Sends a photo and returns a heat map of one face. */
 export const explainFace = (picture, options) => ask("explain", options, picture);
 
-/** How long and how large a video may be. */
+/** Gets the limits on the duration and size of videos. */
 export const loadVideoLimits = () => ask("video-limits");
 
-/** Sends a video and returns the key under which it is read. */
+/** Sends a video and returns the key of its job. */
 export const sendVideo = (video, options, signal) => ask("video", options, video, { signal });
 
-/** How far a video is, and what was seen once it is finished. */
+/** Gets the progress of a video, and the results once it is finished. */
 export const watchVideo = async (key) => spoken(await ask(`video/${key}`));
 
-/** Lets go of a video: the server stops reading it and deletes its files. */
+/** Drops a video: the server stops reading it and deletes its files. */
 export const dropVideo = (key) => fetch(address(`video/${key}`), { method: "DELETE", keepalive: true }).catch(() => {});
 
-/** Where a file of a finished video lies; with a name of its own if it is to be saved. */
+/** URL of a file of a finished video, with a file name for downloads. */
 export const videoAddress = (key, file, save = false) => `${address(`video/${key}/${file}`)}${save ? "?save=true" : ""}`;
 
-/** An answer with the names of its labels in the visitor's language. */
+/** An answer with translated label names. */
 const spoken = (answer) => (answer.labels ? { ...answer, labels: named(answer.labels) } : answer);
 
 async function ask(path, options = {}, body = undefined, settings = {}) {

@@ -1,4 +1,4 @@
-/** The tab that reads a recorded video. */
+/** The tab that analyses recorded videos. */
 
 import { COVERS, chosenModels, fillChoices, fillHeads, make, partsOf, percent, sentence, showNotice } from "./elements.js";
 import { FaceCard } from "./faces.js";
@@ -19,7 +19,7 @@ const ADDRESS_DROPPED = [
   [say("Save the video there first, then drop the file here.")],
 ];
 
-/** @param {HTMLElement} element where video.html was laid */
+/** @param {HTMLElement} element the element with video.html */
 export async function mount(element) {
   const parts = partsOf(element);
   const [choices, limits] = await Promise.all([loadChoices(), loadVideoLimits()]);
@@ -49,7 +49,7 @@ class VideoTab {
     on("chart", "keydown", (key) => this.step(key));
     this.acceptDrops();
     window.addEventListener("pagehide", () => this.forget());
-    this.take(parts.file.files[0]); // chosen while this script was still on its way
+    this.take(parts.file.files[0]); // a file chosen before this script had loaded
   }
 
   acceptDrops() {
@@ -79,7 +79,7 @@ class VideoTab {
   async take(file) {
     if (!file) return;
     this.reset();
-    const request = ++this.requests; // an older video that comes late is left out
+    const request = ++this.requests; // ignore late answers about an older video
     try {
       await this.checkBeforehand(file);
       this.showBusy(say("Sending the video …"), null, "");
@@ -100,7 +100,7 @@ class VideoTab {
     }
   }
 
-  /** What can be told without sending anything. */
+  /** Checks that need no upload. */
   async checkBeforehand(file) {
     const { bytes, length_s } = this.limits;
     if (file.size > bytes) {
@@ -187,7 +187,7 @@ class VideoTab {
 
   showChart({ svg, left, width }) {
     const { chart } = this.parts;
-    chart.innerHTML = svg; // made by the server from numbers and its own words alone
+    chart.innerHTML = svg; // trusted: the server builds it from numbers and its own texts
     this.playhead = make("div", { class: "kv-playhead" });
     const drawing = chart.querySelector("svg");
     translateTree(drawing);
@@ -227,7 +227,7 @@ class VideoTab {
     this.movePlayhead();
   }
 
-  /** Back to the start; the server deletes what it kept. */
+  /** Returns to the start; the server deletes its files. */
   reset() {
     const { parts } = this;
     this.requests += 1;
@@ -252,7 +252,7 @@ class VideoTab {
 }
 
 /**
- * People seen for a while, and the others: often a hand, or somebody who passes. Where nobody stays, all count.
+ * Splits people into those present for a while and others, such as passers-by; if nobody stays, all count.
  * @param {{seen_s: number}[]} people
  */
 export function partBrief(people) {
@@ -260,7 +260,7 @@ export function partBrief(people) {
   return stay.length ? [stay, people.filter((person) => !stay.includes(person))] : [people, []];
 }
 
-/** Seconds, as far as this browser can tell; 0 where it cannot play the format. */
+/** Duration in seconds according to the browser; 0 if it cannot play the format. */
 function lengthOf(file) {
   return new Promise((resolve) => {
     const video = make("video", { preload: "metadata" });
