@@ -91,7 +91,7 @@ def main(options: Options) -> None:
     classifier = EmotionClassifier(find_weights(options.weights), head=options.head)
     preprocessing = classifier.card.preprocessing
     faces = decode(read_table(options.data), preprocessing, options.inset)
-    truth = true_labels(faces, votes=options.votes)
+    truth = true_labels(faces.table, votes=options.votes)
     labelled = [row for row, label in enumerate(truth) if label is not None]
     wanted = [truth[row] for row in labelled]
     print(f"{classifier.card.name}, head {classifier.head.name}, {options.data.name}\n")

@@ -271,4 +271,4 @@ def test_a_list_of_classes_that_does_not_fit_is_told(tmp_path, content, sentence
 
 def test_a_list_that_is_not_above_all_classes_is_left_out_by_name(tmp_path):
     unpacked = kept(tmp_path, GOOD | {"happy/classes.txt": b"bored\nfocused\n"})
-    assert unpacked.left_out == ("1 file with .txt, neither pictures nor tables, such as happy/classes.txt",)
+    assert unpacked.left_out == ("1 file with .txt, neither images nor tables, such as happy/classes.txt",)
