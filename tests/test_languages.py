@@ -44,7 +44,7 @@ NOT_FOR_VISITORS = (
 )  # fmt: skip
 MADE_OF_PARTS = re.compile(
     r"\{count\} expressions|\{detector\}|restore the folder|Automatic|\{expression\}, |and \{count\} more|broken off$|No space|Read-only file|cannot be kept"
-    r"|Reads six|Architecture: |Every answer is|\{set\}: |One temperature a head"
+    r"|Reads six|Architecture: |Each answer is|\{set\}: |One temperature per head"
 )
 """Texts that no single string of the code holds."""
 
@@ -180,7 +180,7 @@ DASHBOARD_SOURCES = (
     *(path.relative_to(REPOSITORY).as_posix() for path in sorted((REPOSITORY / "dashboard").glob("*.py"))),
 )  # fmt: skip
 NO_TEXTS = re.compile(
-    r":|<br>|<s|_|\\.|[A-Z]\w*-\d+$|--|\d+$|\{\}\W*(\{\}|zip|png|tmp)|cells \{|sure \{|delete \{|\{\}=|line \{\}|"
+    r":|<br>|<s|_|\\.|[A-Z]\w*-\d+$|--|\d+$|\{\}\W*(\{\}|zip|png|tmp)|cells \{|sure \{|delete \{|note \{|\{\}=|line \{\}|"
     r"(set|use|remove|open|stop|look|crop|trial|camera|download|everything|confusion|\w+_\w+) ?.*\{\}$|"
     r"(folder|password file|another host|Training dashboard|No module|MemAvailable|README|SHA|KV Face|Accept-|Spoken)"
 )
@@ -270,7 +270,7 @@ def test_english_numbers():
 
 
 TRANSLATED = [
-    ("the picture is a folder, not a picture", "снимок: это папка, а не снимок"),
+    ("the picture is a folder, not an image", "снимок: это папка, а не изображение"),
     ("6 expressions, also disgusted, contemptuous", "6 выражений, также отвращение, презрение"),
     ("Automatic: KV Face", "Автоматически: KV Face"),
     ("these settings cannot be used: something", "с такими настройками работать нельзя: something"),
