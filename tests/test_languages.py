@@ -33,18 +33,24 @@ SPOKEN_MODULES = (
     "fer/images.py", "fer/picture_decoding.py", "fer/video/files.py", "fer/video/sound.py", "fer/streams/recorded.py",
     "fer/streams/resting.py", "webapp/limits.py", "webapp/uploads.py", "webapp/problems.py", "webapp/live.py",
     "webapp/photo.py", "webapp/video.py", "webapp/video_jobs.py", "webapp/video_reading.py", "webapp/worker.py", "webapp/analyzers.py",
+    "fer/streams/tracking.py", "fer/video/writing.py", "fer/door.py", "fer/emotions.py", "fer/model_shelf.py",
+    "training/config.py", "training/jobs.py", "training/runs.py", "training/data/csv_files.py",
+    "training/data/datasets.py", "training/data/layout.py", "training/data/parquet_files.py",
+    "training/data/splits.py", "training/data/words.py",
 )  # fmt: skip
-"""Modules whose messages visitors of the page meet."""
+"""Modules whose messages visitors of the pages meet, beside the dashboard's own."""
 
 NOT_FOR_VISITORS = (
     "expected an image", "expected a path", "expected the path", "expected a prediction", "expected steadiness",
     "expected a time and", "expected a finite", "expected 'learn'", "nothing was sent", "7 does not exist",
     "from 7 s on", "is an animation", "page 7 of", "has 7 megapixels and", "is cut off at its end",  # notes of the shell
-    "the process that reads videos ended", "a file could not be read", "a video could not be read",  # the log
+    "expected an output", "7 is the video itself", "usage:",  # the shell
+    "default-src", "7=7; HttpOnly", "7: 7 blank row7",  # headers, and a text put together
+    "expected an origin", "the process that reads videos ended", "a file could not be read", "a video could not be read",  # the log
 )  # fmt: skip
 MADE_OF_PARTS = re.compile(
     r"\{count\} expressions|\{detector\}|restore the folder|Automatic|\{expression\}, |and \{count\} more|broken off$|No space|Read-only file|cannot be kept"
-    r"|Reads six|Architecture: |Each answer is|\{set\}: |One temperature per head"
+    r"|Reads six|Architecture: |Each answer is|(1 or )?a value in |STEM=SHARE|no images in .*Skipped|\{set\}: |One temperature per head"
 )
 """Texts that no single string of the code holds."""
 
