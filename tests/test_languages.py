@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from page_fakes import FakeAnalyzers
 
 from dashboard.setting_form import ELSEWHERE
+from fer.door import Door
 from fer.printable import plain_markdown
 from fer.translation import COOKIE, LOCALES, catalogues, choose_language
 from training.config import TrainConfig
@@ -153,7 +154,7 @@ def test_messages_to_visitors_are_translated(code, path):
         said = template.replace("{}", "7").strip()
         if len(said.split()) < 4 or said.startswith(NOT_FOR_VISITORS):
             continue
-        if not any(is_known(code, form.format(said)) for form in ("{}", "This video {}.", "the picture {}")):
+        if not any(is_known(code, form.format(said)) for form in ("{}", "This video {}.", "the image {}")):
             missing.append(said)
     assert missing == []
 
@@ -207,6 +208,7 @@ JOINED = {
         "epoch {} of {}{}",
         ", step {} of {}{}",
         "see its log",
+        "Left out",
         "Kept so far: {}",
         "the folder is not writable",
     ),
@@ -276,7 +278,7 @@ def test_english_numbers():
 
 
 TRANSLATED = [
-    ("the picture is a folder, not an image", "снимок: это папка, а не изображение"),
+    ("the image is a folder, not an image", "снимок: это папка, а не изображение"),
     ("6 expressions, also disgusted, contemptuous", "6 выражений, также отвращение, презрение"),
     ("Automatic: KV Face", "Автоматически: KV Face"),
     ("these settings cannot be used: something", "с такими настройками работать нельзя: something"),
@@ -311,6 +313,22 @@ def test_finished_sentences(english, russian):
 )
 def test_language_is_that_of_the_visitor(wishes, expected):
     assert choose_language(*wishes) == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, "this page is not meant"),
+        ({"Accept-Language": "ru"}, "эту страницу не открывают"),
+        ({"Cookie": f"{COOKIE}=ru"}, "эту страницу не открывают"),
+    ],
+)
+def test_the_door_refuses_in_the_language_of_the_visitor(headers, expected):
+    answer = TestClient(Door(build_routes([], FakeAnalyzers())), "http://elsewhere.example").get(
+        "/", headers=headers
+    )
+    assert answer.status_code == 403
+    assert answer.text.startswith(expected)
 
 
 def test_server_tells_the_scripts_the_language():
