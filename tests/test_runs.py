@@ -369,7 +369,7 @@ def test_usage_of_processor_and_memory_since_the_last_look():
 
 
 class Board:
-    """What ``SummaryWriter`` is asked."""
+    """Keeps the calls that ``SummaryWriter`` receives."""
 
     made: ClassVar[list["Board"]] = []
 
