@@ -4,9 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import streamlit as st
-
 from dashboard.shown_runs import ShownRun
+from dashboard.spoken import st
 from training.run_files import replace_text
 
 NOTE_FILE: Final = "note.txt"

@@ -14,7 +14,15 @@ from streamlit.delta_generator import DeltaGenerator
 
 from fer.translation import COOKIE, ENGLISH, Catalogue, catalogues, choose_language
 
-__all__ = ["Spoken", "page_catalogue", "show_switch", "st", "translate_chart", "translate_table"]
+__all__ = [
+    "Spoken",
+    "page_catalogue",
+    "show_switch",
+    "st",
+    "translate_chart",
+    "translate_table",
+    "translated",
+]
 
 _CHOSEN: Final = "language"
 _YEAR_S: Final = 365 * 24 * 3600
@@ -79,6 +87,11 @@ def page_catalogue() -> Catalogue:
     return catalogues()[choose_language(chosen, cookie, streamlit.context.headers.get("Accept-Language"))]
 
 
+def translated(sentence: str) -> str:
+    """Return a sentence in the visitor's language, to be joined with others."""
+    return _say(sentence, page_catalogue())
+
+
 def show_switch() -> None:
     """Draw the language switch; a cookie stores the choice, also for the webcam page of the same host."""
     codes = list(catalogues())
@@ -130,8 +143,18 @@ def _call(
 
 def _translate(shown: Any, catalogue: Catalogue) -> Any:
     if isinstance(shown, str):
-        return catalogue.markdown(shown) if "\n" in shown else catalogue.translate(shown)
+        return catalogue.markdown(shown) if "\n" in shown else _say(shown, catalogue)
     return [_translate(each, catalogue) for each in shown] if isinstance(shown, list) else shown
+
+
+def _say(text: str, catalogue: Catalogue) -> str:
+    """Translate a text, which may be an error with a capital and a full stop."""
+    said = catalogue.translate(text)
+    if said != text or not text[:1].isupper():
+        return said
+    error, stop = text[0].lower() + text[1:].removesuffix("."), "." if text.endswith(".") else ""
+    said = catalogue.translate(error)
+    return text if said == error else f"{said[0].upper()}{said[1:]}{stop}"
 
 
 def translate_table(

@@ -15,7 +15,7 @@ from dashboard.presets import PRESETS
 from dashboard.programs import ProgramError, estimate
 from dashboard.setting_form import setting_controls
 from dashboard.shown_runs import epoch_count
-from dashboard.spoken import st
+from dashboard.spoken import st, translated
 from dashboard.wording import duration_text, size_text
 from training import jobs
 from training.config import TrainConfig
@@ -123,7 +123,7 @@ def _show_problems(problems: Sequence[Problem], slots: dict[str, DeltaGenerator]
     """Draw each message next to its control."""
     for setting in dict.fromkeys(problem.setting for problem in problems):
         mine = [problem for problem in problems if problem.setting == setting]
-        text = " ".join(problem.text for problem in mine)
+        text = " ".join(translated(problem.text) for problem in mine)
         slot = slots.get(setting)
         show = (slot or st).error if any(problem.is_fatal for problem in mine) else (slot or st).warning
         show(text)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from fer.passwords import is_right
+from fer.translation import catalogues, request_language
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -217,7 +218,8 @@ async def _answer(scope: Scope, receive: Receive, send: Send, status: int, sente
         await receive()
         await send({"type": "websocket.close", "code": 1008, "reason": sentence[:120]})
         return
-    body = sentence.encode()
+    language = request_language(scope["headers"], scope.get("query_string", b""))
+    body = catalogues()[language].translate(sentence).encode()
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
     headers += [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
     if status == 401:

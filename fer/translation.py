@@ -2,12 +2,14 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from gettext import c2py
+from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any, Final, TypeAlias
+from urllib.parse import parse_qs
 
 from fer.emotions import label_name
 
@@ -200,6 +202,22 @@ def choose_language(*wishes: str | None) -> str:
             if code in catalogues():
                 return code
     return ENGLISH
+
+
+def request_language(headers: Iterable[tuple[bytes, bytes]], query: bytes = b"") -> str:
+    """Return the code of the language of a request: of its address, its cookie or its browser.
+
+    Args:
+        headers: Names in lower case, and values.
+        query: What stands behind the address's question mark.
+    """
+    said = {name: value.decode("latin-1") for name, value in headers}
+    wish = parse_qs(query.decode("latin-1")).get("language", [None])[0]
+    try:
+        morsel = SimpleCookie(said.get(b"cookie", "")).get(COOKIE)
+    except CookieError:
+        morsel = None
+    return choose_language(wish, morsel.value if morsel else None, said.get(b"accept-language"))
 
 
 def _weighed(part: str) -> tuple[float, str]:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from dashboard_pages import open_page, texts
 
-from dashboard.spoken import translate_chart, translate_table
+from dashboard.spoken import translate_chart, translate_table, translated
 from fer.translation import catalogues
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -53,6 +53,33 @@ def test_choices_are_shown_in_russian_and_returned_in_english(in_russian, one):
     preset = page.radio(key="train_preset")
     assert preset.options[0] == "Быстрая проба"
     assert preset.value == "quick"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        (
+            "Expected teacher_share to be a value in [0, 1], got 2.0.",
+            "Настройка «teacher_share»: нужно указать значение из [0, 1], а указано 2,0.",
+        ),
+        (
+            "Expected epochs to be at least 1, got 0.",
+            "Настройка «эпохи»: нужно указать не меньше 1, а указано 0.",
+        ),
+        (
+            "Expected initial weights of one of kv_fast, got kv_accurate.",
+            "Начальные веса должны быть для kv_fast, а указаны для kv_accurate.",
+        ),
+        (
+            "Left out: here: 3 images outside of class folders, such as a.png.",
+            "Пропущено: here: 3 изображения вне папок классов, например a.png.",
+        ),
+        ("Stopped before it started", "Остановлено до начала"),
+        ("Words that nobody wrote.", "Words that nobody wrote."),
+    ],
+)
+def test_errors_are_said_in_russian(in_russian, sentence, expected):
+    assert translated(sentence) == expected
 
 
 def test_tables_keep_their_columns_and_numbers():

@@ -187,7 +187,7 @@ def test_narrower_weights_may_start_a_training(tmp_path, faces, source, target, 
     ModelCard(folder.name, source, Preprocessing(), heads, "crowd").save(folder)
     made = config(tmp_path, initial_weights=str(folder), architecture=target)
     problems = [problem.text for problem in check_training(made, faces, []) if problem.is_fatal]
-    assert problems == ([] if is_fine else ["Expected weights of kv_fast to start from, got kv_accurate."])
+    assert problems == ([] if is_fine else ["Expected initial weights of one of kv_fast, got kv_accurate."])
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from page_fakes import FakeAnalyzers
 
 from dashboard.setting_form import ELSEWHERE
+from fer.door import Door
 from fer.printable import plain_markdown
 from fer.translation import COOKIE, LOCALES, catalogues, choose_language
 from training.config import TrainConfig
@@ -33,18 +34,24 @@ SPOKEN_MODULES = (
     "fer/images.py", "fer/picture_decoding.py", "fer/video/files.py", "fer/video/sound.py", "fer/streams/recorded.py",
     "fer/streams/resting.py", "webapp/limits.py", "webapp/uploads.py", "webapp/problems.py", "webapp/live.py",
     "webapp/photo.py", "webapp/video.py", "webapp/video_jobs.py", "webapp/video_reading.py", "webapp/worker.py", "webapp/analyzers.py",
+    "fer/streams/tracking.py", "fer/video/writing.py", "fer/door.py", "fer/emotions.py", "fer/model_shelf.py",
+    "training/config.py", "training/jobs.py", "training/runs.py", "training/data/csv_files.py",
+    "training/data/datasets.py", "training/data/layout.py", "training/data/parquet_files.py",
+    "training/data/splits.py", "training/data/words.py",
 )  # fmt: skip
-"""Modules whose messages visitors of the page meet."""
+"""Modules whose messages visitors of the pages meet, beside the dashboard's own."""
 
 NOT_FOR_VISITORS = (
     "expected an image", "expected a path", "expected the path", "expected a prediction", "expected steadiness",
     "expected a time and", "expected a finite", "expected 'learn'", "nothing was sent", "7 does not exist",
     "from 7 s on", "is an animation", "page 7 of", "has 7 megapixels and", "is cut off at its end",  # notes of the shell
-    "the process that reads videos ended", "a file could not be read", "a video could not be read",  # the log
+    "expected an output", "7 is the video itself", "usage:",  # the shell
+    "default-src", "7=7; HttpOnly", "7: 7 blank row7",  # headers, and a text put together
+    "expected an origin", "the process that reads videos ended", "a file could not be read", "a video could not be read",  # the log
 )  # fmt: skip
 MADE_OF_PARTS = re.compile(
     r"\{count\} expressions|\{detector\}|restore the folder|Automatic|\{expression\}, |and \{count\} more|broken off$|No space|Read-only file|cannot be kept"
-    r"|Reads six|Architecture: |Every answer is|\{set\}: |One temperature a head"
+    r"|Reads six|Architecture: |Each answer is|(1 or )?a value in |STEM=SHARE|no images in .*Skipped|\{set\}: |One temperature per head"
 )
 """Texts that no single string of the code holds."""
 
@@ -147,7 +154,7 @@ def test_messages_to_visitors_are_translated(code, path):
         said = template.replace("{}", "7").strip()
         if len(said.split()) < 4 or said.startswith(NOT_FOR_VISITORS):
             continue
-        if not any(is_known(code, form.format(said)) for form in ("{}", "This video {}.", "the picture {}")):
+        if not any(is_known(code, form.format(said)) for form in ("{}", "This video {}.", "the image {}")):
             missing.append(said)
     assert missing == []
 
@@ -180,7 +187,7 @@ DASHBOARD_SOURCES = (
     *(path.relative_to(REPOSITORY).as_posix() for path in sorted((REPOSITORY / "dashboard").glob("*.py"))),
 )  # fmt: skip
 NO_TEXTS = re.compile(
-    r":|<br>|<s|_|\\.|[A-Z]\w*-\d+$|--|\d+$|\{\}\W*(\{\}|zip|png|tmp)|cells \{|sure \{|delete \{|\{\}=|line \{\}|"
+    r":|<br>|<s|_|\\.|[A-Z]\w*-\d+$|--|\d+$|\{\}\W*(\{\}|zip|png|tmp)|cells \{|sure \{|delete \{|note \{|\{\}=|line \{\}|"
     r"(set|use|remove|open|stop|look|crop|trial|camera|download|everything|confusion|\w+_\w+) ?.*\{\}$|"
     r"(folder|password file|another host|Training dashboard|No module|MemAvailable|README|SHA|KV Face|Accept-|Spoken)"
 )
@@ -201,6 +208,7 @@ JOINED = {
         "epoch {} of {}{}",
         ", step {} of {}{}",
         "see its log",
+        "Left out",
         "Kept so far: {}",
         "the folder is not writable",
     ),
@@ -270,7 +278,7 @@ def test_english_numbers():
 
 
 TRANSLATED = [
-    ("the picture is a folder, not a picture", "снимок: это папка, а не снимок"),
+    ("the image is a folder, not an image", "снимок: это папка, а не изображение"),
     ("6 expressions, also disgusted, contemptuous", "6 выражений, также отвращение, презрение"),
     ("Automatic: KV Face", "Автоматически: KV Face"),
     ("these settings cannot be used: something", "с такими настройками работать нельзя: something"),
@@ -305,6 +313,22 @@ def test_finished_sentences(english, russian):
 )
 def test_language_is_that_of_the_visitor(wishes, expected):
     assert choose_language(*wishes) == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, "this page is not meant"),
+        ({"Accept-Language": "ru"}, "эту страницу не открывают"),
+        ({"Cookie": f"{COOKIE}=ru"}, "эту страницу не открывают"),
+    ],
+)
+def test_the_door_refuses_in_the_language_of_the_visitor(headers, expected):
+    answer = TestClient(Door(build_routes([], FakeAnalyzers())), "http://elsewhere.example").get(
+        "/", headers=headers
+    )
+    assert answer.status_code == 403
+    assert answer.text.startswith(expected)
 
 
 def test_server_tells_the_scripts_the_language():

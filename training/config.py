@@ -211,7 +211,7 @@ class TrainConfig:
         fitting = (self.architecture, *_NARROWER.get(self.architecture, ()))
         if architecture in fitting:
             return None
-        return f"expected weights of {' or '.join(fitting)} to start from, got {architecture}"
+        return f"expected initial weights of one of {', '.join(fitting)}, got {architecture}"
 
     def labels_of(self, head: str) -> tuple[str, ...]:
         """Return the outputs of a head, in order."""

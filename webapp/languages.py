@@ -4,15 +4,13 @@ import re
 from collections.abc import Callable
 from contextvars import ContextVar
 from copy import deepcopy
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
-from urllib.parse import parse_qs
 
 import gradio as gr
 from fastapi import APIRouter
 
 from fer.door import App, Receive, Scope, Send
-from fer.translation import COOKIE, ENGLISH, Catalogue, catalogues, choose_language
+from fer.translation import ENGLISH, Catalogue, catalogues, request_language
 
 _current: ContextVar[str] = ContextVar("language", default=ENGLISH)
 _TAG: Final = re.compile(r"(<[^>]*>)")
@@ -33,7 +31,7 @@ class Languages:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "http":
-            _current.set(_language_of(scope))
+            _current.set(request_language(scope["headers"], scope.get("query_string", b"")))
         await self._app(scope, receive, send)
 
 
@@ -117,13 +115,3 @@ _TRANSLATORS: Final[dict[str, Callable[[str, Catalogue], str]]] = {
     "html": translate_html,
     "markdown": lambda text, catalogue: catalogue.markdown(text),
 }
-
-
-def _language_of(scope: Scope) -> str:
-    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-    wish = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("language", [None])[0]
-    try:
-        morsel = SimpleCookie(headers.get(b"cookie", "")).get(COOKIE)
-    except CookieError:
-        morsel = None
-    return choose_language(wish, morsel.value if morsel else None, headers.get(b"accept-language"))
