@@ -71,7 +71,7 @@ def test_an_alert_that_the_head_cannot_name_is_refused(seven_weights, tmp_path, 
     words = ["--weights", str(seven_weights), "--detector", "haar", "--head", "six"]
     log = tmp_path / "log.sqlite"
     assert main(["watch", "0", "--log", str(log), *words, "--alert", "disgusted:0.5:1s"]) == 1
-    assert "names angry, fearful, happy, sad, surprised, neutral" in capsys.readouterr().err
+    assert "has the labels angry, fearful, happy, sad, surprised, neutral" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["eight", "six"])
