@@ -256,7 +256,7 @@ def test_a_list_of_classes_in_a_zip_counts_as_in_a_folder(tmp_path, wrapper):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"happy\nfocussed\n", r"focused is none of the classes in classes.txt: happy, focussed"),
+        (b"happy\nfocussed\n", r"focused is not one of the classes in classes.txt: happy, focussed"),
         ("happy\nконцентрация".encode("cp1251"), "classes.txt cannot be read .* as UTF-8"),
         (b"happy\ntest\n", "got the split 'test'"),
         (b"x" * 70_000, "classes.txt is larger than 64 kB"),

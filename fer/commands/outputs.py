@@ -58,7 +58,7 @@ def check_outputs(options: AnalyzeOptions) -> None:
         _check_place(file)
         if not options.overwrite and _is_strange(file):
             is_table = file.suffix.lower() in {*_OURS, ".parquet"}
-            reason = " and was not written as a table by this program" if is_table else ""
+            reason = " and is not a table written by this program" if is_table else ""
             raise CommandError(
                 f"{file} already exists{reason}; name another file after {option}, "
                 "or add --overwrite to replace it"

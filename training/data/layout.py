@@ -113,7 +113,7 @@ def lay_out(
     strange = next((picture for picture in kept if named and picture.label not in named), None)
     if named and strange is not None:
         raise DatasetError(
-            f"{place}: the folder {strange.path.parent} is none of the classes in {CLASSES_FILE}: "
+            f"{place}: the folder {strange.path.parent} is not one of the classes in {CLASSES_FILE}: "
             f"{', '.join(named)}; rename it or add a line"
         )
     if loose:
