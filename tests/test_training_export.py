@@ -98,8 +98,8 @@ def _drop_label(folder: Path) -> None:
     [
         pytest.param(_remove_networks, UnknownModelError, "no model.*onnx", id="no network"),
         pytest.param(lambda f: (f / "card.json").unlink(), UnknownModelError, "no card.json", id="no card"),
-        pytest.param(lambda f: (f / "card.json").write_text("{"), UnknownModelError, "understood", id="half a card"),
-        pytest.param(_spoil, WeightsMismatchError, "does not belong",
+        pytest.param(lambda f: (f / "card.json").write_text("{"), UnknownModelError, "is not a valid card", id="half a card"),
+        pytest.param(_spoil, WeightsMismatchError, "does not match its card",
                      id="another network"),
         pytest.param(lambda f: _drop_label(f), WeightsMismatchError, "has outputs", id="other labels than outputs"),
     ],

@@ -55,7 +55,7 @@ def test_a_job_leaves_every_file_and_deletes_the_video(jobs, tmp_path):
 
 
 def test_the_copy_can_have_every_face_covered(tmp_path, monkeypatch):
-    monkeypatch.setattr("webapp.video_jobs.load_eager_detector", lambda name: fake_analyzer().detector)
+    monkeypatch.setattr("webapp.video_reading.load_eager_detector", lambda name: fake_analyzer().detector)
     source = write_clip(tmp_path / "a.mp4", moving_face(30), sound="aac")
     shares = []
     reading = PageReading(source, pickle.dumps(fake_analyzer), 0.0, 0.0, tmp_path, "a", "box")

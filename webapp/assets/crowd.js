@@ -50,7 +50,8 @@ export class CrowdPanel {
   /**
    * @param {object[]} faces face records
    * @param {{id: string, name: string, colour: string}[]} labels
-   * @param {(card: FaceCard, face: object) => () => void} prepare extends an opened card; returns a function to call after a delay
+   * @param {(card: FaceCard, face: object) => () => void} prepare extends an opened card; returns a function
+   *   to call after a delay
    */
   show(faces, labels, prepare) {
     Object.assign(this, { faces, labels, prepare, cards: new Map() });

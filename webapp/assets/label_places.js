@@ -5,7 +5,8 @@ const LOYALTY = 0.15; // a label changes sides only for an advantage larger than
 /**
  * The same rule as `place_labels` in `fer/annotation.py`, plus a memory of earlier frames.
  *
- * @param {{id: number, width: number, height: number, box: {left, top, right, bottom}}[]} labels earlier ones take precedence
+ * @param {{id: number, width: number, height: number, box: {left, top, right, bottom}}[]} labels earlier ones
+ *   take precedence
  * @param {number} width width of the image, in the same unit @param {number} height
  * @param {Map<number, number>} sides the side of each face's label in the last frame; updated in place
  * @returns {{x: number, y: number}[]}
