@@ -130,7 +130,8 @@ def says(page, text, timeout=WAIT_MS):
 
 
 def press(page, label):
-    page.get_by_role("button", name=re.compile(f"{label}$")).first.click()
+    outside_sidebar = page.locator(":not([data-testid=stSidebar] *)")  # its boxes have buttons "Open", too
+    page.get_by_role("button", name=re.compile(f"{label}$")).and_(outside_sidebar).first.click()
 
 
 def wait_until(true, timeout_s=240):
