@@ -16,6 +16,10 @@ from dashboard.wording import duration_text, percent_text
 from training.runs import RunState
 
 REDRAW_S: Final = 1.0
+"""Interval at which state and progress of a running training are drawn, in seconds."""
+
+CURVES_S: Final = 3.0
+"""The same for its curves and its log: on a slow machine a browser needs a second to draw the curves."""
 
 Colour = Literal["gray", "blue", "green", "orange", "red", "violet"]
 
@@ -94,7 +98,7 @@ def _show_run(places: Places, shown: ShownRun, open_models: Callable[[], None]) 
         show_settings(shown)
         show_environment(shown)
     with log:
-        show_log(shown, run_every=REDRAW_S if is_live else None)
+        show_log(shown, run_every=CURVES_S if is_live else None)
     with downloads:
         show_downloads(shown, open_models)
 
@@ -143,7 +147,7 @@ def _show_curves(places: Places, shown: ShownRun, *, is_live: bool) -> None:
     smoothing = left.slider("Smoothing", 0.0, 0.95, 0.0, 0.05, key="run_smoothing")
     is_log = right.toggle("Log scale", key="run_log")
 
-    @st.fragment(run_every=REDRAW_S if is_live else None)
+    @st.fragment(run_every=CURVES_S if is_live else None)
     def charts() -> None:
         now = find_run(all_runs(run_store(places.runs)), shown.name) or shown
         draw_curves([now], smoothing=smoothing, is_log=is_log)
