@@ -51,7 +51,7 @@ NOT_FOR_VISITORS = (
 )  # fmt: skip
 MADE_OF_PARTS = re.compile(
     r"\{count\} expressions|\{detector\}|restore the folder|Automatic|\{expression\}, |and \{count\} more|broken off$|No space|Read-only file|cannot be kept"
-    r"|Reads six|Architecture: |Each answer is|(1 or )?a value in |STEM=SHARE|no images in .*Skipped|\{set\}: |One temperature per head"
+    r"|Classifies six|Architecture: |Each answer is|(1 or )?a value in |STEM=SHARE|no images in .*Skipped|\{set\}: |One temperature per head"
 )
 """Texts that no single string of the code holds."""
 
