@@ -5,7 +5,6 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-import urllib.request
 import venv
 from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
@@ -25,7 +24,9 @@ _FILES: Final = {
     "requirements-dev.txt": "tests",
 }
 _LINE: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?P<bounds>[<>=!~][^#]*?)?\s*(?:#\s*(?P<reason>.+))?$")
-_SERVICE: Final = "https://pypi.org/pypi/pip/json"
+_UNREACHABLE: Final = "Could not connect"
+"""Part of what pip-audit says without a network."""
+
 _UNKNOWN: Final = "not stated"
 _LONGEST_LICENCE: Final = 60
 
@@ -162,31 +163,30 @@ def _needs(name: str) -> list[str]:
     return [canonicalize_name(each) for each in names if licence_of(each) is not None]
 
 
-def audit(service: str = _SERVICE) -> int:
-    """Look for known weaknesses in this environment; say so where there is no network.
+def audit(packages: Path | None = None) -> int:
+    """Look for known vulnerabilities in an environment with pip-audit; print the reason if that is impossible.
 
     Args:
-        service: An address of the registry, asked first.
+        packages: Folder of installed packages; None for this environment's.
 
     Returns:
-        The exit status of pip-audit; 0 without a network.
+        The exit status of pip-audit; 0 if it cannot be installed or reach its service.
     """
-    try:
-        urllib.request.urlopen(service, timeout=10).close()
-    except OSError as error:
-        print(
-            f"not audited: {service} cannot be reached ({error}); run 'make audit' where there is a network"
-        )
-        return 0
-    packages = Path(distribution("tyro").locate_file(""))
+    packages = packages or Path(distribution("tyro").locate_file(""))
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         python = Path(folder) / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-        quiet = ["--quiet", "--disable-pip-version-check"]
+        quiet = ["--quiet", "--disable-pip-version-check", "--retries", "1"]
         if subprocess.run([python, "-m", "pip", "install", *quiet, "pip-audit"], check=False).returncode:
-            print("not audited: pip-audit cannot be installed from here")
+            print("not audited: pip-audit cannot be installed; run 'make audit' with a network")
             return 0
-        return subprocess.run([python, "-m", "pip_audit", "--path", packages], check=False).returncode
+        command = [python, "-m", "pip_audit", "--path", packages]
+        answer = subprocess.run(command, check=False, capture_output=True, text=True)
+    print(answer.stdout, answer.stderr, sep="")
+    if _UNREACHABLE in answer.stderr:
+        print("not audited: the service of pip-audit cannot be reached; run 'make audit' with a network")
+        return 0
+    return answer.returncode
 
 
 if __name__ == "__main__":
