@@ -1,5 +1,6 @@
 """The process that reads untrusted videos: after a crash, a hang or full memory, the next task runs."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filelock import FileLock
 
 from webapp import server_folder as folders
 from webapp.video_jobs import VideoJobs
@@ -168,10 +168,10 @@ def test_a_file_system_without_locks_gets_a_folder_all_the_same(tmp_path, monkey
     other.mkdir()
     other.with_name("kv-page-other.lock").touch()
 
-    def refuse(lock):
-        raise NotImplementedError("FileSystem does not appear to support flock")
+    def refuse(*_words):
+        raise OSError(errno.ENOSYS, "Function not implemented")
 
-    monkeypatch.setattr(FileLock, "acquire", refuse)
+    monkeypatch.setattr("fcntl.flock", refuse)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(folders, "_folder", None)
     monkeypatch.setattr(folders, "_lock", None)
