@@ -155,7 +155,7 @@ CURVES: Final = (
     Curve("Learning rate", (("rate", "learning_rate"),)),
     Curve("Time per epoch", (("time", "seconds"),), unit="s", from_zero=True),
     Curve("Processor cores in use", (("cores", "cores_used"),), from_zero=True),
-    Curve("Memory", (("process", "memory_mb"), ("GPU", "card_memory_mb")), unit="MB", from_zero=True),
+    Curve("Memory", (("process", "memory_mb"), ("GPU", "gpu_memory_mb")), unit="MB", from_zero=True),
 )
 
 

@@ -1,6 +1,5 @@
 """Processes, device and precision of a training, and a description of its environment."""
 
-import ctypes
 import os
 import platform
 import subprocess
@@ -15,13 +14,13 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from fer.allocator import LARGEST, set_thresholds
 from fer.model_card import file_hash
 from fer.version import VERSION
 from training.config import TrainConfig
 
-_TRIM_THRESHOLD: Final = -1
-_MMAP_THRESHOLD: Final = -3
-"""Parameters of glibc's ``mallopt`` (malloc.h)."""
+_GLIBC_BYTES: Final = 128 * 1024
+"""Initial thresholds of the GNU C library."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class Usage:
 
         Returns:
             ``cores_used``, the mean number of busy cores; ``memory_mb``, memory held now, where the system
-            says so; ``card_memory_mb``, the most that was held on the CUDA device.
+            says so; ``gpu_memory_mb``, the most that was held on the CUDA device.
         """
         now_s, processor_s = time.perf_counter(), time.process_time()
         figures = {"cores_used": (processor_s - self._processor_s) / max(now_s - self._start_s, 1e-9)}
@@ -63,7 +62,7 @@ class Usage:
         if held_bytes is not None:
             figures["memory_mb"] = held_bytes / 2**20
         if self._device.type == "cuda":
-            figures["card_memory_mb"] = torch.cuda.max_memory_allocated(self._device) / 2**20
+            figures["gpu_memory_mb"] = torch.cuda.max_memory_allocated(self._device) / 2**20
             torch.cuda.reset_peak_memory_stats(self._device)
         return figures
 
@@ -113,17 +112,15 @@ def set_up_processor(thread_count: int) -> None:
 
 
 def keep_freed_memory(*, is_kept: bool = True) -> None:
-    """Keep freed blocks in the process instead of returning them to the system, where glibc is the allocator.
+    """Keep freed blocks in the process instead of returning them to the system, with the GNU C library.
 
     Each training step frees and allocates the same activations; the system would clear their pages each time.
 
     Args:
-        is_kept: False returns large blocks at once, as glibc does by default.
+        is_kept: False returns large blocks at once, as the library does by default.
     """
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None) if platform.libc_ver()[0] == "glibc" else None
-    if set_option is not None:
-        for option in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
-            set_option(option, 2**31 - 1 if is_kept else 128 * 1024)
+    size = LARGEST if is_kept else _GLIBC_BYTES
+    set_thresholds(mmap_bytes=size, trim_bytes=size)
 
 
 def autocast_for(config: TrainConfig, device: torch.device) -> Callable[[], AbstractContextManager[object]]:

@@ -1,14 +1,13 @@
 """Limits shared by all visitors: memory, upload volume and stalled uploads."""
 
 import asyncio
-import ctypes
 import os
 import shutil
 import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -45,30 +44,19 @@ _PATIENCE_S: Final = 20.0
 _ASK_EVERY_S: Final = 0.05
 _READING: Final = ("GET", "HEAD", "OPTIONS")
 
-_turns: Final = anyio.lowlevel.RunVar[anyio.CapacityLimiter]("turns of photos")
+FRAMES_AT_ONCE: Final = PHOTOS_AT_ONCE
 
-_M_MMAP_THRESHOLD: Final = -3
-_RETURNED_BYTES: Final = 1 << 20
+_Slots = anyio.lowlevel.RunVar[anyio.CapacityLimiter]
 
-
-def return_freed_memory() -> None:
-    """Return freed blocks of a megabyte or more to the system at once.
-
-    The GNU C library raises this threshold up to 32 MB as images are freed. Later images are then allocated
-    in per-thread heaps, which keep freed memory: a gigabyte after a minute with many visitors.
-    """
-    with suppress(OSError, AttributeError, TypeError):  # other C libraries have no such setting
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _RETURNED_BYTES)
-
-
-_live_frames: Final = anyio.CapacityLimiter(max(os.cpu_count() or 1, 2))
+_photos: Final = _Slots("photos")
+_frames: Final = _Slots("live frames")
 
 Answer = TypeVar("Answer")
 
 
 async def run_live(read: Callable[[], Answer]) -> Answer:
     """Analyse a live frame in a thread, independent of the limit on photos; visitors take turns."""
-    return await anyio.to_thread.run_sync(read, limiter=_live_frames)
+    return await anyio.to_thread.run_sync(read, limiter=_limiter(_frames, FRAMES_AT_ONCE))
 
 
 class BusyError(UnreadableImageError):
@@ -120,7 +108,7 @@ async def room_for_picture(data: bytes) -> AsyncIterator[None]:
     Raises:
         BusyError: The wait took too long.
     """
-    turn = _turn()
+    turn = _limiter(_photos, PHOTOS_AT_ONCE)
     try:
         with anyio.fail_after(_TURN_WITHIN_S):
             await turn.acquire()
@@ -141,13 +129,13 @@ async def room_for_picture(data: bytes) -> AsyncIterator[None]:
         turn.release()
 
 
-def _turn() -> anyio.CapacityLimiter:
+def _limiter(slots: _Slots, count: int) -> anyio.CapacityLimiter:
     """Return the limiter of the running event loop."""
     try:
-        return _turns.get()
+        return slots.get()
     except LookupError:
-        _turns.set(turn := anyio.CapacityLimiter(PHOTOS_AT_ONCE))
-        return turn
+        slots.set(limiter := anyio.CapacityLimiter(count))
+        return limiter
 
 
 @contextmanager
