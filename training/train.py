@@ -52,32 +52,26 @@ from training.setup import (
     split_tensors,
 )
 
-_TENSORBOARD: Final = "--tensorboard"
-_DESCRIPTION: Final = (
-    "Train a network on labelled pictures. With --resume RUN alone, continue a run; with --tensorboard, "
-    "write the figures of each epoch for TensorBoard, too."
-)
 _LAST_WITHOUT_MIXUP: Final = 0.15
 
 log = logging.getLogger(__name__)
 
 
-def train(config: TrainConfig, folder: Path, *, resume: bool = False, tensorboard: bool = False) -> None:
+def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> None:
     """Train a network and write the run directory.
 
     Args:
         config: The settings.
         folder: The run directory.
         resume: Continue from the folder's checkpoint.
-        tensorboard: Also write the metrics of each epoch for TensorBoard into the run directory.
 
     Raises:
-        ModuleNotFoundError: TensorBoard is wanted and not installed.
+        ModuleNotFoundError: The settings ask for TensorBoard, which is not installed.
         DatasetError: The data cannot be used.
         RunInUseError: Another process is writing to the folder.
     """
     workers = join_workers(config)
-    mirror = tensorboard_mirror(folder) if tensorboard and workers.is_first else None
+    mirror = tensorboard_mirror(folder) if config.tensorboard and workers.is_first else None
     device = choose_device(config, workers)
     set_up_processor(config.thread_count)
     preprocessing = Preprocessing(size=config.size)
@@ -262,8 +256,6 @@ def main(arguments: list[str] | None = None) -> int:
     import tyro  # noqa: PLC0415 - the entry point alone needs it
 
     arguments = sys.argv[1:] if arguments is None else arguments
-    tensorboard = _TENSORBOARD in arguments  # of a resumed training as of a new one, and no setting of a run
-    arguments = [word for word in arguments if word != _TENSORBOARD]
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         if "--resume" in arguments:
@@ -273,9 +265,7 @@ def main(arguments: list[str] | None = None) -> int:
                 raise ValueError(f"{folder} cannot be resumed: {run.problem or f'it has no {LAST_FILE}'}")
             config, resume = TrainConfig.from_dict(run.config), True
         else:
-            config = tyro.cli(
-                TrainConfig, args=arguments, prog="python -m training.train", description=_DESCRIPTION
-            )
+            config = tyro.cli(TrainConfig, args=arguments, prog="python -m training.train")
             folder = (
                 config.runs / config.name if config.name else new_run_folder(config.runs, config.architecture)
             )
@@ -283,7 +273,7 @@ def main(arguments: list[str] | None = None) -> int:
             if (folder / CONFIG_FILE).exists() and state_of(folder) is not RunState.QUEUED:
                 raise ValueError(f"{folder} already exists; choose another --name or use --resume {folder}")
         log.info("writing to %s", folder)
-        train(config, folder, resume=resume, tensorboard=tensorboard)
+        train(config, folder, resume=resume)
     except (
         ValueError,
         DatasetError,
