@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from training.config import TrainConfig
 from training.run_files import (
@@ -31,6 +31,7 @@ from training.run_files import (
     state_of,
     write_json,
 )
+from training.run_process import is_locked
 from training.runs import Run, RunStore, new_run_folder, read_run
 
 JOB_FILE: Final = "job.json"
@@ -107,7 +108,7 @@ def end(folder: Path) -> None:
         JobError: The run was not started on this machine, or has ended.
     """
     pid = _read_job(folder).get("pid")
-    if not isinstance(pid, int) or not _is_held(folder / JOB_LOCK_FILE):
+    if not isinstance(pid, int) or not is_locked(folder / JOB_LOCK_FILE):
         raise JobError(f"no process of {folder.name} is known here; end it where it was started")
     if os.name == "nt":
         os.kill(pid, signal.SIGTERM)
@@ -186,14 +187,6 @@ def _read_job(folder: Path) -> dict[str, Any]:
         return read_object(folder / JOB_FILE)
     except (OSError, ValueError):
         return {}
-
-
-def _is_held(path: Path) -> bool:
-    try:
-        with FileLock(path, timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 def look_after(folder: Path) -> int:

@@ -30,17 +30,23 @@ def has_process(folder: Path, state: RunState, status: Mapping[str, Any]) -> boo
 
 def is_held(path: Path, status: Mapping[str, Any]) -> bool:
     """Return whether a process holds a lock or, if that cannot be tested, the status is recent."""
-    if not path.is_file():
-        return False
-    lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
+        return path.is_file() and is_locked(path)
     except OSError:
         return _silence_s(status) < SILENCE_S
-    lock.release()
-    return False
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds a lock.
+
+    Raises:
+        OSError: It cannot be tested, such as on a read-only folder.
+    """
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def _silence_s(status: Mapping[str, Any]) -> float:
