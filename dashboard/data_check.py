@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -165,11 +164,6 @@ def open_picture(picture: Picture) -> RgbImage:
         UnreadableImageError: It is not an image.
     """
     return as_rgb(picture) if isinstance(picture, np.ndarray) else read_image(picture)
-
-
-def file_count(folder: Path) -> int:
-    """Return the number of files below a folder."""
-    return sum(1 for path in folder.rglob("*") if path.is_file())
 
 
 def _same_pixels(crops: NDArray[np.uint8], splits: Sequence[str]) -> int:

@@ -81,11 +81,6 @@ def label_styles(labels: Sequence[str]) -> list[dict[str, str]]:
     return [{"id": str(label), "name": label_name(label), "colour": colours[label]} for label in labels]
 
 
-def emotion_colour(emotion: Emotion) -> Rgb:
-    """Return the colour of an expression."""
-    return rgb_from_hex(EMOTION_HEX[emotion])
-
-
 def person_colour(track_id: int) -> Rgb:
     """Return the colour of a person in a stream; colours repeat after ``len(PERSON_HEX)`` people."""
     return rgb_from_hex(PERSON_HEX[track_id % len(PERSON_HEX)])

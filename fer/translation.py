@@ -68,17 +68,6 @@ class Catalogue:
         found = self.words.get(text, text)
         return _fill(found if isinstance(found, str) else text, values)
 
-    def say_count(self, count: int, one: str, many: str, **values: object) -> str:
-        """Return the plural form of a text for a number.
-
-        Args:
-            count: The number; fills the gap ``{count}``.
-            one: English singular.
-            many: English plural, also the key of this language's forms.
-            values: Values of the other gaps.
-        """
-        return _fill(self._form(self.words.get(many), count) or (one if count == 1 else many), values, count)
-
     def label(self, label: str) -> str:
         """Return the displayed name of a label; custom classes are not translated."""
         return self.expressions.get(label) or label_name(label)

@@ -6,7 +6,7 @@ import pytest
 from fer.annotation import FaceAnnotator, place_labels
 from fer.emotions import SIX_EMOTIONS, Emotion
 from fer.faces import Box, Detection, Face, Prediction
-from fer.palette import emotion_colour, person_colour
+from fer.palette import EMOTION_HEX, person_colour, rgb_from_hex
 
 
 def face_at(left, top, right, bottom, *, roll=0.0, confidence=0.9, unsure_below=0.0, track_id=None):
@@ -39,7 +39,7 @@ def has_colour(drawn, colour):
 @pytest.mark.parametrize(
     ("track_id", "colour"),
     [
-        pytest.param(None, emotion_colour(Emotion.HAPPY), id="photo"),
+        pytest.param(None, rgb_from_hex(EMOTION_HEX[Emotion.HAPPY]), id="photo"),
         pytest.param(4, person_colour(4), id="stream"),
     ],
 )

@@ -39,10 +39,6 @@ class Pace:
     parameter_count: int
     peak_bytes: int | None
 
-    def epoch_seconds(self, train_count: int, val_count: int) -> float:
-        """Return the seconds for one epoch of this many images."""
-        return train_count / self.images_per_second + val_count / self.judged_per_second
-
 
 def measure_pace(
     config: TrainConfig,
