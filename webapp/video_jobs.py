@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final, Literal
@@ -145,8 +145,16 @@ class VideoJobs:
         """
 
         def reading() -> PageReading:
-            work = PageReading(job.source, pickle.dumps(load), every_s, rest_s, job.folder, job.name, cover)
-            return replace(work, language=language)
+            return PageReading(
+                job.source,
+                pickle.dumps(load),
+                every_s,
+                rest_s,
+                job.folder,
+                job.name,
+                cover,
+                language=language,
+            )
 
         self._waiting.put(lambda: self._work(job, reading))
 

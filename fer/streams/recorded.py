@@ -64,8 +64,7 @@ def analyze_video(
     """
     steadiness = steadiness or Steadiness()
     tracking = TrackingSettings(steadiness=steadiness, hold_s=0.0, rest_s=rest_s)
-    search = FollowingSearch(analyzer.detector)
-    stream = StreamAnalyzer(analyzer, lambda _: search, tracking)
+    stream = StreamAnalyzer(analyzer, FollowingSearch, tracking)
     painter = _Painter(steadiness, max(_DRAWN_FOR_S, every_s + 0.1), rest_s, language)
     timeline = Timeline(analyzer.classifier.head.emotions)
     rest = _RestNotes()
@@ -74,7 +73,9 @@ def analyze_video(
         if output is not None:
             writer = stack.enter_context(VideoWriter(output, video.info.frame_rate, video.path))
         # One thread keeps the order if each search depends on the previous frame.
-        pool = stack.enter_context(ThreadPoolExecutor(1 if search.is_following else thread_count, "detect"))
+        pool = stack.enter_context(
+            ThreadPoolExecutor(1 if stream.search.is_following else thread_count, "detect")
+        )
         stack.callback(pool.shutdown, cancel_futures=True)
         for frame, look in _detect(stream, video, pool, every_s):
             if look is not None:

@@ -26,6 +26,10 @@ _MOST_SEARCHES: Final = 2
 class FrameSearch(Protocol):
     """A search for faces in the successive frames of one stream; one instance per stream."""
 
+    @property
+    def is_following(self) -> bool:
+        """Whether a frame's result depends on the previous frame; if not, threads may share the search."""
+
     def find(self, frame: RgbImage, timestamp_s: float, people: People, /) -> list[Detection]:
         """Return the faces of the next frame; an empty list if there are none or the frame is skipped.
 
@@ -45,6 +49,8 @@ class WholeSearch:
     Args:
         detector: Shared and stateless.
     """
+
+    is_following: Final = False
 
     def __init__(self, detector: FaceDetector) -> None:
         self._detector = detector
@@ -75,7 +81,7 @@ class FollowingSearch:
 
     @property
     def is_following(self) -> bool:
-        """Whether a frame's result depends on the previous frame; if not, threads may share the search."""
+        """Whether the detector has a faster close-up, for searches around known faces."""
         return self._close_up is not self._detector
 
     def find(self, frame: RgbImage, timestamp_s: float, _people: People) -> list[Detection]:
@@ -148,6 +154,8 @@ class BudgetSearch:
         budget: Time budget of a frame.
         clock: Clock for measuring costs, in seconds.
     """
+
+    is_following: Final = True
 
     def __init__(
         self,
