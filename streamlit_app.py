@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 
 import numpy as np
+import streamlit
 from PIL import Image
 from starlette.middleware import Middleware
 
@@ -78,7 +79,10 @@ def door() -> Middleware:
     return Middleware(Door, trusted_hosts=places.trusted_hosts, users=users, local_only=True)
 
 
-if __name__ == "__main__":
+if __name__ != "__main__":  # imported by the server, which then runs it as a script for every visitor
+    # Streamlit recognises these very words in the source; without them it would serve the pages without the door.
+    app = streamlit.App(__file__, middleware=[door()])
+elif "streamlit_app" in sys.modules:
     main()
-else:  # imported by the server, which then runs it as a script for every visitor
-    app = st.App(__file__, middleware=[door()])
+else:
+    st.error("The dashboard is closed: its server was started without access control. Restart it.")

@@ -190,6 +190,7 @@ NO_TEXTS = re.compile(
 
 PARTS = {
     *(" from the start", ". Other programs make it slower.", " times {}", " of {}", "Resume{}", "GB", "MB"),
+    "TensorBoard",  # a name
     "About {} per epoch, {} in total, at {} images per second on {}",
     "expected crops of one or three channels, got shape {}",  # a mistake in our own code
 }

@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 RUSSIAN = catalogues()["ru"]
 NAMES = re.compile(
     r"`[^`]*`|\(\S*/runs\)|\b(kv_\w+|F1|CSV|JSON|FER2013|zip|parquet|PNG|CUDA|NVIDIA|ECE|GPU|MIT|KV Face|YuNet|Haar|Keep"
-    r"|fer2013|crowd|six|seven|votes|web|rgb|cpu|Download as|loss|macro_f1|20\d{6}-\w+|log|toy|RAF-DB|RAF-ML|AffectNet|ExpW)\b|<[^>]*>|&\w+;|\S+\.(parquet|py|json|log)"
+    r"|fer2013|crowd|six|seven|votes|web|rgb|cpu|Download as|loss|macro_f1|20\d{6}-\w+|log|toy|RAF-DB|RAF-ML|AffectNet|ExpW|TensorBoard)\b|<[^>]*>|&\w+;|\S+\.(parquet|py|json|log)"
     r"|:(material|gray)\S*|:\w+-badge|/\S+"
 )
 """Names of programs, models, formats, heads and files, which are the same in all languages."""

@@ -1,6 +1,9 @@
+import sys
+
 import pytest
 from dashboard_pages import button, fine, open_page, texts
 from streamlit.testing.v1 import AppTest
+from streamlit.web.server.app_discovery import discover_asgi_app
 from toy_runs import write_toy_run
 
 from training import jobs
@@ -48,7 +51,14 @@ def test_the_whole_app_stands(many, monkeypatch, repository):
         "sys.argv", ["streamlit_app.py", "--runs", str(many / "runs"), "--data", str(many / "data")]
     )
     app = AppTest.from_file(str(repository / "streamlit_app.py"), default_timeout=60).run()
-    assert "Runs" in fine(app)
+    assert "closed" in "".join(part.value for part in app.error)  # nothing restricts access
+    monkeypatch.setitem(sys.modules, "streamlit_app", object())
+    assert "Runs" in fine(app.run())
+
+
+def test_the_server_finds_the_door(repository):
+    found = discover_asgi_app(repository / "streamlit_app.py")
+    assert found.import_string == "streamlit_app:app"
 
 
 def test_runs_are_listed_with_their_figures(many):

@@ -90,8 +90,9 @@ ALLOCATE = """
 import ctypes, sys
 import numpy as np
 if sys.argv[1] == "ours":
-    from webapp.limits import return_freed_memory
-    return_freed_memory()
+    from fer.allocator import set_thresholds
+    from webapp.serving import RETURNED_BYTES
+    set_thresholds(mmap_bytes=RETURNED_BYTES)
 
 class Info(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd rest rest2 u f k".split()]

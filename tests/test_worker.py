@@ -162,6 +162,7 @@ def test_nothing_is_left_of_a_killed_server_once_the_next_one_starts(tmp_path):
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.filterwarnings("ignore:flock not supported")  # the lock library falls back to a file's existence
 def test_a_file_system_without_locks_gets_a_folder_all_the_same(tmp_path, monkeypatch):
     """Nobody's folder is swept there, for nothing tells whose server still runs."""
     other = tmp_path / "kv-page-other"

@@ -28,7 +28,7 @@ MAX_CONNECTIONS: Final = 500
 MAX_SILENCE_S: Final = 15.0
 """Time after which a connection without complete request headers is closed."""
 
-_RETURNED_BYTES: Final = 1 << 20
+RETURNED_BYTES: Final = 1 << 20
 """Size from which freed memory is returned to the system at once.
 
 The GNU C library raises this threshold up to 32 MB as images are freed. Later images are then allocated in
@@ -66,7 +66,7 @@ def serve(server: App, listener: socket.socket, *, https: bool = False, open_bro
             )
     address = _address(listener, "https" if https else "http")
     _end_in_order()
-    set_thresholds(mmap_bytes=_RETURNED_BYTES)
+    set_thresholds(mmap_bytes=RETURNED_BYTES)
     server_folder()  # removes the folders of dead servers
     config = uvicorn.Config(
         server,
