@@ -80,7 +80,7 @@ def door() -> Middleware:
 
 
 if __name__ != "__main__":  # imported by the server, which then runs it as a script for every visitor
-    # Streamlit recognises these very words in the source; without them it would serve the pages without the door.
+    # Streamlit looks for these very words in the source and would serve the pages without the door otherwise.
     app = streamlit.App(__file__, middleware=[door()])
 elif "streamlit_app" in sys.modules:
     main()
