@@ -13,10 +13,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 from toy_faces import write_folder
 from toy_runs import write_toy_run
 
 from training import jobs
+from training.config import TrainConfig
+from training.pace import measure_pace
 from training.runs import RunState, read_run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -68,8 +71,11 @@ class Server:
             return json.loads(answer.read())
 
 
-EPOCHS = 150
-"""Enough that a quick machine is still training when the page is asked to stop it."""
+@pytest.fixture(scope="module")
+def epochs():
+    """Number of epochs: about a minute of training, so that any machine still trains when asked to stop."""
+    pace = measure_pace(TrainConfig(data=(Path("made-up"),)), torch.device("cpu"), seconds=1)
+    return round(min(max(60 * pace.images_per_second / 100, 40), 150))
 
 
 @pytest.fixture
@@ -171,32 +177,32 @@ def start_training(page, address, upload, epochs):
     return page.url.split("run=")[1]
 
 
-def test_from_an_uploaded_zip_to_the_webcam_page(dashboard, visit, upload, tmp_path):
+def test_from_an_uploaded_zip_to_the_webcam_page(dashboard, visit, upload, epochs, tmp_path):
     port = free_port()
     webcam = Server([sys.executable, "app.py", "--port", str(port)], port, tmp_path, "/kv/choices")
     webcam.start()
     try:
         page = visit(dashboard.address)
-        name = start_training(page, dashboard.address, upload, EPOCHS)
+        name = start_training(page, dashboard.address, upload, epochs)
         folder = tmp_path / "runs" / name
-        says(page, rf"epoch \d+ of {EPOCHS}")
+        says(page, rf"epoch \d+ of {epochs}")
         page.get_by_text("validation").first.wait_for()  # the legend of the curves
         page.locator("canvas, svg.marks").first.wait_for()
         before = len(read_run(folder).epochs)
         wait_until(lambda: len(read_run(folder).epochs) > before)
-        says(page, rf"epoch ({'|'.join(str(n) for n in range(before + 2, EPOCHS + 1))}) of {EPOCHS}")
+        says(page, rf"epoch ({'|'.join(str(n) for n in range(before + 2, epochs + 1))}) of {epochs}")
 
         press(page, "Stop training")
         says(page, "stopped on request")
         stopped = read_run(folder)
         assert stopped.state is RunState.STOPPED
-        assert 0 < len(stopped.epochs) < EPOCHS
+        assert 0 < len(stopped.epochs) < epochs
         page.reload()
         says(page, "stopped on request")
         press(page, "Resume")
         says(page, "finished", timeout=400_000)
         finished = read_run(folder)
-        assert [row["epoch"] for row in finished.epochs] == list(range(1, EPOCHS + 1))
+        assert [row["epoch"] for row in finished.epochs] == list(range(1, epochs + 1))
         assert [dict(row) for row in finished.epochs[: len(stopped.epochs)]] == [
             dict(r) for r in stopped.epochs
         ]
