@@ -4,7 +4,8 @@ from streamlit.testing.v1 import AppTest
 from toy_runs import write_toy_run
 
 from training import jobs
-from training.runs import RunWriter, read_run, write_json
+from training.run_files import write_json
+from training.runs import RunWriter, read_run
 
 pytestmark = pytest.mark.usefixtures("shelves")
 
