@@ -15,8 +15,9 @@ from fer.door import Door
 from fer.passwords import PasswordFileError, read_users
 
 
-def curve_icon(side: int = 64) -> Image.Image:
+def curve_icon() -> Image.Image:
     """Return the page icon, a rising curve."""
+    side = 64
     rows, columns = np.mgrid[0:side, 0:side] / side
     distance = np.abs(rows - (0.2 + 0.6 * np.exp(-5 * columns)))
     share = np.clip((0.07 - distance) * side / 2, 0, 1)[..., None]

@@ -16,10 +16,10 @@ import tyro
 from numpy.typing import NDArray
 
 from benchmarks.suite import SUITE_FILE, judge_suite, suite_table
-from fer.analysis import find_weights, list_weights
 from fer.classification import EmotionClassifier
 from fer.emotions import Emotion
 from fer.model_card import Preprocessing
+from fer.model_shelf import find_weights, list_weights
 from training.data.datasets import DecodedFaces, decode, read_table
 from training.data.targets import expressions_of
 from training.evaluate import classify_all, true_labels

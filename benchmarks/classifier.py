@@ -8,9 +8,9 @@ import numpy as np
 import onnxruntime
 import tyro
 
-from fer.analysis import find_weights, list_weights
 from fer.classification import EmotionClassifier
 from fer.model_card import INT8_FILE, load_card
+from fer.model_shelf import find_weights, list_weights
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import onnxruntime
 import tyro
 from skimage.data import astronaut
 
+from fer import __version__
 from fer.analysis import FaceAnalyzer
 from fer.classification import EmotionClassifier
 from fer.detection import FaceDetector, detector_names, load_detector
@@ -25,7 +26,6 @@ from fer.emotions import emotion_from_name
 from fer.faces import Box, Detection
 from fer.images import RgbImage
 from fer.model_shelf import find_weights
-from fer.version import VERSION
 from training.data.targets import expressions_of
 from training.detector.evaluation import (
     BOXED_IOU,
@@ -87,7 +87,7 @@ def main() -> None:
     )
     classifier = None if options.weights == "none" else EmotionClassifier(find_weights(options.weights))
     print(f"{platform.processor() or platform.machine()}, OpenCV {cv2.__version__}, "
-          f"ONNX Runtime {onnxruntime.__version__}, version {VERSION}, one thread; "
+          f"ONNX Runtime {onnxruntime.__version__}, version {__version__}, one thread; "
           f"{len(single)} turned faces, {len(crops)} face-free crops of {CROP}×{CROP}")  # fmt: skip
 
     table: dict[str, dict[str, float]] = {}

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from fer.analysis import find_weights
 from fer.classification import EmotionClassifier
 from fer.cropping import crop_face, reference_square
 from fer.detection import load_detector
+from fer.model_shelf import find_weights
 from training.crop_others import known_photos
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pyarrow.parquet
 import tyro
 
+from fer import __version__
 from fer.folders.listing import list_folder
-from fer.version import VERSION
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class FolderBenchmark:
 
 def main() -> None:
     options = tyro.cli(FolderBenchmark, description=__doc__)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, version {VERSION}")
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, version {__version__}")
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         photos = root / "photos"

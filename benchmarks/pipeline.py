@@ -16,11 +16,11 @@ import tyro
 from PIL import Image
 from skimage.data import astronaut
 
+from fer import __version__
 from fer.analysis import load_analyzer
 from fer.annotation import FaceAnnotator
 from fer.cropping import crop_face, reference_square
 from fer.images import RgbImage, read_image
-from fer.version import VERSION
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def timed(times: list[float], work: Callable[[], object]) -> object:
 def main(options: Options) -> None:
     analyzer, annotator = load_analyzer(options.weights, options.detector), FaceAnnotator()
     print(
-        f"kv-facerecognition {VERSION}, weights {analyzer.classifier.card.name}, detector "
+        f"kv-facerecognition {__version__}, weights {analyzer.classifier.card.name}, detector "
         f"{analyzer.detector.name}, {platform.machine()}, Python {platform.python_version()}, "
         f"OpenCV {cv2.__version__}, ONNX Runtime {onnxruntime.__version__}; milliseconds, median / p95\n"
     )

@@ -9,10 +9,10 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from fer.analysis import find_weights
 from fer.classification import EmotionClassifier
 from fer.cropping import Square, crop_face
 from fer.images import RgbImage
+from fer.model_shelf import find_weights
 from fer.preprocessing import prepare_crops
 from training.data.datasets import decode, read_table
 from training.data.targets import expressions_of

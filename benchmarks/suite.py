@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.detectors import named_right
+from fer import __version__
 from fer.analysis import FaceAnalyzer
 from fer.classification import EmotionClassifier
 from fer.cropping import crop_face, reference_square
@@ -16,7 +17,6 @@ from fer.detection import FaceDetector, load_detector
 from fer.emotions import Emotion
 from fer.images import RgbImage
 from fer.preprocessing import prepare_crops
-from fer.version import VERSION
 from training.data.datasets import FaceTable, decode, pixels_of, read_table, square_of
 from training.data.splits import data_hash
 from training.data.targets import expressions_of
@@ -113,7 +113,7 @@ def judge_suite(
         "weights": classifier.card.name,
         "weights_sha256": classifier.card.files.get("model.safetensors", ""),
         "head": classifier.head.name,
-        "version": VERSION,
+        "version": __version__,
         "sets": sets,
         "mean_balanced_accuracy": float(np.mean([each["balanced_accuracy"] for each in sets.values()])),
         "worst_ece": float(max(each["ece"] for each in sets.values())),

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import tyro
 
-from fer.analysis import find_weights
 from fer.classification import EmotionClassifier
 from fer.images import RgbImage
+from fer.model_shelf import find_weights
 from fer.preprocessing import prepare_crops
 from training.data.datasets import DatasetError, pixels_of, read_table, square_of
 from training.data.targets import expressions_of

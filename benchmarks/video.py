@@ -15,10 +15,10 @@ from typing import Literal
 import av
 import tyro
 
+from fer import __version__
 from fer.folders.records import AnalyzerRecipe
 from fer.streams.recorded import analyze_video
 from fer.timeline.export import write_timeline
-from fer.version import VERSION
 from fer.video import VideoFile
 
 PEER = """
@@ -71,7 +71,7 @@ def main() -> None:
     if options.child is not None:
         measure_child(options)
         return
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, version {VERSION}")
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, version {__version__}")
     measure_speed(options)
     for kind in ("read", "analyze"):
         measure_memory(options, kind)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
-from dashboard.wording import size_text
+from dashboard.figure_row import size_text
 from fer.model_shelf import is_plain_name
 from training.data.datasets import DatasetError, read_table
 from training.data.layout import TABLE_SUFFIXES, lay_out
@@ -143,7 +143,7 @@ def _check_entries(entries: list[zipfile.ZipInfo], limit_bytes: int) -> None:
         path = PurePosixPath(_path_of(entry))
         if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
             raise ArchiveError(
-                f"the zip wants to write outside of its folder ({entry.filename!r}); nothing was unpacked"
+                f"the zip contains a path outside of its folder ({entry.filename!r}); nothing was unpacked"
             )
         if stat.S_ISLNK(entry.external_attr >> 16):
             raise ArchiveError(f"the zip contains a link ({entry.filename!r}); put the picture itself in it")
@@ -151,7 +151,7 @@ def _check_entries(entries: list[zipfile.ZipInfo], limit_bytes: int) -> None:
             raise ArchiveError("the zip is locked with a password; zip the folder without one")
     for path, count in Counter(PurePosixPath(_path_of(entry)) for entry in entries).items():
         if count > 1:
-            raise ArchiveError(f"the zip holds {count} files of the name {path}; give each a name of its own")
+            raise ArchiveError(f"the zip contains {count} files named {path}; give each its own name")
 
 
 def _path_of(entry: zipfile.ZipInfo) -> str:
@@ -164,7 +164,7 @@ def _check_names(paths: list[PurePosixPath]) -> None:
         size = max(len(part.encode(errors="surrogateescape")) for part in path.parts)
         if size > MAX_NAME_BYTES:
             raise ArchiveError(
-                f"the zip holds a name of {size} bytes, at most {MAX_NAME_BYTES} can be written "
+                f"the zip contains a name of {size} bytes, at most {MAX_NAME_BYTES} can be written "
                 f"({str(path)[:40]}…); shorten it and zip the folder again"
             )
 
@@ -184,7 +184,7 @@ def _refuse_nothing(paths: list[PurePosixPath]) -> None:
     nested = [path for path in paths if path.suffix.lower() in _NESTED_SUFFIXES]
     if nested:
         raise ArchiveError(
-            f"the zip holds other archives ({nested[0]}); unpack them first, then zip the pictures"
+            f"the zip contains other archives ({nested[0]}); unpack them first, then zip the pictures"
         )
     raise ArchiveError("no pictures in the zip; expected class folders such as happy/picture.jpg")
 
@@ -209,7 +209,7 @@ def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
         content = source.read(_MOST_LIST_BYTES + 1)
     if len(content) > _MOST_LIST_BYTES:
         raise ArchiveError(
-            f"{entry.filename} is larger than {_MOST_LIST_BYTES // 1024} kB; write one class name a line"
+            f"{entry.filename} is larger than {_MOST_LIST_BYTES // 1024} kB; write one class name per line"
         )
     return content
 

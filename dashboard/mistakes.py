@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dashboard.spoken import st
 from fer.classification import EmotionClassifier
 from fer.explanation import annotate_heat, explain
-from training.runs import MISTAKES_FILE
+from training.run_files import MISTAKES_FILE
 
 _UNREADABLE: Final = (
     OSError,
@@ -76,7 +76,7 @@ def read_mistakes(folder: Path) -> list[Mistake]:
                 for crop, target, predicted, confidence, name in zip(crops, *columns, strict=True)
             ]
     except _UNREADABLE as error:
-        raise ValueError(f"{path.name} cannot be read ({error}); train again to write it anew") from error
+        raise ValueError(f"{path.name} cannot be read ({error}); train again to rewrite it") from error
     return sorted(mistakes, key=lambda mistake: -mistake.confidence)
 
 

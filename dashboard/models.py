@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from dashboard.figure_row import show_table
+from dashboard.figure_row import percent_text, show_table
 from dashboard.model_trial import show_photo_trial
 from dashboard.picture_sets import list_sets
 from dashboard.places import Places, read_data
@@ -13,7 +13,6 @@ from dashboard.programs import ProgramError, evaluate
 from dashboard.report_charts import confusion_chart
 from dashboard.shown_runs import shipped_detectors
 from dashboard.spoken import st
-from dashboard.wording import percent_text
 from fer.detection.card import DetectorCard, load_detector_card
 from fer.model_card import CARD_FILE, ModelCard, UnknownModelError, load_card
 from fer.model_shelf import (
@@ -127,7 +126,7 @@ def _show_removal(name: str, used: str) -> None:
     with st.popover(
         "Delete", disabled=name == used, help="Not while the webcam page uses it." if name == used else None
     ):
-        st.write(f"Delete the exported model {name}? Its run stays.")
+        st.write(f"Delete the exported model {name}? Its run is kept.")
         if st.button("Delete", key=f"remove {name}"):
             _remove(user_shelf() / name)
             st.rerun()
@@ -147,7 +146,7 @@ def _show_side_by_side(places: Places, names: list[str]) -> None:
     chosen = st.multiselect("Models", names, default=names[:2], max_selections=4, key="models_compared")
     path = _choose_data(places)
     if path is None or not chosen:
-        st.caption("Choose models and pictures of faces, already cropped, to judge them on the same ones.")
+        st.caption("Choose models and cropped pictures of faces to compare the models on the same pictures.")
         return
     try:
         table = read_data(path)
@@ -156,10 +155,10 @@ def _show_side_by_side(places: Places, names: list[str]) -> None:
         return
     splits = [split for split in ("val", "test", "train") if split in table.splits]
     split = st.selectbox("Split", [*splits, WHOLE], key=f"models_split {path}")
-    votes = table.has_votes and st.checkbox("Take the crowd's majority as the truth", key="models_votes")
+    votes = table.has_votes and st.checkbox("Use the crowd's majority as the label", key="models_votes")
     if split in ("train", WHOLE) and "train" in splits:
-        st.caption("Models that were trained on these very pictures look better here than they are.")
-    if st.button("Judge", type="primary", icon=":material/balance:"):
+        st.caption("Models trained on these pictures look better here than they are.")
+    if st.button("Evaluate", type="primary", icon=":material/balance:"):
         st.session_state["models_reports"] = _judge(
             chosen, path, None if split == WHOLE else split, votes=bool(votes)
         )
@@ -180,7 +179,7 @@ def _judge(names: list[str], path: Path, split: str | None, *, votes: bool) -> d
     reports = {}
     for name in names:
         try:
-            with st.spinner(f"Judging {name} …"):
+            with st.spinner(f"Evaluating {name} …"):
                 reports[name] = evaluate(find_weights(name), path, split, votes=votes)
         except (ProgramError, UnknownModelError) as error:
             st.error(f"{name}: {error}")

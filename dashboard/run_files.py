@@ -6,18 +6,17 @@ from typing import Any
 
 import pandas as pd
 
+from dashboard.figure_row import size_text
 from dashboard.programs import ProgramError, export_run
 from dashboard.report_charts import class_table, confusion_table
 from dashboard.run_report import export_tag, exported_name
 from dashboard.shown_runs import ShownRun, setting_differences
 from dashboard.spoken import st
-from dashboard.wording import size_text
 from fer.model_card import CARD_FILE
 from fer.model_shelf import user_shelf
 from fer.printable import plain_table
 from training.jobs import log_tail
-from training.run_files import VERIFIER
-from training.runs import BEST_FILE
+from training.run_files import BEST_FILE, VERIFIER
 
 
 def show_settings(shown: ShownRun) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dashboard.figure_row import show_figures, show_table
+from dashboard.figure_row import percent_text, show_figures, show_table
 from dashboard.mistakes import Mistake, filter_mistakes, heat_map_images, read_mistakes
 from dashboard.report_charts import (
     class_chart,
@@ -17,10 +17,9 @@ from dashboard.report_charts import (
 )
 from dashboard.shown_runs import ShownRun
 from dashboard.spoken import st
-from dashboard.wording import percent_text
 from fer.model_card import CARD_FILE
 from fer.model_shelf import user_shelf
-from training.runs import MISTAKES_FILE
+from training.run_files import MISTAKES_FILE
 
 SHOWN_COUNT: Final = 24
 ANY: Final = "any"
@@ -47,8 +46,8 @@ def show_errors(shown: ShownRun) -> None:
     shift = shown.run.config.get("prior_shift")
     if isinstance(shift, int | float) and shift and head == names[0]:
         st.caption(
-            "The curves show the network as it was trained; this report takes back "
-            f"{shift:.0%} of its lead of frequent expressions, so its figures differ a little."
+            "The curves show the network as it was trained; this report removes "
+            f"{shift:.0%} of its bias towards frequent expressions, so its figures differ a little."
         )
     draw_report(heads[head], key=f"{shown.name}/{head}")
 

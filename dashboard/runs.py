@@ -6,12 +6,11 @@ from typing import Any, Final
 import pandas as pd
 
 from dashboard.charts import CURVES, curve_chart, legend_html
-from dashboard.figure_row import in_percent, percent_columns
+from dashboard.figure_row import duration_text, in_percent, percent_columns
 from dashboard.places import Places, run_store
 from dashboard.run_shelf import show_away
 from dashboard.shown_runs import ShownRun, all_runs, data_text, epoch_count, figures, setting_differences
 from dashboard.spoken import st
-from dashboard.wording import duration_text
 
 COMPARED_COUNT: Final = 6
 REDRAW_S: Final = 1.5

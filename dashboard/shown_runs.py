@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from fer.detection.card import DETECTOR_CARD_FILE
 from fer.model_shelf import list_shipped_weights, weights_shelf
-from training.run_files import DETECTOR, VERIFIER, kept_epoch
-from training.runs import Run, RunState, RunStore, read_run
+from training.run_files import DETECTOR, VERIFIER, RunState, kept_epoch
+from training.runs import Run, RunStore, read_run
 
 DETECTOR_MODULES: Final = {DETECTOR: "train", VERIFIER: "train_verifier"}
 """Module of ``training.detector`` that trains each kind of network."""

@@ -7,20 +7,26 @@ from typing import Final
 
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard.checks import Problem, check_training, make_config, train_count
-from dashboard.devices import Card, list_cards, processor_count
+from dashboard.checks import (
+    Card,
+    Problem,
+    check_training,
+    list_cards,
+    make_config,
+    processor_count,
+    train_count,
+)
+from dashboard.figure_row import duration_text, size_text
 from dashboard.picture_sets import list_sets
 from dashboard.places import Places, read_data, run_store
-from dashboard.presets import PRESETS
 from dashboard.programs import ProgramError, estimate
-from dashboard.setting_form import setting_controls
+from dashboard.setting_form import PRESETS, setting_controls
 from dashboard.shown_runs import epoch_count
 from dashboard.spoken import st, translated
-from dashboard.wording import duration_text, size_text
 from training import jobs
 from training.config import TrainConfig
 from training.data.datasets import DatasetError, FaceTable
-from training.runs import RunState
+from training.run_files import RunState
 
 REDRAW_S: Final = 2.0
 

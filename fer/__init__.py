@@ -12,9 +12,8 @@ from fer.emotions import Emotion
 from fer.faces import Box, Detection, Face, Landmarks, Prediction
 from fer.images import UnreadableImageError, read_image
 from fer.model_card import UnknownModelError, WeightsMismatchError
-from fer.version import VERSION
 
-__version__ = VERSION
+__version__ = "0.1.0"
 
 __all__ = [
     "Box",

@@ -4,10 +4,10 @@ import os
 import sys
 from collections.abc import Sequence
 
+from fer import __version__
 from fer.commands import CommandError
 from fer.model_card import UnknownModelError, WeightsMismatchError
 from fer.printable import plain_line
-from fer.version import VERSION
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -39,7 +39,7 @@ def _run(words: list[str]) -> int:
     """Run the named command; each is imported only when needed."""
     match words[:1]:
         case ["fetch"]:
-            from fer.commands.fetch import run_fetch  # noqa: PLC0415
+            from fer.commands.setup import run_fetch  # noqa: PLC0415
 
             return run_fetch(words[1:])
         case ["watch"]:
@@ -47,14 +47,14 @@ def _run(words: list[str]) -> int:
 
             return run_watch(words[1:])
         case ["--version"]:
-            print(f"kv-fer {VERSION}")
+            print(f"kv-fer {__version__}")
             return 0
         case ["page" | "dashboard" as name]:
-            from fer.commands.pages import run_page  # noqa: PLC0415
+            from fer.commands.setup import run_page  # noqa: PLC0415
 
             return run_page(name, words[1:])
         case ["password"]:
-            from fer.commands.password import run_password  # noqa: PLC0415
+            from fer.commands.setup import run_password  # noqa: PLC0415
 
             return run_password(words[1:])
         case _:

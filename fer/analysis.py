@@ -6,23 +6,12 @@ from typing import Final
 
 from fer.classification import EmotionClassifier
 from fer.cropping import crop_face, reference_square
-from fer.detection import FaceDetector, load_detector
-from fer.faces import Detection, Face
-from fer.head_turn import head_turn
+from fer.detection import AUTO, FaceDetector, load_detector
+from fer.faces import Detection, Face, head_turn
 from fer.images import RgbImage, as_rgb
-from fer.model_shelf import DEFAULT_WEIGHTS, find_weights, list_weights, weights_shelf
+from fer.model_shelf import find_weights
 
-__all__ = [
-    "DEFAULT_DETECTOR",
-    "DEFAULT_WEIGHTS",
-    "FaceAnalyzer",
-    "find_weights",
-    "list_weights",
-    "load_analyzer",
-    "weights_shelf",
-]
-
-DEFAULT_DETECTOR: Final = "auto"
+DEFAULT_DETECTOR: Final = AUTO
 
 
 class FaceAnalyzer:

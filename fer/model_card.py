@@ -6,10 +6,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
 
 from fer.emotions import OTHER, Emotion, Label, label_of, labels_problem
+from fer.files import replaced
 from fer.json_values import build, parse_json
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T")
 
 CARD_FORMAT: Final = 1
 CARD_FILE: Final = "card.json"
@@ -178,10 +184,7 @@ class ModelCard:
 
     def save(self, folder: Path) -> None:
         """Write the card as JSON into a folder, under a temporary name first."""
-        data = {"format": CARD_FORMAT, **asdict(self)}
-        temporary = folder / f".{CARD_FILE}.tmp"
-        temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(folder / CARD_FILE)
+        write_card(folder / CARD_FILE, self)
 
 
 def load_card(folder: Path) -> ModelCard:
@@ -190,16 +193,35 @@ def load_card(folder: Path) -> ModelCard:
     Raises:
         UnknownModelError: The card is missing or invalid.
     """
-    path = folder / CARD_FILE
+    missing = f"no {CARD_FILE} in {folder}; name a folder under weights/ or run 'python -m training.export'"
+    return read_card(ModelCard, folder / CARD_FILE, missing)
+
+
+def write_card(path: Path, card: "DataclassInstance") -> None:
+    """Write a card of any kind as JSON, under a temporary name first."""
+    data = {"format": CARD_FORMAT, **asdict(card)}
+    with replaced(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+
+
+def read_card(kind: type[T], path: Path, missing: str) -> T:
+    """Read a card of any kind.
+
+    Args:
+        kind: Its dataclass.
+        path: Its file.
+        missing: Sentence for users if there is no such file.
+
+    Raises:
+        UnknownModelError: The card is missing or invalid.
+    """
     try:
         data = parse_json(path.read_bytes())
         if not isinstance(data, dict) or data.pop("format", None) != CARD_FORMAT:
             raise ValueError(f"expected card format {CARD_FORMAT}")
-        return build(ModelCard, data)
+        return build(kind, data)
     except OSError as error:
-        raise UnknownModelError(
-            f"no {CARD_FILE} in {folder}; name a folder under weights/ or run 'python -m training.export'"
-        ) from error
+        raise UnknownModelError(missing) from error
     except ValueError as error:
         raise UnknownModelError(f"{path} is not a valid card ({error}); export the run again") from error
 

@@ -1,13 +1,13 @@
 """Find weights by name: shipped weights, the user's exports, the default."""
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Final
 
 import platformdirs
 
+from fer.files import replaced
 from fer.model_card import CARD_FILE, UnknownModelError
 
 DEFAULT_WEIGHTS: Final = "kv_fast.crowd"
@@ -94,12 +94,8 @@ def select_weights(name: str | None) -> None:
     if _folder(name) is None:
         raise UnknownModelError(f"no weights named {name!r} in {user_shelf()}; export a run first")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replaced(path) as temporary:
         temporary.write_text(json.dumps({"weights": name}) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _names(shelf: Path) -> list[str]:

@@ -149,10 +149,9 @@ class Catalogue:
         return [(_pattern(key), messages[key]) for key in keys]
 
 
-def _fill(text: str, values: Mapping[str, object], count: int | None = None) -> str:
+def _fill(text: str, values: Mapping[str, object]) -> str:
     """Fill the gaps of a text; a gap without a value is kept."""
-    given = values if count is None else {"count": count, **values}
-    return _GAP.sub(lambda gap: str(given.get(gap.group(1), gap.group())), text)
+    return _GAP.sub(lambda gap: str(values.get(gap.group(1), gap.group())), text)
 
 
 def _pattern(key: str) -> re.Pattern[str]:

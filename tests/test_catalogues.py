@@ -27,7 +27,7 @@ TABS = {"Live", "Photo", "Video", "About"}
 
 SPOKEN_MODULES = (
     "fer/images.py", "fer/picture_decoding.py", "fer/video/files.py", "fer/video/sound.py", "fer/streams/recorded.py",
-    "fer/streams/resting.py", "webapp/limits.py", "webapp/uploads.py", "webapp/problems.py", "webapp/live.py",
+    "fer/streams/resting.py", "webapp/limits.py", "webapp/uploads.py", "webapp/answers.py", "webapp/live.py",
     "webapp/photo.py", "webapp/video.py", "webapp/video_jobs.py", "webapp/video_reading.py", "webapp/worker.py", "webapp/analyzers.py",
     "fer/streams/tracking.py", "fer/video/writing.py", "fer/door.py", "fer/emotions.py", "fer/model_shelf.py",
     "training/config.py", "training/jobs.py", "training/runs.py", "training/data/csv_files.py",
@@ -204,7 +204,7 @@ JOINED = {
         "epoch {} of {}{}",
         ", step {} of {}{}",
         "see its log",
-        "Left out",
+        "Skipped",
         "Kept so far: {}",
         "the folder is not writable",
     ),

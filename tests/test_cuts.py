@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fer.streams.cuts import CutDetector
+from fer.streams.stream import CutDetector
 
 
 def scene(seed, height=240, width=320):

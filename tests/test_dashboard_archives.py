@@ -95,7 +95,7 @@ def test_pictures_are_kept_in_their_classes(tmp_path, files, names):
             {"a.png": PICTURE, "b.png": PICTURE}, "outside of class folders: 2, such as", id="loose"
         ),
         pytest.param(
-            {"inner.zip": b"PK", "more.tar.gz": b"x"}, "holds other archives (inner.zip)", id="nested"
+            {"inner.zip": b"PK", "more.tar.gz": b"x"}, "contains other archives (inner.zip)", id="nested"
         ),
         pytest.param(
             {"train/happy/a.png": PICTURE, "eval/happy/b.png": PICTURE}, "unknown split 'eval'", id="split"

@@ -20,7 +20,8 @@ from toy_runs import write_toy_run
 from training import jobs
 from training.config import TrainConfig
 from training.pace import measure_pace
-from training.runs import RunState, read_run
+from training.run_files import RunState
+from training.runs import read_run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 WAIT_MS = 180_000  # PyTorch alone takes a minute to load on a machine that has other things to do

@@ -11,16 +11,9 @@ from toy_runs import toy_head_report, write_toy_run
 from dashboard.charts import CURVES, RUN_COLOURS, curve_chart, curve_table, legend_html, mark_table
 from dashboard.mistakes import filter_mistakes, read_mistakes
 from dashboard.report_charts import class_table, confusion_table
-from dashboard.shown_runs import (
-    DETECTOR,
-    ShownRun,
-    best_row,
-    epoch_count,
-    figures,
-    seconds_left,
-    setting_differences,
-)
-from training.runs import MISTAKES_FILE, Run, RunState, read_run
+from dashboard.shown_runs import ShownRun, best_row, epoch_count, figures, seconds_left, setting_differences
+from training.run_files import DETECTOR, MISTAKES_FILE, RunState
+from training.runs import Run, read_run
 
 ACCURACY = CURVES[0]
 

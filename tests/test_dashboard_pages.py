@@ -7,7 +7,8 @@ from streamlit.web.server.app_discovery import discover_asgi_app
 from toy_runs import write_toy_run
 
 from training import jobs
-from training.runs import RunWriter, read_run, write_json
+from training.run_files import write_json
+from training.runs import RunWriter, read_run
 
 pytestmark = pytest.mark.usefixtures("shelves")
 

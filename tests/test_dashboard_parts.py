@@ -7,15 +7,20 @@ from PIL import Image
 from toy_faces import write_folder
 
 from dashboard import programs
-from dashboard.checks import check_training, make_config, train_count
+from dashboard.checks import (
+    Card,
+    check_training,
+    free_memory_bytes,
+    list_cards,
+    make_config,
+    parse_cards,
+    train_count,
+)
 from dashboard.data_check import FEW_PICTURES, check_data, class_problems, spread
-from dashboard.devices import Card, free_memory_bytes, list_cards, parse_cards
-from dashboard.figure_row import in_percent
+from dashboard.figure_row import duration_text, in_percent, percent_text, size_text
 from dashboard.picture_sets import PictureSetError, crop_set, delete_set, list_sets, set_folder
 from dashboard.places import parse_places
-from dashboard.presets import ARCHITECTURE_NOTES, PRESETS
-from dashboard.setting_form import ELSEWHERE, preset_value, setting_help
-from dashboard.wording import duration_text, percent_text, size_text
+from dashboard.setting_form import ARCHITECTURE_NOTES, ELSEWHERE, PRESETS, preset_value, setting_help
 from fer.detection import load_detector
 from fer.model_card import Head, ModelCard, Preprocessing
 from training.config import TrainConfig
@@ -90,7 +95,7 @@ def test_advice_about_a_data_set(faces):
     detector = load_detector("haar")
     check = check_data(faces, detector)
     assert (check.checked_count, check.unreadable, check.copies_across) == (96, (), 0)
-    assert any(f"{FEW_PICTURES} each are a beginning" in text for text in check.advice())
+    assert any(f"{FEW_PICTURES} each are a start" in text for text in check.advice())
     alone = faces.take(row for row, label in enumerate(faces.labels) if label == "happy")
     assert "Only happy" in class_problems(alone)[0]
     doubled = faces.take([*range(len(faces)), 0])

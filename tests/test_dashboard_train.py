@@ -10,7 +10,8 @@ from toy_runs import write_toy_run
 from dashboard.setting_form import ELSEWHERE, MAIN_SETTINGS
 from training import jobs
 from training.config import TrainConfig
-from training.runs import RunState, read_run, write_json
+from training.run_files import RunState, write_json
+from training.runs import read_run
 
 pytestmark = pytest.mark.usefixtures("shelves")
 

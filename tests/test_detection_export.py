@@ -16,7 +16,8 @@ from fer.detection.kv_face import KvFaceDetector, kv_face_folder, network_file
 from fer.model_card import INT8_FILE, ONNX_FILE, WeightsMismatchError
 from training.detector.export import DetectorExport, check_golden, export_run, main, share_alike
 from training.detector.network import ExportedDetector, KvFaceNetwork
-from training.runs import BEST_FILE, RunWriter
+from training.run_files import BEST_FILE
+from training.runs import RunWriter
 
 pytestmark = pytest.mark.slow
 

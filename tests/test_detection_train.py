@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from fer.faces import Box, Detection
 from training.detector import train as training
 from training.detector.train import DetectorConfig
-from training.run_files import kept_epoch
-from training.runs import BEST_FILE, RunState, read_run
+from training.run_files import BEST_FILE, RunState, kept_epoch
+from training.runs import read_run
 
 FACE = {
     "box": [165, 50, 290, 200],
@@ -128,3 +128,14 @@ def test_a_killed_training_goes_on_with_the_places_it_had(config: DetectorConfig
     assert [row["epoch"] for row in read_run(folder).epochs] == [1, 2, 3]
     assert drawn == [found, found]
     assert len(searches) == 2  # before the first epoch and before the third
+
+
+def test_unusable_photos_end_the_command_with_one_sentence(config: DetectorConfig, capsys) -> None:
+    config.photos.write_bytes(b"not a table")
+    words = ["--photos", str(config.photos), "--boxed-photos", str(config.boxed_photos)]
+    words += ["--web-photos", str(config.web_photos), "--runs", str(config.runs)]
+    assert training.main(words) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("training stopped: ")
+    assert said.err.count("\n") == 1

@@ -10,10 +10,17 @@ from training.detector import augmentation
 from training.detector.augmentation import SceneAugmentation
 from training.detector.evaluation import BoxedPhoto, match, measure_recall
 from training.detector.false_places import FalsePlace, SecondLook, cut_place, find_false_places
-from training.detector.inputs import find_copies
-from training.detector.loss import BACKGROUND, LEFT_ASIDE, assign, detector_loss, make_batch
-from training.detector.network import FIELD_COUNT, ExportedDetector, KvFaceNetwork
-from training.detector.scenes import Scene, join_scenes, make_scene, move_scene
+from training.detector.network import (
+    BACKGROUND,
+    FIELD_COUNT,
+    LEFT_ASIDE,
+    ExportedDetector,
+    KvFaceNetwork,
+    assign,
+    detector_loss,
+    make_batch,
+)
+from training.detector.scenes import Scene, find_copies, join_scenes, make_scene, move_scene
 from training.detector.train import DetectorConfig
 
 POINTS = np.array([[30, 40], [50, 40], [40, 50], [33, 60], [47, 60]], np.float32)

@@ -12,16 +12,8 @@ from PIL import Image
 from training import jobs
 from training.config import TrainConfig
 from training.jobs import JobError
-from training.runs import (
-    CONFIG_FILE,
-    LAST_FILE,
-    LOG_FILE,
-    STATUS_FILE,
-    RunState,
-    RunWriter,
-    read_run,
-    write_json,
-)
+from training.run_files import CONFIG_FILE, LAST_FILE, LOG_FILE, STATUS_FILE, RunState, write_json
+from training.runs import RunWriter, read_run
 
 
 @pytest.mark.parametrize(

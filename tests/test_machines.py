@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from training.runs import RunState, RunWriter, new_run_folder, read_run
+from training.run_files import RunState
+from training.runs import RunWriter, new_run_folder, read_run
 
 CONSOLES = [
     pytest.param({"PYTHONIOENCODING": "cp1251"}, id="Cyrillic Windows"),

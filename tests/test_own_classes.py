@@ -24,8 +24,7 @@ from fer.folders.table import table_schema
 from fer.model_card import Head, load_card
 from fer.palette import label_colours, rgb_from_hex
 from fer.reports import face_columns
-from fer.timeline.export import timeline_chart
-from fer.timeline.spans import spans
+from fer.timeline.export import spans, timeline_chart
 from fer.timeline.table import Timeline
 from fer.watch.alerts import parse_alert
 from training.config import TrainConfig

@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fer import __main__, model_shelf
-from fer.commands import CommandError, pages
-from fer.version import VERSION
+from fer import __main__, __version__, model_shelf
+from fer.commands import CommandError, setup
 from webapp import command
 
 TOPS = ("fer", "training", "webapp", "dashboard")
@@ -63,7 +62,7 @@ def test_committed_files_stay_small(repository: Path) -> None:
 def test_the_requirements_files_are_the_source(repository: Path, settings: dict) -> None:
     dynamic = settings["tool"]["setuptools"]["dynamic"]
     assert dynamic["dependencies"] == {"file": ["requirements-lite.txt"]}
-    assert dynamic["version"] == {"attr": "fer.version.VERSION"}
+    assert dynamic["version"] == {"attr": "fer.__version__"}
     full = requirements(repository / "requirements.txt")
     extras = settings["project"]["optional-dependencies"]
     assert set(extras["train"]) == full
@@ -94,13 +93,13 @@ def test_the_extra_dashboard_is_all_that_the_dashboard_imports(repository: Path,
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture) -> None:
     assert __main__.main(["--version"]) == 0
-    assert capsys.readouterr().out == f"kv-fer {VERSION}\n"
+    assert capsys.readouterr().out == f"kv-fer {__version__}\n"
 
 
 def test_without_streamlit_the_dashboard_names_its_extra(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr(pages, "find_spec", lambda name: None)
+    monkeypatch.setattr(setup, "find_spec", lambda name: None)
     assert __main__.main(["dashboard"]) == 1
     assert "pip install 'kv-facerecognition[dashboard]'" in capsys.readouterr().err
 
@@ -113,12 +112,12 @@ def test_pages_and_weights_are_found(tmp_path, monkeypatch, is_installed: bool) 
     (place / "app.py").touch()
     weights = package / "weights" if is_installed else tmp_path / "weights"
     weights.mkdir(parents=True)
-    monkeypatch.setattr(pages, "_PACKAGE", package)
+    monkeypatch.setattr(setup, "_PACKAGE", package)
     monkeypatch.setattr(model_shelf, "_PACKAGE", package)
-    assert pages.page_script("app.py") == place / "app.py"
+    assert setup.page_script("app.py") == place / "app.py"
     assert model_shelf.weights_shelf() == weights
     with pytest.raises(CommandError, match=r"expected streamlit_app.py in .*, found none"):
-        pages.page_script("streamlit_app.py")
+        setup.page_script("streamlit_app.py")
 
 
 def test_another_package_with_the_same_import_name_is_named(tmp_path, monkeypatch, capsys) -> None:
@@ -192,14 +191,14 @@ def test_the_wheel_holds_packages_weights_and_pages(wheel: Path, repository: Pat
     }
     assert {"webapp/assets/page.css", "webapp/command.py"} <= inside
     tops = {name.split("/")[0] for name in inside}
-    assert tops == {*TOPS, f"kv_facerecognition-{VERSION}.dist-info"}
+    assert tops == {*TOPS, f"kv_facerecognition-{__version__}.dist-info"}
 
 
 @pytest.mark.slow
 @pytest.mark.golden
 def test_the_installed_command_reads_a_photo(installed: Path, tmp_path: Path, astronaut) -> None:
     Image.fromarray(astronaut).save(tmp_path / "photo.jpg", quality=95)
-    assert run(installed, "--version", cwd=tmp_path).stdout == f"kv-fer {VERSION}\n"
+    assert run(installed, "--version", cwd=tmp_path).stdout == f"kv-fer {__version__}\n"
     ended = run(installed, "photo.jpg", "--json", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     (face,) = json.loads(ended.stdout)["faces"]

@@ -10,21 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from training.runs import (
+from training.run_files import (
     CONFIG_FILE,
     EPOCHS_FILE,
     LAST_FILE,
     STATUS_FILE,
     STOP_FILE,
-    RunInUseError,
     RunState,
-    RunStore,
-    RunWriter,
-    StopRequestedError,
-    new_run_folder,
-    read_run,
     write_json,
 )
+from training.runs import RunInUseError, RunStore, RunWriter, StopRequestedError, new_run_folder, read_run
 
 CONFIG = {"architecture": "kv_fast", "epochs": 3}
 

@@ -12,8 +12,7 @@ import pytest
 
 from fer.emotions import SIX_EMOTIONS, Emotion
 from fer.faces import Box, Detection, Face, Prediction
-from fer.timeline.export import WRITERS, timeline_chart, timeline_to_dict, write_timeline
-from fer.timeline.spans import spans, subtitles
+from fer.timeline.export import WRITERS, spans, subtitles, timeline_chart, timeline_to_dict, write_timeline
 from fer.timeline.table import Timeline
 
 HAPPY, SAD, ANGRY = Emotion.HAPPY, Emotion.SAD, Emotion.ANGRY

@@ -24,7 +24,8 @@ from training import evaluate, export, train, weights_folder
 from training.config import TrainConfig
 from training.data.targets import HEAD_LABELS
 from training.loop import load_teachers
-from training.runs import RunState, read_epochs, read_run
+from training.run_files import RunState, read_epochs
+from training.runs import read_run
 
 
 def test_a_training_learns_and_leaves_a_whole_record(run: Path) -> None:

@@ -22,7 +22,8 @@ from fer.model_card import (
 from fer.networks import ExpressionNetwork
 from fer.preprocessing import prepare_crops
 from training import adopt, evaluate, export, weights_folder
-from training.runs import RunState, read_run
+from training.run_files import RunState
+from training.runs import read_run
 
 
 def test_exported_weights_answer_like_the_trained_network(weights: Path, data: Path) -> None:

@@ -24,8 +24,8 @@ from fer.model_card import UnknownModelError, load_card
 from fer.model_shelf import list_shipped_weights, weights_shelf
 from fer.printable import plain_cell, plain_cells, plain_markdown, plain_table
 from training.data.datasets import DatasetError, read_table
-from training.run_files import MISTAKES_FILE
-from training.runs import RunState, RunStore
+from training.run_files import MISTAKES_FILE, RunState
+from training.runs import RunStore
 
 
 @pytest.mark.parametrize(

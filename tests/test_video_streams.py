@@ -4,8 +4,9 @@ import time
 
 import pytest
 
+from fer.printable import hide_password
 from fer.video import LiveStream
-from fer.video.cameras import LagMeter, hide_password
+from fer.video.cameras import LagMeter
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from fer.cropping import Framing
 from fer.detection.card import DetectorCard
 from fer.emotions import FER2013_CODES, SIX_EMOTIONS
 from training.config import TrainConfig
-from training.runs import BEST_FILE, LAST_FILE, MISTAKES_FILE, RunWriter, StopRequestedError
+from training.run_files import BEST_FILE, LAST_FILE, MISTAKES_FILE
+from training.runs import RunWriter, StopRequestedError
 
 EPOCHS = 8  # of the real training behind the fixture `run`
 

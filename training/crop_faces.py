@@ -15,6 +15,7 @@ from PIL import Image
 from fer.cropping import crop_face, reference_square
 from fer.detection import FaceDetector, load_detector
 from fer.emotions import Emotion, Label
+from fer.files import replaced
 from fer.images import RgbImage, UnreadableImageError, as_rgb, read_image
 from fer.model_card import UnknownModelError
 from training.data.datasets import DatasetError, Picture, read_table
@@ -113,9 +114,8 @@ def write_crops(path: Path, crops: Sequence[LabelledCrop]) -> None:
             columns[f"votes_{word}"] = pa.array(votes, pa.int8())
     info = {"info": {"features": {"label": {"_type": "ClassLabel", "names": words}}}}
     table = pa.table(columns).replace_schema_metadata({"huggingface": json.dumps(info)})
-    temporary = path.with_name(f".{path.name}.tmp")
-    pq.write_table(table, temporary)
-    temporary.replace(path)
+    with replaced(path) as temporary:
+        pq.write_table(table, temporary)
 
 
 _IMAGE: Final = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fer.analysis import find_weights
 from fer.classification import EmotionClassifier, Engine
 from fer.emotions import Label
 from fer.model_card import OWN_HEAD, UnknownModelError, WeightsMismatchError
+from fer.model_shelf import find_weights
 from training.data.datasets import DatasetError, FaceTable, decode, read_table
 from training.data.splits import data_hash
 from training.data.targets import expressions_of, majority, was_voted

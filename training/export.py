@@ -15,8 +15,8 @@ from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
 from training.metrics import key_figures
 from training.quantisation import SAMPLE_FILE
-from training.run_files import earlier_runs, portable
-from training.runs import BEST_FILE, SHOWN_FILE, read_run
+from training.run_files import BEST_FILE, SHOWN_FILE, earlier_runs, portable
+from training.runs import read_run
 from training.shown_answer import SHOWN_HEADS
 from training.weights_folder import Export, write_weights
 

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fer.emotions import OTHER, Label
+from fer.files import replaced
 from fer.model_card import Preprocessing
 from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
@@ -22,7 +23,7 @@ from training.loop import predict
 from training.metrics import other_limit, report_head, restrict
 from training.other_output import fit_other
 from training.quantisation import SAMPLE_FILE, save_sample
-from training.runs import BEST_FILE, MISTAKES_FILE, SHOWN_FILE
+from training.run_files import BEST_FILE, MISTAKES_FILE, SHOWN_FILE
 from training.setup import initial_network
 from training.shown_answer import (
     SHOWN_HEADS,
@@ -168,16 +169,15 @@ def save_mistakes(
     confidence = shares.max(axis=1)
     wrong = [row for row, label in enumerate(truth) if label in emotions and label != guesses[row]]
     wrong = sorted(wrong, key=lambda row: -confidence[row])[:MISTAKE_COUNT]
-    temporary = path.with_name(f".{path.name}")
-    np.savez_compressed(
-        temporary,
-        crops=faces.crops[wrong],
-        target=np.array([str(truth[row]) for row in wrong]),
-        predicted=np.array([str(guesses[row]) for row in wrong]),
-        confidence=confidence[wrong].astype(np.float32),
-        name=np.array([faces.table.names[row] for row in wrong]),
-    )
-    temporary.replace(path)
+    with replaced(path) as temporary:
+        np.savez_compressed(
+            temporary,
+            crops=faces.crops[wrong],
+            target=np.array([str(truth[row]) for row in wrong]),
+            predicted=np.array([str(guesses[row]) for row in wrong]),
+            confidence=confidence[wrong].astype(np.float32),
+            name=np.array([faces.table.names[row] for row in wrong]),
+        )
 
 
 def prior_shift(

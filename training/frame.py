@@ -16,8 +16,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from training.config import Schedule as ScheduleKind
 from training.hardware import Usage
-from training.run_files import read_epochs
-from training.runs import BEST_FILE, LAST_FILE, RunWriter, StopRequestedError
+from training.run_files import BEST_FILE, LAST_FILE, read_epochs
+from training.runs import RunWriter, StopRequestedError
 
 LARGEST_GRADIENT: Final = 5.0
 """Maximum gradient norm; larger gradients are clipped."""

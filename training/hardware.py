@@ -14,9 +14,9 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from fer import __version__
 from fer.allocator import LARGEST, set_thresholds
 from fer.model_card import file_hash
-from fer.version import VERSION
 from training.config import TrainConfig
 
 _GLIBC_BYTES: Final = 128 * 1024
@@ -146,7 +146,7 @@ def describe_environment(device: torch.device, workers: Workers, data: Mapping[s
     """Return versions, device, commit and data summary, as stored in a run directory."""
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     return {
-        "version": VERSION,
+        "version": __version__,
         "commit": _commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -4,14 +4,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fer.analysis import find_weights
 from fer.model_card import WEIGHTS_FILE, UnknownModelError, load_card, verified_file
+from fer.model_shelf import find_weights
 from fer.networks import ExpressionNetwork, load_network
+
+_PREDICTED_AT_ONCE: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +144,10 @@ def batch_losses(
 
 
 @torch.inference_mode()
-def predict(network: ExpressionNetwork, crops: Tensor, batch_size: int = 512) -> dict[str, Tensor]:
+def predict(network: ExpressionNetwork, crops: Tensor) -> dict[str, Tensor]:
     """Return the logits of all crops by head, averaged over all views, as ``float32`` on the CPU."""
     network.eval()
-    parts = [network.judged_logits(batch) for batch in torch.split(crops, batch_size)]
+    parts = [network.judged_logits(batch) for batch in torch.split(crops, _PREDICTED_AT_ONCE)]
     return {head: torch.cat([part[head].float() for part in parts]).cpu() for head in parts[0]}
 
 

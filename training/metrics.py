@@ -23,6 +23,9 @@ BIN_COUNT: Final = 15
 COVERAGES: Final = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)
 RESAMPLE_COUNT: Final = 1000
 
+_LOST_FACES: Final = 0.0025
+"""Share of the faces that a limit on ``other`` may reject."""
+
 
 def restrict(
     probabilities: NDArray[np.floating], head_labels: Sequence[str], labels: Sequence[str]
@@ -175,14 +178,13 @@ def coverage_risk(shares: NDArray[np.float64], target: NDArray[np.int64]) -> lis
     return rows
 
 
-def other_limit(other: NDArray[np.floating], lost: float = 0.0025) -> float:
-    """Return the threshold on ``other`` that at most a given share of faces exceeds, in [0.5, 1].
+def other_limit(other: NDArray[np.floating]) -> float:
+    """Return the threshold on ``other`` that at most 0.25 % of the faces exceed, in [0.5, 1].
 
     Args:
         other: Probabilities of ``other`` for images that show a face, shape (N,).
-        lost: Share of these faces that may be rejected.
     """
-    return 1.0 if not len(other) else max(float(np.quantile(other, 1 - lost, method="higher")), 0.5)
+    return 1.0 if not len(other) else max(float(np.quantile(other, 1 - _LOST_FACES, method="higher")), 0.5)
 
 
 def confidence_for_accuracy(

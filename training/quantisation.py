@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fer.classification import EmotionClassifier, Engine
 from fer.emotions import Label
+from fer.files import replaced
 from training.metrics import restrict
 
 SAMPLE_FILE: Final = "sample.npz"
@@ -45,9 +46,8 @@ def save_sample(
     arrays: dict[str, Any] = {"ranges": train_crops[rows], "val": val_crops}
     for head, labels in truth.items():
         arrays[f"truth.{head}"] = np.array([str(label or "") for label in labels])
-    temporary = path.with_name(f".{path.name}")
-    np.savez_compressed(temporary, **arrays)
-    temporary.replace(path)
+    with replaced(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
 
 
 def quantise(source: Path, target: Path, crops: NDArray[np.uint8]) -> None:

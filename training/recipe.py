@@ -10,7 +10,8 @@ from typing import Final
 from training.config import Device, TrainConfig
 from training.data.datasets import DatasetError
 from training.export import ExportOptions, export_run
-from training.runs import LAST_FILE, RunState, read_run
+from training.run_files import LAST_FILE, RunState
+from training.runs import read_run
 from training.train import train
 
 log = logging.getLogger(__name__)

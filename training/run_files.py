@@ -97,6 +97,22 @@ def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     replace_text(path, "".join(json.dumps(_finite(row)) + "\n" for row in rows))
 
 
+def write_record(
+    folder: Path,
+    config: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    report: Mapping[str, Any] | None,
+    epochs: Iterable[Mapping[str, Any]],
+) -> None:
+    """Write the record of a training, which goes with its weights, into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / CONFIG_FILE, config)
+    write_json(folder / ENVIRONMENT_FILE, environment)
+    if report is not None:
+        write_json(folder / REPORT_FILE, report)
+    write_lines(folder / EPOCHS_FILE, epochs)
+
+
 def read_object(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 

@@ -11,16 +11,12 @@ from typing import Any, Final, Self
 from filelock import FileLock, Timeout
 
 from training.run_files import (
-    BEST_FILE,
     CONFIG_FILE,
     ENVIRONMENT_FILE,
     EPOCHS_FILE,
     LAST_FILE,
     LOCK_FILE,
-    LOG_FILE,
-    MISTAKES_FILE,
     REPORT_FILE,
-    SHOWN_FILE,
     STATUS_FILE,
     STOP_FILE,
     RunState,
@@ -33,30 +29,6 @@ from training.run_files import (
     write_lines,
 )
 from training.run_process import has_process
-
-__all__ = [
-    "BEST_FILE",
-    "CONFIG_FILE",
-    "ENVIRONMENT_FILE",
-    "EPOCHS_FILE",
-    "LAST_FILE",
-    "LOG_FILE",
-    "MISTAKES_FILE",
-    "REPORT_FILE",
-    "SHOWN_FILE",
-    "STATUS_FILE",
-    "STOP_FILE",
-    "Run",
-    "RunInUseError",
-    "RunState",
-    "RunStore",
-    "RunWriter",
-    "StopRequestedError",
-    "new_run_folder",
-    "read_epochs",
-    "read_run",
-    "write_json",
-]
 
 HEARTBEAT_S: Final = 1.0
 """Minimum interval between two writes of a running training's status, in seconds."""

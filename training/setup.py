@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fer.analysis import find_weights
 from fer.model_card import WEIGHTS_FILE, ModelCard, UnknownModelError, load_card
+from fer.model_shelf import find_weights
 from fer.networks import ExpressionNetwork, load_network
 from training.config import TrainConfig
 from training.data.datasets import DecodedFaces

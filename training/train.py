@@ -33,17 +33,8 @@ from training.hardware import (
 from training.loop import SplitTensors, batch_losses, load_teachers, mix, predict
 from training.metrics import report_head
 from training.pace import memory_advice
-from training.run_files import classifier_figure, state_of
-from training.runs import (
-    CONFIG_FILE,
-    LAST_FILE,
-    RunInUseError,
-    RunState,
-    RunWriter,
-    StopRequestedError,
-    new_run_folder,
-    read_run,
-)
+from training.run_files import CONFIG_FILE, LAST_FILE, RunState, classifier_figure, state_of
+from training.runs import RunInUseError, RunWriter, StopRequestedError, new_run_folder, read_run
 from training.setup import (
     head_shares,
     initial_network,

@@ -1,6 +1,5 @@
 """Writes a weights folder: network, card, golden sample, model card text, history; checks it first."""
 
-import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -28,8 +27,11 @@ from fer.model_card import (
 from fer.networks import ExpressionNetwork
 from training.model_text import model_card_text
 from training.quantisation import LARGEST_LOSS, accuracies, forget_origin, quantise
-from training.run_files import HISTORY_FOLDER, copy_history
-from training.runs import CONFIG_FILE, ENVIRONMENT_FILE, EPOCHS_FILE, REPORT_FILE, write_json
+from training.run_files import (
+    HISTORY_FOLDER,
+    copy_history,
+    write_record,
+)
 
 _TRACE: Final = 1e-20
 """Weights below this are residue of weight decay and do not affect the output."""
@@ -93,7 +95,7 @@ def write_weights(folder: Path, network: ExpressionNetwork, export: Export) -> M
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as temporary:
         draft = Path(temporary) / folder.name
-        (draft / "run").mkdir(parents=True)
+        draft.mkdir()
         network = network.cpu().eval()
         _drop_traces(network)
         save_file({k: v.contiguous() for k, v in network.state_dict().items()}, draft / WEIGHTS_FILE)
@@ -111,11 +113,7 @@ def write_weights(folder: Path, network: ExpressionNetwork, export: Export) -> M
             (draft / name).chmod(0o644)  # safetensors creates files readable only by the owner
         check_golden(draft)
         (draft / "README.md").write_text(model_card_text(card, report), encoding="utf-8")
-        for name, data in ((CONFIG_FILE, export.config), (ENVIRONMENT_FILE, export.environment)):
-            write_json(draft / "run" / name, data)
-        write_json(draft / "run" / REPORT_FILE, report)
-        lines = "".join(json.dumps(row) + "\n" for row in export.epochs)
-        (draft / "run" / EPOCHS_FILE).write_text(lines, encoding="utf-8")
+        write_record(draft / "run", export.config, export.environment, report, export.epochs)
         copy_history(export.before, draft / HISTORY_FOLDER)
         if folder.exists():
             shutil.rmtree(folder)

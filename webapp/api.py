@@ -9,13 +9,12 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel
 
+from fer import __version__
 from fer.images import read_image
 from fer.reports import faces_to_dict
-from fer.version import VERSION
 from webapp.analyzers import Analyzers
-from webapp.answers import PhotoRecord, TimelineRecord
+from webapp.answers import PhotoRecord, TimelineRecord, say_problems, say_statuses
 from webapp.api_docs import docs_page
-from webapp.problems import say_problems, say_statuses
 from webapp.uploads import MAX_PHOTO_BYTES, receive_video, received_photo
 from webapp.video_jobs import MAX_BYTES as MAX_VIDEO_BYTES
 from webapp.video_jobs import MAX_JOBS, VideoJob, VideoJobs
@@ -58,7 +57,7 @@ def build_api(analyzers: Analyzers) -> FastAPI:
     api = FastAPI(
         title="KV FaceRecognition",
         description=DESCRIPTION,
-        version=VERSION,
+        version=__version__,
         docs_url=None,
         redoc_url=None,
         openapi_url=None,

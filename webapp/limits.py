@@ -43,6 +43,8 @@ _TURN_WITHIN_S: Final = 60.0
 _PATIENCE_S: Final = 20.0
 _ASK_EVERY_S: Final = 0.05
 _READING: Final = ("GET", "HEAD", "OPTIONS")
+_UPLOAD_PATH: Final = "/gradio_api/upload"
+"""Gradio's upload URL; its parser cleans up only after its own exceptions."""
 
 FRAMES_AT_ONCE: Final = PHOTOS_AT_ONCE
 
@@ -162,15 +164,11 @@ class Patience:
 
     Args:
         app: The page.
-        upload_path: Gradio's upload URL; its parser cleans up only after its own exceptions.
         upload_folder: Folder of Gradio's uploads; None without one.
     """
 
-    def __init__(
-        self, app: App, upload_path: str = "/gradio_api/upload", upload_folder: Path | None = None
-    ) -> None:
+    def __init__(self, app: App, upload_folder: Path | None = None) -> None:
         self._app = app
-        self._upload_path = upload_path
         self._upload_folder = upload_folder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -178,7 +176,7 @@ class Patience:
         if scope["type"] != "http" or scope["method"] in _READING:
             await self._app(scope, receive, send)
             return
-        is_form = scope["path"].rstrip("/").endswith(self._upload_path)
+        is_form = scope["path"].rstrip("/").endswith(_UPLOAD_PATH)
         if is_form and self._upload_folder is not None:
             stored = await run_in_threadpool(_size_of, self._upload_folder)
             if stored > STORED_BYTES:
@@ -200,7 +198,7 @@ class Patience:
             try:
                 message = await asyncio.wait_for(receive(), max(min(left_s, MAX_SILENCE_S), 0.01))
             except TimeoutError as error:
-                sentence = "the upload came to a halt; check the connection and send the file again"
+                sentence = "the upload stalled; check the connection and send the file again"
                 if is_form:
                     raise MultiPartException(sentence) from error
                 raise HTTPException(408, sentence, {"Connection": "close"}) from error

@@ -14,12 +14,12 @@ from fer.detection import AUTO, detector_class
 from fer.model_card import Head, UnknownModelError
 from fer.palette import PERSON_HEX
 from webapp.analyzers import Analyzers
+from webapp.answers import say_problems
 from webapp.api import build_api
 from webapp.endpoints import add_endpoints
 from webapp.languages import Languages, PageBlocks, language_choices
 from webapp.languages import routes as language_routes
 from webapp.limits import Patience
-from webapp.problems import say_problems
 
 ASSETS: Final = Path(__file__).parent / "assets"
 TITLE: Final = "KV FaceRecognition"

@@ -18,7 +18,7 @@ from fer.anonymising import Cover
 from fer.translation import ENGLISH
 from webapp.server_folder import server_folder
 from webapp.video_reading import PageReading, hide_places
-from webapp.worker import Cancelled, Worker, WorkFailedError, server_worker
+from webapp.worker import Cancelled, WorkFailedError, server_worker
 
 MAX_BYTES: Final = 512 * 1024 * 1024
 KEPT_FOR_S: Final = 3600.0
@@ -92,16 +92,13 @@ class VideoJobs:
     """A queue that reads one video at a time; may be called from several threads.
 
     Files stay in the server's folder until the visitor drops them, an hour has passed or the server stops.
-
-    Args:
-        worker: Process that reads the videos; None for the server's own.
     """
 
-    def __init__(self, worker: Worker | None = None) -> None:
+    def __init__(self) -> None:
         self._jobs: dict[str, VideoJob] = {}
         self._lock = threading.Lock()
         self._waiting: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._worker = worker or server_worker()
+        self._worker = server_worker()
         # A daemon thread: stopping the server does not wait for the end of a video.
         threading.Thread(target=self._run, name="video", daemon=True).start()
 

@@ -4,8 +4,7 @@ import re
 from typing import Final
 
 from fer.commands import CommandError
-from fer.commands.options import AnalyzeOptions, read_options
-from fer.commands.outputs import check_outputs
+from fer.commands.outputs import AnalyzeOptions, check_outputs, read_options
 from fer.printable import hide_password
 from fer.video.frames import is_video_name
 

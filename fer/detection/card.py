@@ -1,20 +1,16 @@
 """The card of a detector's weights: settings, framing, provenance, figures."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from fer.cropping import Framing
 from fer.detection.verifier import Verification
-from fer.json_values import build, parse_json
-from fer.model_card import UnknownModelError
+from fer.model_card import read_card, write_card
 
 DETECTOR_CARD_FILE: Final = "detector.json"
 """Differs from a classifier's ``card.json``, so that lists of classifiers skip detectors."""
-
-_FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +53,7 @@ class DetectorCard:
 
     def save(self, folder: Path) -> None:
         """Write the card as JSON into a folder, under a temporary name first."""
-        temporary = folder / f".{DETECTOR_CARD_FILE}.tmp"
-        text = json.dumps({"format": _FORMAT, **asdict(self)}, indent=2)
-        temporary.write_text(text + "\n", encoding="utf-8")
-        temporary.replace(folder / DETECTOR_CARD_FILE)
+        write_card(folder / DETECTOR_CARD_FILE, self)
 
 
 def load_detector_card(folder: Path) -> DetectorCard:
@@ -69,15 +62,5 @@ def load_detector_card(folder: Path) -> DetectorCard:
     Raises:
         UnknownModelError: The card is missing or invalid.
     """
-    path = folder / DETECTOR_CARD_FILE
-    try:
-        data = parse_json(path.read_bytes())
-        if not isinstance(data, dict) or data.pop("format", None) != _FORMAT:
-            raise ValueError(f"expected format {_FORMAT}")
-        return build(DetectorCard, data)
-    except OSError as error:
-        raise UnknownModelError(
-            f"no {DETECTOR_CARD_FILE} in {folder}; restore it or run 'python -m training.detector.export'"
-        ) from error
-    except ValueError as error:
-        raise UnknownModelError(f"{path} is not a valid card ({error}); export the run again") from error
+    missing = f"no {DETECTOR_CARD_FILE} in {folder}; restore it or run 'python -m training.detector.export'"
+    return read_card(DetectorCard, folder / DETECTOR_CARD_FILE, missing)

@@ -18,6 +18,9 @@ _COVERED: Final = 0.65
 _WARPED_SIDE: Final = 32_767
 """OpenCV's warps refuse sides of this length and more."""
 
+_MOST_CELLS: Final = 1000
+"""Maximum number of cells to decode, highest scores first."""
+
 Floats = NDArray[np.float32]
 
 
@@ -70,7 +73,7 @@ def cell_grid(height: int, width: int) -> Floats:
 
 
 def decode(
-    cells: Floats, grid: Floats, *, least_score: float, overlap: float, limit: int = 1000
+    cells: Floats, grid: Floats, *, least_score: float, overlap: float
 ) -> tuple[Floats, Floats, Floats]:
     """Decode cells into boxes with landmarks, one per face.
 
@@ -79,13 +82,12 @@ def decode(
         grid: The image's ``cell_grid``.
         least_score: Cells with lower scores are dropped.
         overlap: Intersection over union above which the lower-scoring of two boxes is dropped.
-        limit: Maximum number of cells to decode, highest scores first.
 
     Returns:
         Boxes (N, 4) as left, top, right, bottom, landmarks (N, 5, 2) and scores (N,), highest scores first.
     """
     chosen = np.flatnonzero(cells[:, 0] >= least_score)
-    chosen = chosen[np.argsort(-cells[chosen, 0], kind="stable")[:limit]]
+    chosen = chosen[np.argsort(-cells[chosen, 0], kind="stable")[:_MOST_CELLS]]
     found, where = cells[chosen], grid[chosen]
     centres, strides = where[:, :2], where[:, 2:]
     reach = np.exp(found[:, 1:5].clip(-6, 6)) * strides

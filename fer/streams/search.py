@@ -18,6 +18,7 @@ _SCAN_EVERY_S: Final = 0.2
 """Longest time for which a new face may go undetected, in seconds; after a cut it is shown at once."""
 
 _FOUND_AGAIN: Final = 0.3
+"""Overlap from which a detection is a face that was known before."""
 
 _MOST_SEARCHES: Final = 2
 """With more faces, searching the whole frame is cheaper: a local search takes about a quarter of it."""
@@ -104,7 +105,7 @@ class FollowingSearch:
         self._scanned_s = timestamp_s
         if self.is_following and is_next:
             for before in self._last:
-                if all(before.box.iou(detection.box) < _FOUND_AGAIN for detection in found):
+                if not _is_among(before, found):
                     detection = search_around(self._close_up, frame, before)
                     found.extend([] if detection is None else [detection])
             found = drop_doubles(found)
@@ -253,4 +254,4 @@ class _Mean:
 
 
 def _is_among(expected: Detection, detections: Sequence[Detection]) -> bool:
-    return any(expected.box.iou(detection.box) > 0.3 for detection in detections)
+    return any(expected.box.iou(detection.box) >= _FOUND_AGAIN for detection in detections)

@@ -3,14 +3,26 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fer.analysis import FaceAnalyzer
 from fer.detection import FaceDetector
 from fer.faces import Detection, Face
 from fer.images import RgbImage, as_rgb
-from fer.streams.cuts import CutDetector
 from fer.streams.search import BudgetSearch, FrameSearch
 from fer.streams.tracking import Expectation, FaceTracker, TrackingSettings
+
+_SKETCH_POINTS: Final = 32
+"""Sample points along each side: enough to identify a scene, too few to react to a moving hand."""
+
+_SAME_SCENE: Final = 0.35
+"""Correlation below which two frames show different scenes: a person who moves stays above 0.9."""
+
+_BLANK_DEVIATION: Final = 3.0
+"""A frame with a lower standard deviation (of 255) is a covered lens or a fade and is ignored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,3 +142,32 @@ class StreamAnalyzer:
 
 def _nobody(_timestamp_s: float) -> list[Expectation]:
     return []
+
+
+class CutDetector:
+    """A detector that compares each frame with the previous one; one instance per stream."""
+
+    def __init__(self) -> None:
+        self._before: NDArray[np.float32] | None = None
+
+    def is_cut(self, frame: RgbImage) -> bool:
+        """Return whether this frame shows another scene than the previous one.
+
+        Args:
+            frame: RGB ``uint8`` of shape (H, W, 3); a change of size counts as a cut.
+        """
+        before, now = self._before, _sketch(frame)
+        if now is None:
+            return False
+        self._before = now
+        if before is None:
+            return False
+        return before.shape != now.shape or float((before * now).mean()) < _SAME_SCENE
+
+
+def _sketch(frame: RgbImage) -> NDArray[np.float32] | None:
+    """Return samples of the green channel with mean 0 and deviation 1; None for a blank frame."""
+    rows, columns = (max(side // _SKETCH_POINTS, 1) for side in frame.shape[:2])
+    samples = frame[rows // 2 :: rows, columns // 2 :: columns, 1].astype(np.float32)
+    deviation = float(samples.std())
+    return None if deviation < _BLANK_DEVIATION else (samples - samples.mean()) / deviation

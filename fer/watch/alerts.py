@@ -20,6 +20,8 @@ _FORM: Final = re.compile(r"([^:]+):([0-9.]+):([0-9.]+)s?")
 _MISSED_FOR_S: Final = 1.0
 """The duration restarts for a face unseen for longer."""
 
+_FINISH_WAIT_S: Final = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Alert:
@@ -158,11 +160,11 @@ class AlertActions:
             self._on_problem(f"{self._words[0]} cannot be run ({error.strerror})")
         return picture
 
-    def finish(self, timeout_s: float = 5.0) -> None:
+    def finish(self) -> None:
         """Wait briefly for programs that are still running."""
         for process in self._running:
             try:
-                process.wait(timeout_s)
+                process.wait(_FINISH_WAIT_S)
             except subprocess.TimeoutExpired:
                 self._on_problem(f"{self._words[0]} is still running and was not stopped")
 

@@ -43,17 +43,15 @@ from training.detector.verifier import (
     write_verifier,
 )
 from training.quantisation import forget_origin, quantise_network
-from training.run_files import HISTORY_FOLDER, copy_history, earlier_runs, portable
-from training.runs import (
+from training.run_files import (
     BEST_FILE,
-    CONFIG_FILE,
-    ENVIRONMENT_FILE,
-    EPOCHS_FILE,
-    REPORT_FILE,
-    Run,
-    read_run,
-    write_json,
+    HISTORY_FOLDER,
+    copy_history,
+    earlier_runs,
+    portable,
+    write_record,
 )
+from training.runs import Run, read_run
 
 log = logging.getLogger(__name__)
 
@@ -246,13 +244,7 @@ def _write_networks(network: KvFaceNetwork, verifier: VerifierNetwork | None, fo
 
 
 def _write_history(run: Run, folder: Path) -> None:
-    folder.mkdir(parents=True)
-    write_json(folder / CONFIG_FILE, portable(run.config))
-    write_json(folder / ENVIRONMENT_FILE, portable(run.environment))
-    if run.report is not None:
-        write_json(folder / REPORT_FILE, run.report)
-    lines = "".join(json.dumps(row) + "\n" for row in run.epochs)
-    (folder / EPOCHS_FILE).write_text(lines, encoding="utf-8")
+    write_record(folder, portable(run.config), portable(run.environment), run.report, run.epochs)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

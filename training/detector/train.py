@@ -16,17 +16,23 @@ from torch import Tensor
 
 from fer.detection.decoding import cell_grid
 from fer.detection.kv_face import find_faces
+from fer.model_card import UnknownModelError
 from training.detector.augmentation import SceneAugmentation
 from training.detector.evaluation import BOXED_IOU, WEB_IOU, measure_recall, read_boxed_photos
 from training.detector.false_places import FalsePlace, SecondLook, find_false_places
-from training.detector.inputs import open_teacher, read_other_photos
-from training.detector.loss import detector_loss, make_batch
-from training.detector.network import ExportedDetector, KvFaceNetwork
-from training.detector.scenes import Scene, read_face_crops
+from training.detector.network import ExportedDetector, KvFaceNetwork, detector_loss, make_batch
+from training.detector.scenes import Scene, open_teacher, read_face_crops, read_other_photos
 from training.frame import Schedule, Trainer
 from training.hardware import Workers, describe_environment, file_hashes, set_up_processor
-from training.run_files import HISTORY_FOLDER, copy_history, detector_figure, earlier_runs
-from training.runs import BEST_FILE, LAST_FILE, RunWriter, new_run_folder
+from training.run_files import (
+    BEST_FILE,
+    HISTORY_FOLDER,
+    LAST_FILE,
+    copy_history,
+    detector_figure,
+    earlier_runs,
+)
+from training.runs import RunInUseError, RunWriter, new_run_folder
 
 LEAST_SCORE: Final = 0.5
 """Score threshold for comparing epochs; the shipped threshold is chosen afterwards."""
@@ -260,12 +266,16 @@ def _environment(config: DetectorConfig) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the settings from the command line and train."""
+    """Read the settings from the command line and train; return 1 with a sentence on an error."""
     import tyro  # noqa: PLC0415 - only the entry point needs it
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = tyro.cli(DetectorConfig, prog="python -m training.detector.train", args=arguments)
-    print(train(config))
+    try:
+        print(train(config))
+    except (ValueError, UnknownModelError, RunInUseError, OSError) as error:
+        print(f"training stopped: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -14,14 +14,22 @@ from torch.nn import functional
 
 from fer.detection.card import load_detector_card
 from fer.detection.kv_face import find_faces, network_file, onnx_runner
-from training.detector.candidates import Candidates, find_candidates
+from fer.model_card import UnknownModelError
 from training.detector.evaluation import read_boxed_photos
 from training.detector.false_places import SecondLook
-from training.detector.inputs import open_teacher, read_other_photos
-from training.detector.verifier import VERIFIER_ARCHITECTURE, VerifierNetwork, plain_views, random_views
+from training.detector.scenes import open_teacher, read_other_photos
+from training.detector.verifier import (
+    VERIFIER_ARCHITECTURE,
+    Candidates,
+    VerifierNetwork,
+    find_candidates,
+    plain_views,
+    random_views,
+)
 from training.frame import Schedule, Trainer
 from training.hardware import Workers, describe_environment, file_hashes, set_up_processor
-from training.runs import LAST_FILE, RunWriter, new_run_folder
+from training.run_files import LAST_FILE
+from training.runs import RunInUseError, RunWriter, new_run_folder
 
 EAGER_SCORE: Final = 0.15
 """Score threshold, well below that of candidates in use."""
@@ -202,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = tyro.cli(VerifierConfig, prog="python -m training.detector.train_verifier", args=arguments)
     try:
         print(train_verifier(config))
-    except (ValueError, OSError) as error:
+    except (ValueError, UnknownModelError, RunInUseError, OSError) as error:
         print(f"training stopped: {error}", file=sys.stderr)
         return 1
     return 0
