@@ -43,6 +43,36 @@ def test_the_head_that_knows_gets_the_weight() -> None:
     assert np.mean(right) > 0.85
 
 
+def test_resting_faces_are_spared():
+    """Crowds say sad where a face rests; the shown answer gives way as far as it takes, and no further."""
+    logits, truth = made_up_logits(1)
+    labels = list(HEAD_LABELS["web"])
+    neutral = np.flatnonzero([label == Emotion.NEUTRAL for label in truth])
+    disturbed = neutral[: len(neutral) // 5]
+    logits["web"][disturbed, labels.index("sad")] += 3.4
+    sets = [JudgedSet("a", np.arange(COUNT), truth)]
+    plain, spared = fit_shown(logits, sets), choose_shown({"web": logits["web"]}, sets)
+    lead = spared.labels.index(Emotion.NEUTRAL)
+
+    def named_otherwise(shown):
+        return float(np.mean(shown.logits(logits)[neutral].argmax(axis=1) != lead))
+
+    assert named_otherwise(spared) < named_otherwise(plain)
+    others = np.arange(7) != lead
+    alone = fit_shown({"web": logits["web"]}, sets)
+    assert spared.bias[others] == pytest.approx(alone.bias[others])
+    assert 0 < spared.bias[lead] - alone.bias[lead] <= 0.5
+
+
+def test_an_answer_that_spares_resting_faces_stays():
+    logits, truth = made_up_logits(0)
+    for row, label in enumerate(truth):
+        logits["web"][row, HEAD_LABELS["web"].index(label)] += 3
+    sets = [JudgedSet("a", np.arange(COUNT), truth)]
+    chosen = choose_shown({"web": logits["web"]}, sets)
+    assert chosen.bias == pytest.approx(fit_shown({"web": logits["web"]}, sets).bias)
+
+
 def test_the_combination_with_the_best_balanced_accuracy_is_shown() -> None:
     generator = np.random.default_rng(5)
     logits, truth = made_up_logits(0)

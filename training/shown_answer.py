@@ -1,7 +1,7 @@
 """The answer shown to users, fitted to the heads of several sources."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from training.config import TrainConfig
 from training.data.datasets import FaceTable
 from training.data.splits import shown_truth
 from training.data.targets import HEAD_LABELS, expressions_of, was_voted
-from training.metrics import key_figures, report_head
+from training.metrics import confidence_for_accuracy, key_figures, report_head, restrict
 
 SHOWN_HEADS: Final = ("six", "seven")
 """Heads with the same answer; ``six`` excludes disgusted."""
@@ -25,6 +25,12 @@ SHOWN_HEADS: Final = ("six", "seven")
 _STEPS: Final = 200
 _BIAS_DECAY: Final = 1e-3
 """L2 strength; keeps a data set dominated by one expression from biasing the answer towards it."""
+
+RESTING_LIMIT: Final = 0.06
+"""Largest share of neutral faces, averaged over the sets, that may confidently get another expression."""
+
+_NEUTRAL_SHIFTS: Final = tuple(np.arange(0, 0.55, 0.05))
+"""Shifts of the neutral logit to reach it, in order; larger ones cost other expressions too much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +135,9 @@ def choose_shown(
 ) -> ShownAnswer:
     """Fit every combination of heads; return the one with the best mean balanced accuracy over the sets.
 
+    Resting faces that get another expression disturb people most, so the neutral logit is then raised until
+    at most ``RESTING_LIMIT`` of them do, as far as ``_NEUTRAL_SHIFTS`` reaches.
+
     Args:
         logits: Logits by head, shape (N, outputs); heads without all seven expressions are excluded.
         sets: Sets to fit to and to evaluate on.
@@ -144,14 +153,46 @@ def choose_shown(
         for some in combinations(heads, count)
     ]
     if len(fitted) == 1:
-        return fitted[0]
+        return _spare_resting_faces(fitted[0], logits, sets)
 
     def headline(shown: ShownAnswer) -> float:
         shares = torch.softmax(torch.from_numpy(shown.logits(logits)), dim=1).numpy()
         judged = judge_sets(shares, shown.labels, sets, shown.labels)
         return float(np.mean([figures["balanced_accuracy"] for figures in judged.values()]))
 
-    return max(fitted, key=headline)
+    return _spare_resting_faces(max(fitted, key=headline), logits, sets)
+
+
+def _spare_resting_faces(
+    shown: ShownAnswer, logits: Mapping[str, NDArray[np.floating]], sets: Sequence[JudgedSet]
+) -> ShownAnswer:
+    """Raise the neutral logit by the first shift that meets ``RESTING_LIMIT``, otherwise by the last one."""
+    neutral = np.arange(len(shown.labels)) == shown.labels.index(Emotion.NEUTRAL)
+    shifted = [replace(shown, bias=shown.bias + shift * neutral) for shift in _NEUTRAL_SHIFTS]
+    if not any(Emotion.NEUTRAL in each.truth for each in sets):
+        return shown
+    return next((each for each in shifted if _disturbed(each, logits, sets) <= RESTING_LIMIT), shifted[-1])
+
+
+def _disturbed(
+    shown: ShownAnswer, logits: Mapping[str, NDArray[np.floating]], sets: Sequence[JudgedSet]
+) -> float:
+    """Return the share of neutral faces that confidently get another expression, averaged over the sets.
+
+    Confident is what the product does not mark as unsure: answers above the threshold from which nine in ten
+    are right over all sets; an image that belongs to two sets counts there with its truth in the first.
+    """
+    six = expressions_of("six")
+    shares = restrict(torch.softmax(torch.from_numpy(shown.logits(logits)), dim=1).numpy(), shown.labels, six)
+    truth = {row: label for each in reversed(sets) for row, label in zip(each.rows, each.truth, strict=True)}
+    rows = [row for row, label in truth.items() if label in six]
+    limit = confidence_for_accuracy(shares[rows], np.array([six.index(str(truth[row])) for row in rows]))
+    wrong = (shares.max(axis=1) >= limit) & (shares.argmax(axis=1) != six.index(Emotion.NEUTRAL))
+    resting = [
+        [row for row, label in zip(each.rows, each.truth, strict=True) if label == Emotion.NEUTRAL]
+        for each in sets
+    ]
+    return float(np.mean([wrong[some].mean() for some in resting if some]))
 
 
 def judged_sets(table: FaceTable, config: TrainConfig) -> list[JudgedSet]:
@@ -201,7 +242,7 @@ def judge_left_out(
         others = [other for other in sets if not np.intersect1d(other.rows, each.rows).size]
         if not others or not any(label in six for label in each.truth):
             continue
-        shown = fit_shown(logits, others, class_strength)
+        shown = _spare_resting_faces(fit_shown(logits, others, class_strength), logits, others)
         scores = shown.logits({head: values[each.rows] for head, values in logits.items()})
         shares = torch.softmax(torch.from_numpy(scores), dim=1).numpy()
         found[each.name] = key_figures(
