@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 RUSSIAN = catalogues()["ru"]
 NAMES = re.compile(
     r"`[^`]*`|\(\S*/runs\)|\b(kv_\w+|F1|CSV|JSON|FER2013|zip|parquet|PNG|CUDA|NVIDIA|ECE|GPU|MIT|KV Face|YuNet|Haar|Keep"
-    r"|fer2013|crowd|six|seven|votes|web|rgb|cpu|Download as|loss|macro_f1|20\d{6}-\w+|log|toy|RAF-DB|RAF-ML|AffectNet|ExpW)\b|<[^>]*>|&\w+;|\S+\.(parquet|py|json|log)"
+    r"|fer2013|crowd|six|seven|votes|web|rgb|cpu|Download as|loss|macro_f1|20\d{6}-\w+|log|toy|RAF-DB|RAF-ML|AffectNet|ExpW|TensorBoard)\b|<[^>]*>|&\w+;|\S+\.(parquet|py|json|log)"
     r"|:(material|gray)\S*|:\w+-badge|/\S+"
 )
 """Names of programs, models, formats, heads and files, which are the same in all languages."""
@@ -71,7 +71,7 @@ def test_choices_are_shown_in_russian_and_returned_in_english(in_russian, one):
             "Начальные веса должны быть для kv_fast, а указаны для kv_accurate.",
         ),
         (
-            "Left out: here: 3 images outside of class folders, such as a.png.",
+            "Skipped: here: 3 images outside of class folders, such as a.png.",
             "Пропущено: here: 3 изображения вне папок классов, например a.png.",
         ),
         ("Stopped before it started", "Остановлено до начала"),
