@@ -112,7 +112,7 @@ def _show_upload(places: Places) -> None:
             return
         st.success(f"{unpacked.kept_count:,} files are kept as the data set {unpacked.folder.name}.")
         if unpacked.left_out:
-            st.warning(f"Left out: {'; '.join(unpacked.left_out)}.")
+            st.warning(f"Skipped: {'; '.join(unpacked.left_out)}.")
         st.button("Open", icon=":material/visibility:", on_click=look_at, args=(unpacked.folder.name,))
     if upload is None:
         st.caption("Nothing is stored until you press the button.")

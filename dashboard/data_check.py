@@ -60,25 +60,25 @@ class DataCheck:
     def advice(self) -> list[str]:
         """Return advice to follow before training, as sentences; empty if nothing needs attention."""
         texts = class_problems(self.table)
-        texts += [f"Left out: {sentence}." for sentence in self.table.left_out]
+        texts += [f"Skipped: {sentence}." for sentence in self.table.left_out]
         if self.unreadable:
             texts.append(
-                f"{len(self.unreadable)} of {self.checked_count} pictures cannot be read; they are left out."
+                f"{len(self.unreadable)} of {self.checked_count} pictures cannot be read; they are skipped."
             )
         if self.copies_across:
             texts.append(
-                f"{self.copies_across} training pictures stand in the validation or test pictures too; "
-                "training leaves them out, or the figures would flatter."
+                f"{self.copies_across} training pictures are also validation or test pictures; "
+                "training skips them, because the results would look too good."
             )
         if len(self.sides) and np.median(self.sides) < SMALL_SIDE:
             texts.append(
-                f"Half of the pictures are smaller than {SMALL_SIDE} pixels; the network looks at 48×48 and "
-                "cannot see what is not there."
+                f"Half of the pictures are smaller than {SMALL_SIDE} pixels; the network's input is 48×48, "
+                "and enlarged pictures lack detail."
             )
         if self.looks_uncropped:
             texts.append(
-                f"The faces fill about {np.median(self.face_shares):.0%} of the pictures; the network wants "
-                "a tight frame from forehead to chin. Let the faces be cropped first."
+                f"The faces fill about {np.median(self.face_shares):.0%} of the pictures; the network "
+                "expects a tight crop from forehead to chin. Crop the faces first."
             )
         return texts
 
@@ -137,8 +137,8 @@ def class_problems(table: FaceTable) -> list[str]:
     few = [f"{name} ({count})" for name, count in sorted(counts.items()) if count < FEW_PICTURES]
     if few:
         return [
-            f"Few training pictures of {', '.join(few)}; {FEW_PICTURES} each are a beginning, "
-            "some hundred are good."
+            f"Few training pictures of {', '.join(few)}; {FEW_PICTURES} each are a start, "
+            "a few hundred are better."
         ]
     return []
 

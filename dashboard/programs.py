@@ -69,7 +69,7 @@ def _run(module: str, arguments: Sequence[str], timeout_s: int) -> str:
         raise ProgramError(f"{module} could not be started: {error}") from error
     if answer.returncode:
         lines = [line for line in answer.stderr.splitlines() if line.strip()]
-        last = lines[-1] if lines else f"it ended with status {answer.returncode} and said nothing"
+        last = lines[-1] if lines else f"it ended with status {answer.returncode} without a message"
         if "No module named 'torch'" in last:
             last = "PyTorch is not installed here; run 'pip install -r requirements.txt'"
         raise ProgramError(last)
@@ -82,7 +82,7 @@ def _read_object(text: str) -> dict[str, Any]:
     try:
         data = json.loads(lines[-1])
     except (IndexError, ValueError) as error:
-        raise ProgramError("the program gave no answer that can be read; see the dashboard's log") from error
+        raise ProgramError("the program's answer cannot be read; see the dashboard's log") from error
     if not isinstance(data, dict):
-        raise ProgramError("the program gave no answer that can be read; see the dashboard's log")
+        raise ProgramError("the program's answer cannot be read; see the dashboard's log")
     return data

@@ -6,11 +6,10 @@ from typing import Any, Final
 import altair as alt
 import pandas as pd
 
-from fer.palette import label_colours
+from fer.palette import GREY_HEX, label_colours
 
 _CHART_HEIGHT: Final = 300
 _BLUE: Final = "#0f7fc4"
-_GREY: Final = "#8b8b8b"
 
 
 def confusion_table(report: Mapping[str, Any]) -> pd.DataFrame:
@@ -74,7 +73,7 @@ def class_chart(report: Mapping[str, Any]) -> alt.Chart:
                 "figure:N",
                 scale=alt.Scale(domain=["precision", "recall", "F1"], range=[0.45, 0.7, 1.0]),
                 legend=alt.Legend(
-                    title=None, orient="bottom", symbolFillColor=_GREY
+                    title=None, orient="bottom", symbolFillColor=GREY_HEX
                 ),  # visible on light and dark
             ),
             alt.Column(
@@ -98,7 +97,7 @@ def reliability_chart(report: Mapping[str, Any]) -> alt.LayerChart:
     x = alt.X("confidence:Q", title="confidence", scale=alt.Scale(domain=[0, 1]), axis=axis)
     y = alt.Y("accuracy:Q", title="accuracy", scale=alt.Scale(domain=[0, 1]), axis=axis)
     ideal = pd.DataFrame({"confidence": [0.0, 1.0], "accuracy": [0.0, 1.0]})
-    line = alt.Chart(ideal).mark_line(strokeDash=[4, 4], color=_GREY).encode(x, y)
+    line = alt.Chart(ideal).mark_line(strokeDash=[4, 4], color=GREY_HEX).encode(x, y)
     drawn = alt.Chart(table).encode(
         x,
         y,

@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.spoken import st
 from fer.model_shelf import DEFAULT_WEIGHTS, list_weights
-from training.config import TrainConfig
+from training.config import USUAL_HEADS, TrainConfig
 from training.setting_help import SETTING_HELP
 
 MAIN_SETTINGS: Final = ("architecture", "initial_weights", "epochs", "batch_size", "learning_rate", "device")
@@ -24,7 +24,6 @@ _LABELS: Final = {
 }
 """Labels of settings whose names are not clear enough."""
 
-HEADS: Final = ("crowd", "fer2013")
 ANEW: Final = "random weights"
 
 
@@ -161,7 +160,7 @@ def _control(preset_name: str, preset: Preset, name: str) -> Any:  # noqa: PLR09
             help=help_text,
         )
     if name in ("heads", "teachers"):
-        choices = HEADS if name == "heads" else list_weights()
+        choices = USUAL_HEADS if name == "heads" else list_weights()
         return tuple(st.multiselect(label, choices, default=list(value), key=key, help=help_text))
     if get_origin(kind) is Literal:
         choices = list(get_args(kind))

@@ -34,7 +34,7 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
 }
 
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:\d+)?")
-_READING: Final = ("GET", "HEAD", "OPTIONS")
+READING_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 _COOKIE: Final = "kv-visitor"
 _MOST_CHECKS: Final = 2
 """Passwords checked concurrently: each check takes 16 MB and briefly a whole core."""
@@ -119,7 +119,7 @@ class Door:
             )
         if self._local_only and not _is_local(scope, headers):
             return "this page is open to its own machine only; start it with --auth FILE to let others in"
-        is_reading = scope["type"] == "http" and scope["method"] in _READING
+        is_reading = scope["type"] == "http" and scope["method"] in READING_METHODS
         if not is_reading and not self._is_same_origin(headers):
             return "this was sent by another site's page; open the page itself"
         return None

@@ -41,7 +41,7 @@ _FURTHER_HEX: Final = (
 """Colours for user-defined labels: each the farthest from all before it by the same measure, with the same
 contrast; the first three stay 0.07 apart, all of them 0.049."""
 
-_GREY_HEX: Final = "#8b8b8b"
+GREY_HEX: Final = "#8b8b8b"
 
 PERSON_HEX: Final = ("#56b4e9", "#e69f00", "#1fb58f", "#e08fc0", "#f0e442", "#ff7f50")
 """Outlines that distinguish people in a stream: Okabe and Ito's colours, brightened for use on photos."""
@@ -68,7 +68,7 @@ def label_colours(labels: Iterable[str]) -> dict[str, str]:
         if isinstance(known, Emotion):
             colours[label] = EMOTION_HEX[known]
         elif label == OTHER:
-            colours[label] = _GREY_HEX
+            colours[label] = GREY_HEX
         elif label not in colours:
             colours[label] = _FURTHER_HEX[further % len(_FURTHER_HEX)]
             further += 1

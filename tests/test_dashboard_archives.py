@@ -100,7 +100,7 @@ def test_pictures_are_kept_in_their_classes(tmp_path, files, names):
         pytest.param(
             {"train/happy/a.png": PICTURE, "eval/happy/b.png": PICTURE}, "unknown split 'eval'", id="split"
         ),
-        pytest.param(GOOD | {"happy\\a.png": PICTURE}, "2 files of the name happy/a.png", id="twice"),
+        pytest.param(GOOD | {"happy\\a.png": PICTURE}, "2 files named happy/a.png", id="twice"),
         pytest.param(GOOD | {f"sad/{'x' * 300}.png": PICTURE}, "a name of 304 bytes, at most 255", id="long"),
         pytest.param({"readme.txt": b"hello"}, "no pictures in the zip", id="no pictures"),
         pytest.param({}, "no pictures in the zip", id="empty"),

@@ -26,7 +26,7 @@ def test_a_data_set_is_counted_and_checked(tmp_path, faces):
     counts = page.dataframe[0].value
     assert counts.loc["happy", "train"] == 7
     assert counts.loc["all", "val"] == 36
-    assert "1 training pictures stand in the validation" in said
+    assert "1 training pictures are also validation" in said
     assert "1 of 74 pictures cannot be read" in said
     assert "Few training pictures of" in said
     button(page, "Train with these").click().run()

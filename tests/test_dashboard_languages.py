@@ -71,7 +71,7 @@ def test_choices_are_shown_in_russian_and_returned_in_english(in_russian, one):
             "Начальные веса должны быть для kv_fast, а указаны для kv_accurate.",
         ),
         (
-            "Left out: here: 3 images outside of class folders, such as a.png.",
+            "Skipped: here: 3 images outside of class folders, such as a.png.",
             "Пропущено: here: 3 изображения вне папок классов, например a.png.",
         ),
         ("Stopped before it started", "Остановлено до начала"),

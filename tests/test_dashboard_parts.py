@@ -220,8 +220,8 @@ def test_places_from_the_command_line(tmp_path):
     [
         pytest.param("raise SystemExit('no such card')", "no such card", id="says why"),
         pytest.param("raise SystemExit(3)", "status 3", id="silent"),
-        pytest.param("print('hello')", "no answer that can be read", id="no JSON"),
-        pytest.param("print([1])", "no answer that can be read", id="no object"),
+        pytest.param("print('hello')", "answer cannot be read", id="no JSON"),
+        pytest.param("print([1])", "answer cannot be read", id="no object"),
         pytest.param("import no_torch_here", "No module named", id="import"),
         pytest.param("import time; time.sleep(30)", "longer than 2 s", id="hangs"),
     ],

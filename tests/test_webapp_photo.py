@@ -213,7 +213,7 @@ def test_bytes_on_their_way_are_bounded(client, astronaut):
 
 @pytest.mark.parametrize(
     ("end", "status", "words"),
-    [(None, 408, b"came to a halt"), ({"type": "http.disconnect"}, 400, b"broken off")],
+    [(None, 408, b"stalled"), ({"type": "http.disconnect"}, 400, b"broken off")],
     ids=["silent", "gone"],
 )
 def test_an_upload_that_stops_halfway_is_ended(monkeypatch, end, status, words):

@@ -1,7 +1,5 @@
 """Writes a weights folder: network, card, golden sample, model card text, history; checks it first."""
 
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fer.classification import EmotionClassifier, Engine
+from fer.files import replaced_folder
 from fer.model_card import (
     GOLDEN_FILE,
     INT8_FILE,
@@ -92,10 +91,7 @@ def write_weights(folder: Path, network: ExpressionNetwork, export: Export) -> M
     """
     from safetensors.torch import save_file  # noqa: PLC0415
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as temporary:
-        draft = Path(temporary) / folder.name
-        draft.mkdir()
+    with replaced_folder(folder) as draft:
         network = network.cpu().eval()
         _drop_traces(network)
         save_file({k: v.contiguous() for k, v in network.state_dict().items()}, draft / WEIGHTS_FILE)
@@ -115,9 +111,6 @@ def write_weights(folder: Path, network: ExpressionNetwork, export: Export) -> M
         (draft / "README.md").write_text(model_card_text(card, report), encoding="utf-8")
         write_record(draft / "run", export.config, export.environment, report, export.epochs)
         copy_history(export.before, draft / HISTORY_FOLDER)
-        if folder.exists():
-            shutil.rmtree(folder)
-        shutil.move(draft, folder)
     return card
 
 

@@ -17,7 +17,7 @@ from fastapi import HTTPException
 from starlette.concurrency import run_in_threadpool
 from starlette.formparsers import MultiPartException
 
-from fer.door import App, Message, Receive, Scope, Send
+from fer.door import READING_METHODS, App, Message, Receive, Scope, Send
 from fer.images import UnreadableImageError, decoding_bytes
 
 PICTURE_BYTES: Final = 2 * 1024**3
@@ -42,7 +42,6 @@ PHOTOS_AT_ONCE: Final = max(os.cpu_count() or 1, 2)
 _TURN_WITHIN_S: Final = 60.0
 _PATIENCE_S: Final = 20.0
 _ASK_EVERY_S: Final = 0.05
-_READING: Final = ("GET", "HEAD", "OPTIONS")
 _UPLOAD_PATH: Final = "/gradio_api/upload"
 """Gradio's upload URL; its parser cleans up only after its own exceptions."""
 
@@ -173,7 +172,7 @@ class Patience:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request or socket."""
-        if scope["type"] != "http" or scope["method"] in _READING:
+        if scope["type"] != "http" or scope["method"] in READING_METHODS:
             await self._app(scope, receive, send)
             return
         is_form = scope["path"].rstrip("/").endswith(_UPLOAD_PATH)

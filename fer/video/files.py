@@ -178,7 +178,6 @@ class VideoFile:
             duration_s=None if duration is None or duration <= 0 else duration / av.time_base,
             frame_rate=None if self._stream.average_rate is None else float(self._stream.average_rate),
             codec=self._stream.codec_context.name,
-            has_sound=bool(self._container.streams.audio),
         )
 
 

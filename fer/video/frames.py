@@ -47,7 +47,6 @@ class VideoInfo:
         duration_s: Length in seconds; None if not declared.
         frame_rate: Mean frames per second; None if not declared.
         codec: Codec of the video track.
-        has_sound: Whether there is a sound track.
     """
 
     width: int
@@ -55,7 +54,6 @@ class VideoInfo:
     duration_s: float | None
     frame_rate: float | None
     codec: str
-    has_sound: bool
 
 
 def is_video_name(path: Path) -> bool:

@@ -115,7 +115,7 @@ def test_denied_camera_is_explained(browse):
         page.click(f"{LIVE} [data-part=start]:enabled")
         notice = page.locator(f"{LIVE} [data-part=notice]")
         notice.wait_for(state="visible")
-        assert "not allowed" in notice.inner_text()
+        assert "denied" in notice.inner_text()
         assert "address bar" in notice.inner_text()
         assert page.locator(f"{LIVE} [data-part=start]").is_enabled()
 

@@ -251,8 +251,8 @@ def test_a_label_stays_on_its_side_until_another_is_far_better(page):
 @pytest.mark.parametrize(
     ("devices", "words"),
     [
-        pytest.param("undefined", ["secure pages only", "--https", "certificate"], id="insecure origin"),
-        pytest.param(REJECTS % "NotAllowedError", ["not allowed", "address bar"], id="denied"),
+        pytest.param("undefined", ["secure pages", "--https", "certificate"], id="insecure origin"),
+        pytest.param(REJECTS % "NotAllowedError", ["denied", "address bar"], id="denied"),
         pytest.param(REJECTS % "NotFoundError", ["No camera", "Photo tab"], id="no camera"),
         pytest.param(
             REJECTS % "OverconstrainedError", ["No camera", "choose another"], id="camera unplugged"

@@ -124,7 +124,7 @@ def _read_rows(path: Path) -> tuple[pd.DataFrame, int]:
             f"{path} has no column {' and '.join(sorted(missing))}; expected FER2013's emotion, pixels, Usage"
         )
     if frame.empty:
-        raise DatasetError(f"{path} has no row below its header; expected one face a row")
+        raise DatasetError(f"{path} has no row below its header; expected one face per row")
     return frame.apply(lambda column: column.str.strip()), header_line
 
 

@@ -182,7 +182,7 @@ def classes_from_bytes(content: bytes, place: str) -> tuple[Label, ...]:
         lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise DatasetError(
-            f"{place} cannot be read ({error}); write one class name a line as UTF-8"
+            f"{place} cannot be read ({error}); write one class name per line as UTF-8"
         ) from error
     return classes_from_words(lines, place)
 

@@ -2,9 +2,7 @@
 
 import json
 import logging
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +19,7 @@ from fer.detection.card import DetectorCard, load_detector_card
 from fer.detection.decoding import STRIDES, prepare_image
 from fer.detection.kv_face import find_faces, onnx_runner
 from fer.detection.verifier import VERIFIER_FILE, FaceVerifier, Verification
+from fer.files import replaced_folder
 from fer.images import RgbImage
 from fer.model_card import (
     GOLDEN_FILE,
@@ -36,7 +35,6 @@ from training.detector.model_text import detector_card_text
 from training.detector.network import ExportedDetector, KvFaceNetwork
 from training.detector.scenes import read_photos
 from training.detector.verifier import (
-    VERIFIER_ARCHITECTURE,
     VerifierNetwork,
     golden_crops,
     load_verifier,
@@ -45,7 +43,9 @@ from training.detector.verifier import (
 from training.quantisation import forget_origin, quantise_network
 from training.run_files import (
     BEST_FILE,
+    DETECTOR,
     HISTORY_FOLDER,
+    VERIFIER,
     copy_history,
     earlier_runs,
     portable,
@@ -114,7 +114,7 @@ def export_run(options: DetectorExport) -> Path:
     run = read_run(options.run)
     if run.problem or not (options.run / BEST_FILE).is_file():
         raise ValueError(f"{options.run} cannot be exported: {run.problem or 'it has no weights yet'}")
-    if run.config.get("architecture") == VERIFIER_ARCHITECTURE:
+    if run.config.get("architecture") == VERIFIER:
         raise ValueError(
             f"expected a run of the detector, got a verifier in {options.run}; use --verifier for it"
         )
@@ -125,8 +125,8 @@ def export_run(options: DetectorExport) -> Path:
     data = run.environment.get("data", {})
     files = data.get("files", data)  # runs of earlier versions contain only the list of files
     card = DetectorCard(
-        name=f"kv_face.{options.tag}",
-        architecture="kv_face",
+        name=f"{DETECTOR}.{options.tag}",
+        architecture=DETECTOR,
         least_score=options.least_score,
         photo_side=options.photo_side,
         live_side=options.live_side,
@@ -137,10 +137,7 @@ def export_run(options: DetectorExport) -> Path:
         metrics=figures,
     )
     folder = options.weights / card.name
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as temporary:
-        draft = Path(temporary) / folder.name
-        draft.mkdir()
+    with replaced_folder(folder) as draft:
         _write_networks(network.eval(), verifier, draft)
         names = [WEIGHTS_FILE, ONNX_FILE, GOLDEN_FILE, *([VERIFIER_FILE] if verifier else [])]
         hashes = {name: file_hash(draft / name) for name in names}
@@ -158,9 +155,6 @@ def export_run(options: DetectorExport) -> Path:
             _write_history(read_run(Path(options.verifier)), draft / "run" / VERIFIER_FOLDER)
         text = detector_card_text(card, run.config, len(run.epochs))
         (draft / "README.md").write_text(text, encoding="utf-8")
-        if folder.exists():
-            shutil.rmtree(folder)
-        shutil.move(draft, folder)
     return folder
 
 

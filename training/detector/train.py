@@ -26,6 +26,7 @@ from training.frame import Schedule, Trainer
 from training.hardware import Workers, describe_environment, file_hashes, set_up_processor
 from training.run_files import (
     BEST_FILE,
+    DETECTOR,
     HISTORY_FOLDER,
     LAST_FILE,
     copy_history,
@@ -110,14 +111,14 @@ class DetectorConfig:
         data = {
             name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()
         }
-        return {"architecture": "kv_face", **data}
+        return {"architecture": DETECTOR, **data}
 
 
 def train(config: DetectorConfig) -> Path:
     """Train, or resume an interrupted training; return the run directory."""
     set_up_processor(config.thread_count)
     torch.manual_seed(config.seed)
-    folder = config.runs / config.name if config.name else new_run_folder(config.runs, "kv_face")
+    folder = config.runs / config.name if config.name else new_run_folder(config.runs, DETECTOR)
     with RunWriter(folder, config.to_dict(), _environment(config), config.epochs) as writer:
         DetectorTrainer(config, folder, writer).fit(resume=(folder / LAST_FILE).is_file())
     return folder

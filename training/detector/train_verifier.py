@@ -19,7 +19,6 @@ from training.detector.evaluation import read_boxed_photos
 from training.detector.false_places import SecondLook
 from training.detector.scenes import open_teacher, read_other_photos
 from training.detector.verifier import (
-    VERIFIER_ARCHITECTURE,
     Candidates,
     VerifierNetwork,
     find_candidates,
@@ -28,7 +27,7 @@ from training.detector.verifier import (
 )
 from training.frame import Schedule, Trainer
 from training.hardware import Workers, describe_environment, file_hashes, set_up_processor
-from training.run_files import LAST_FILE
+from training.run_files import LAST_FILE, VERIFIER
 from training.runs import RunInUseError, RunWriter, new_run_folder
 
 EAGER_SCORE: Final = 0.15
@@ -94,7 +93,7 @@ class VerifierConfig:
         """Return plain values, as stored in a run directory."""
         values = asdict(self).items()
         data = {name: str(value) if isinstance(value, Path) else value for name, value in values}
-        return {"architecture": VERIFIER_ARCHITECTURE, **data}
+        return {"architecture": VERIFIER, **data}
 
 
 def train_verifier(config: VerifierConfig) -> Path:
@@ -105,7 +104,7 @@ def train_verifier(config: VerifierConfig) -> Path:
     """
     set_up_processor(config.thread_count)
     torch.manual_seed(config.seed)
-    folder = config.runs / config.name if config.name else new_run_folder(config.runs, VERIFIER_ARCHITECTURE)
+    folder = config.runs / config.name if config.name else new_run_folder(config.runs, VERIFIER)
     files = file_hashes((config.photos, config.boxed_photos, config.web_photos))
     environment = describe_environment(torch.device("cpu"), Workers(), files)
     with RunWriter(folder, config.to_dict(), environment, config.epochs) as writer:

@@ -1,6 +1,6 @@
 """The verifier of detections: its candidates with ground truth, training views, network and files."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,11 +16,11 @@ from torch.nn import functional
 from fer.cropping import Framing
 from fer.detection.verifier import VERIFIED_MARGIN, VERIFIED_SIDE, VERIFIER_FILE, verified_crop
 from fer.faces import Box, Detection
-from fer.images import RgbImage
+from training.detector.evaluation import Detect
 from training.detector.false_places import FalsePlace, SecondLook, clear_reach
 from training.detector.scenes import Scene, move_scene
 from training.quantisation import forget_origin
-from training.run_files import BEST_FILE
+from training.run_files import BEST_FILE, VERIFIER
 from training.runs import read_run
 
 STORED_SIDE: Final = 56
@@ -38,11 +38,6 @@ _PART_IOU: Final = (0.05, 0.2)
 
 _FARTHEST_SEARCH_TURN: Final = 75.0  # degrees
 _SEARCH_ZOOMS: Final = (0.55, 1.2)
-
-Detect = Callable[[RgbImage], list[Detection]]
-
-VERIFIER_ARCHITECTURE: Final = "kv_face_verifier"
-"""Architecture name in run directories."""
 
 _CHANNELS: Final = (16, 32, 48)
 _DROPOUT: Final = 0.2
@@ -249,7 +244,7 @@ def load_verifier(run: Path) -> VerifierNetwork:
         ValueError: The run has no weights yet, or is not a training of the verifier.
     """
     found = read_run(run).config.get("architecture")
-    if found not in (None, VERIFIER_ARCHITECTURE):
+    if found not in (None, VERIFIER):
         raise ValueError(f"expected a run of training.detector.train_verifier, got {found} in {run}")
     if not (run / BEST_FILE).is_file():
         raise ValueError(f"{run} has no weights yet; expected a run of training.detector.train_verifier")

@@ -45,16 +45,16 @@ export async function listCameras() {
 function explain(error) {
   switch (error.name) {
     case "InsecureOrigin":
-      return new CameraError(say("The browser gives the camera to secure pages only."), [
-        say("This page came over plain http from another machine."),
+      return new CameraError(say("Browsers allow camera access only on secure pages."), [
+        say("This page was loaded over plain http from another machine."),
         say("Start it with “python app.py --host 0.0.0.0 --https” and open the https address."),
-        say("The browser then warns once, because the certificate was made by that machine itself."),
+        say("The browser then warns once, because that machine signed its certificate itself."),
       ]);
     case "NotAllowedError":
     case "SecurityError":
-      return new CameraError(say("The camera was not allowed."), [
-        say("Click the camera sign in the address bar, allow it, then start again."),
-        say("Look into the privacy settings of the system, too: they may keep browsers from the camera."),
+      return new CameraError(say("Camera access was denied."), [
+        say("Click the camera icon in the address bar, allow access, then start again."),
+        say("Check the system's privacy settings, too: they may block camera access."),
       ]);
     case "NotFoundError":
     case "OverconstrainedError":

@@ -28,7 +28,7 @@ export async function mount(element) {
   fillChoices(parts.weights, choices.weights);
   if (await isDemo()) {
     parts.start.textContent = say("Start the demonstration");
-    parts.source.textContent = say("This page was started with --demo: a photograph that moves is its camera.");
+    parts.source.textContent = say("This page was started with --demo: a moving photograph replaces the camera.");
   } else if (!/^(localhost|127\.|\[::1\])/.test(location.hostname)) {
     parts.place.textContent = say("by the server {name}", { name: location.hostname });
   }
@@ -155,7 +155,7 @@ class LiveTab {
   lose() {
     this.stop();
     const advice = [say("Plug it in again or choose another one, then start.")];
-    showNotice(this.parts.notice, say("The camera went away."), advice);
+    showNotice(this.parts.notice, say("The camera was disconnected."), advice);
   }
 
   /** Draws the server's answer for a frame. */
@@ -203,7 +203,7 @@ class LiveTab {
   tellRest({ state, track_ids: ids, problem }) {
     const { parts } = this;
     if (problem && problem !== this.restProblem) {
-      showNotice(parts.notice, say("Your resting face was not taken."), [sentence(translated(problem))]);
+      showNotice(parts.notice, say("Your resting face was not recorded."), [sentence(translated(problem))]);
     }
     this.rest = state;
     this.restProblem = problem;
@@ -222,7 +222,7 @@ class LiveTab {
     if (state === "open") return showNotice(notice, "");
     this.overlay.clear();
     if (reason) return showNotice(notice, sentence(translated(reason)));
-    const advice = [say("Is it still running? The page connects again by itself.")];
+    const advice = [say("Is it still running? The page reconnects automatically.")];
     showNotice(notice, say("The server does not answer."), advice);
   }
 
@@ -380,7 +380,7 @@ class LiveTab {
     setPressed(parts.freeze, this.isFrozen);
     setPressed(parts.record, this.isRecording);
     setText(parts.freeze, this.isFrozen ? say("Go on") : say("Freeze"));
-    setText(parts.record, this.isRecording ? say("Stop record") : say("Record"));
+    setText(parts.record, this.isRecording ? say("Stop recording") : say("Record"));
     parts.recording.hidden = !this.isRecording;
     const hasRecord = Boolean(this.record && !this.record.isEmpty) && !this.isRecording;
     parts.saveRecord.hidden = parts.saveRecord.disabled = !hasRecord;

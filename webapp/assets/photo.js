@@ -123,7 +123,7 @@ class PhotoTab {
     this.readWaiting();
     if (!isCut) return;
     const advice = [say("“python -m fer FOLDER” reads any number.")];
-    const title = sayCount(MOST_PHOTOS, "Only the first photo was taken.", "Only the first {count} photos were taken.");
+    const title = sayCount(MOST_PHOTOS, "Only the first photo was taken.", "Only the first {count} photos were added.");
     showNotice(this.parts.notice, title, advice);
   }
 
