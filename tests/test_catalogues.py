@@ -183,8 +183,8 @@ DASHBOARD_SOURCES = (
 )  # fmt: skip
 NO_TEXTS = re.compile(
     r":|<br>|<s|_|\\.|[A-Z]\w*-\d+$|--|\d+$|\{\}\W*(\{\}|zip|png|tmp)|cells \{|sure \{|delete \{|note \{|\{\}=|line \{\}|"
-    r"(set|use|remove|open|stop|look|crop|trial|camera|download|everything|confusion|\w+_\w+) ?.*\{\}$|"
-    r"(folder|password file|another host|Training dashboard|No module|MemAvailable|README|SHA|KV Face|Accept-|Spoken)"
+    r"(set|use|remove|rename|restore|open|stop|look|crop|trial|camera|download|everything|confusion|\w+_\w+) ?.*\{\}$|"
+    r"(folder|password file|another host|Training dashboard|No module|MemAvailable|README|SHA|KV Face|TensorBoard|Accept-|Spoken)"
 )
 """Keys of widgets, names of files, fields of charts, help of the shell."""
 
