@@ -139,6 +139,8 @@ def _call(
     words = (*(_translate(word, catalogue) for word in words[:text_count]), *words[text_count:])
     if name in _EMPTY:
         named.setdefault("placeholder", _EMPTY[name])
+    if name == "multiselect":
+        named.setdefault("select_all", False)  # the words of its "Select all" cannot be changed
     named |= {key: _translate(value, catalogue) for key, value in named.items() if key in _SHOWN}
     if name in _CHOICES:
         show = named.get("format_func", str)

@@ -42,6 +42,12 @@ def test_page_speaks_russian(in_russian, one, module):
     assert english == []
 
 
+def test_empty_choices_have_russian_words(in_russian, one):
+    shown = open_page("runs", one).multiselect[0].proto
+    assert shown.placeholder == "Выберите значения"
+    assert not shown.select_all
+
+
 def test_choices_are_shown_in_russian_and_returned_in_english(in_russian, one):
     page = open_page("train", one)
     preset = page.radio(key="train_preset")
