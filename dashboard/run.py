@@ -7,7 +7,7 @@ from dashboard.figure_row import duration_text, percent_text, show_figures
 from dashboard.places import Places, run_store
 from dashboard.run_files import show_downloads, show_environment, show_log, show_settings
 from dashboard.run_report import detector_figures, show_detector_report, show_errors, show_mistakes
-from dashboard.run_shelf import show_shelf
+from dashboard.run_shelf import show_shelf, show_undo
 from dashboard.runs import draw_curves
 from dashboard.shown_runs import (
     DETECTOR_MODULES,
@@ -51,6 +51,7 @@ def show(places: Places, open_models: Callable[[], None]) -> None:
     except OSError as error:
         st.error(f"Cannot read the folder of runs: {error}. Choose another one with --runs.")
         return
+    show_undo(places.runs)
     if not runs:
         st.info("No runs yet. Start one on the *Train* page.")
         st.caption("From the shell: `python -m training.train --data FOLDER --epochs 10`")
@@ -62,6 +63,7 @@ def show(places: Places, open_models: Callable[[], None]) -> None:
         return
     if shown.run.problem:
         st.error(shown.run.problem)
+        show_shelf(shown)
         return
     _show_run(places, shown, open_models)
 

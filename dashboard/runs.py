@@ -8,7 +8,7 @@ import pandas as pd
 from dashboard.charts import CURVES, curve_chart, legend_html
 from dashboard.figure_row import duration_text, in_percent, percent_columns
 from dashboard.places import Places, run_store
-from dashboard.run_shelf import show_away
+from dashboard.run_shelf import show_kept
 from dashboard.shown_runs import ShownRun, all_runs, data_text, epoch_count, figures, setting_differences
 from dashboard.spoken import st
 
@@ -30,7 +30,7 @@ def show(places: Places, open_run: Callable[[str], None], open_training: Callabl
     except OSError as error:
         st.error(f"Cannot read the folder of runs: {error}. Choose another one with --runs.")
         return
-    show_away(places.runs)
+    show_kept(places.runs)
     if not any(not shown.is_shipped for shown in runs):
         _show_first_visit(places, has_shipped=bool(runs), open_training=open_training)
     if not runs:

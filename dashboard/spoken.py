@@ -39,6 +39,9 @@ _TEXTS: Final = frozenset(
 """Functions whose first argument is a text to show."""
 
 _CHOICES: Final = frozenset({"multiselect", "pills", "radio", "segmented_control", "selectbox"})
+_EMPTY: Final = {"multiselect": "Choose options", "selectbox": "Choose an option"}
+"""Streamlit's own placeholders, which it does not translate."""
+
 _PLACES: Final = frozenset({"columns", "container", "empty"})
 _CHARTS: Final = frozenset({"altair_chart", "vega_lite_chart"})
 _SHOWN: Final = frozenset({"label", "body", "help", "placeholder", "text", "caption", "captions"})
@@ -134,6 +137,10 @@ def _call(
         return target.vega_lite_chart(translate_chart(spec, catalogue), *words[1:], **named)
     text_count = 2 if name == "metric" else 1
     words = (*(_translate(word, catalogue) for word in words[:text_count]), *words[text_count:])
+    if name in _EMPTY:
+        named.setdefault("placeholder", _EMPTY[name])
+    if name == "multiselect":
+        named.setdefault("select_all", False)  # the words of its "Select all" cannot be changed
     named |= {key: _translate(value, catalogue) for key, value in named.items() if key in _SHOWN}
     if name in _CHOICES:
         show = named.get("format_func", str)
@@ -167,7 +174,7 @@ def translate_table(
     """
     translate = cache(catalogue.translate)
     shown = table.map(lambda cell: translate(cell) if isinstance(cell, str) else cell)
-    shown.index = shown.index.map(lambda name: catalogue.word(name) if isinstance(name, str) else name)
+    shown.index = shown.index.map(lambda name: translate(name) if isinstance(name, str) else name)
     columns = {name: dict(column or {}) for name, column in (config or {}).items()}
     for name in (name for name in table.columns if isinstance(name, str)):
         column = columns.setdefault(name, {})

@@ -23,6 +23,7 @@ Words: TypeAlias = Mapping[str, str | Mapping[str, str]]
 _GAP: Final = re.compile(r"\{(\w+)\}")
 _NUMBER: Final = re.compile(r"(\d{1,3}(,\d{3})+|\d+)(\.\d+)?")
 _BLOCKS: Final = re.compile(r"(\n\s*\n|\n(?=- )|\n(?=```)|```\n)")
+_ROW_NAME: Final = re.compile(r"^\| ([^|\n]+?) \|", re.MULTILINE)
 _SEPARATORS: Final = re.compile(r"([,;:] |[()])")
 
 
@@ -101,7 +102,7 @@ class Catalogue:
         return text
 
     def markdown(self, text: str) -> str:
-        """Translate the known paragraphs, headings, list items and table headers of Markdown."""
+        """Translate the known parts of Markdown: paragraphs, headings, list items, names in tables."""
         if self.code == ENGLISH:
             return text
         parts = _BLOCKS.split(text)
@@ -116,10 +117,13 @@ class Catalogue:
             cells = [
                 f" {self.translate(cell.strip())} " if cell.strip() else cell for cell in head.split("|")
             ]
-            return f"{'|'.join(cells)}\n{rows}{end}"
+            return f"{'|'.join(cells)}\n{_ROW_NAME.sub(self._row_name, rows)}{end}"
         plain = " ".join(words.split())
         translated = self.translate(plain)
         return block if translated == plain else f"{mark}{translated}{end}"
+
+    def _row_name(self, found: re.Match[str]) -> str:
+        return f"| {self.translate(found[1])} |"
 
     def _translate_part(self, text: str) -> str:
         """Translate the content of a gap: a text, or a list of words."""

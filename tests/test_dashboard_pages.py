@@ -196,13 +196,9 @@ def test_a_training_that_cannot_resume_says_so(many, monkeypatch):
     assert "it is too late" in fine(page)
 
 
-def test_a_run_gets_a_note_and_is_put_away_and_brought_back(one):
+def test_a_run_gets_a_note(one):
     folder = next(path for path in (one / "runs").iterdir() if path.is_dir())
     page = open_page("run", one, run=folder.name)
     page.text_area[0].input("with the new crops")
     button(page, "Save note").click().run()
     assert (folder / "note.txt").read_text("utf-8") == "with the new crops\n"
-    button(page, "Put away").click().run()
-    assert not folder.exists()
-    button(open_page("runs", one), "Bring back").click().run()
-    assert (folder / "note.txt").is_file()

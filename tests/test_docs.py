@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -80,3 +81,12 @@ def test_options_in_the_documents_exist(pattern: str) -> None:
     }
     assert used
     assert used <= options_of(PROGRAMS[pattern])
+
+
+def test_the_front_pages_show_a_small_picture_that_moves(repository):
+    picture = repository / "docs" / "images" / "live.webp"
+    assert picture.stat().st_size < 2_000_000
+    with Image.open(picture) as frames:
+        assert frames.n_frames > 20
+    for page in ("README.md", "README.ru.md"):
+        assert "(docs/images/live.webp)" in (repository / page).read_text("utf-8")

@@ -14,6 +14,7 @@ from training.run_files import (
     CONFIG_FILE,
     ENVIRONMENT_FILE,
     EPOCHS_FILE,
+    JOB_LOCK_FILE,
     LAST_FILE,
     LOCK_FILE,
     REPORT_FILE,
@@ -28,7 +29,7 @@ from training.run_files import (
     write_json,
     write_lines,
 )
-from training.run_process import has_process
+from training.run_process import has_process, is_locked
 
 HEARTBEAT_S: Final = 1.0
 """Minimum interval between two writes of a running training's status, in seconds."""
@@ -235,6 +236,16 @@ def read_run(folder: Path) -> Run:
         )
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a lock that cannot be acquired
         return Run(folder=folder, state=RunState.UNREADABLE, problem=f"{folder.name} cannot be read: {error}")
+
+
+def is_in_use(folder: Path) -> bool:
+    """Return whether a run is training or queued, or a process still holds one of its locks.
+
+    Raises:
+        OSError: A lock cannot be tested.
+    """
+    locks = [folder / LOCK_FILE, folder / JOB_LOCK_FILE]
+    return read_run(folder).is_active or any(path.is_file() and is_locked(path) for path in locks)
 
 
 def _known_state(status: Mapping[str, Any]) -> RunState:

@@ -6,7 +6,7 @@ from typing import Any
 from fer.detection.card import DetectorCard
 from fer.detection.kv_face import FINER_SIDE
 from fer.detection.verifier import VERIFIED_SIDE
-from fer.model_card import INT8_FILE
+from fer.model_card import INT8_FILE, ONNX_FILE
 
 
 def detector_card_text(card: DetectorCard, config: Mapping[str, Any], epoch_count: int) -> str:
@@ -25,7 +25,7 @@ def detector_card_text(card: DetectorCard, config: Mapping[str, Any], epoch_coun
 - Architecture: `{card.architecture}`, anchor-free, strides 8, 16 and 32, see `training/detector/network.py`
 - Input: RGB `uint8` of any size; the long side of photos is searched at {card.photo_side} pixels, and at {FINER_SIDE}
   where faces are small; that of streams at {card.live_side}
-- Precision: {"eight-bit integers (`model.int8.onnx`)" if INT8_FILE in card.files else "single precision (`model.onnx`)"}
+- Precision: {_precision(card)}
 - Output: box, five landmarks (the subject's right eye, left eye, nose, right and left mouth corner), score
 {_verification(card)}- Score threshold: {card.least_score:g}
 - Licence: code and weights MIT; the training images are for research use
@@ -70,6 +70,12 @@ python -m training.detector.train --photos … --faces … --boxed-photos … --
 python -m benchmarks.detectors
 ```
 """
+
+
+def _precision(card: DetectorCard) -> str:
+    if INT8_FILE in card.files:
+        return f"eight-bit integers (`{INT8_FILE}`)"
+    return f"single precision (`{ONNX_FILE}`)"
 
 
 def _verification(card: DetectorCard) -> str:

@@ -42,7 +42,7 @@ function drawMoment(ink, photo, room, time) {
   ink.drawImage(room, 0, 0);
   ink.translate(SIZE.width / 2 + 80 * wave(9), SIZE.height / 2 - 10 + 20 * wave(5));
   ink.rotate(0.25 * wave(7));
-  const scale = 1.5 + 0.4 * wave(11);
+  const scale = 1.25 + 0.2 * wave(11);
   ink.scale(scale, scale);
   ink.drawImage(photo, -FACE.x, -FACE.y);
 }
