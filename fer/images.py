@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias
+from typing import Any, BinaryIO, Final, TypeAlias, cast
 
 import cv2
 import numpy as np
@@ -27,6 +27,7 @@ from fer.picture_decoding import (
     to_pixels,
     turn_upright,
 )
+from fer.picture_structure import CostlyFileError, MeteredFile
 
 RgbImage: TypeAlias = NDArray[np.uint8]
 """Shape (H, W, 3), RGB, C-contiguous."""
@@ -165,6 +166,10 @@ def read_picture(
             f"{name} has too many pixels; at most {MAX_PIXELS / 1e6:.0f} megapixels are read, "
             "scale it down first"
         ) from error
+    except CostlyFileError as error:
+        raise UnreadableImageError(
+            f"{name} is damaged or forged ({error}); save it again with an image editor and retry"
+        ) from error
     except _DECODER_ERRORS as error:
         raise UnreadableImageError(
             f"{name} is damaged or cut off ({str(error).strip()}); save it again and retry"
@@ -215,8 +220,10 @@ def _decode_file(file: BinaryIO, name: str, max_pixels: int) -> Picture:
         return Picture(as_rgb(pixels), reduced, tuple(notes))
 
 
-def _opened(source: str | Path | bytes) -> BinaryIO:
-    return io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")
+@contextmanager
+def _opened(source: str | Path | bytes) -> Iterator[BinaryIO]:
+    with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
+        yield cast(BinaryIO, MeteredFile(file))
 
 
 def _what_else(source: str | Path | bytes) -> str:

@@ -12,6 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
 
+from fer.picture_structure import check_jpeg, check_metadata
+
+_JPEG_START: Final = b"\xff\xd8\xff"
+_RAW_EXIF: Final = "Raw profile type exif"
+"""Name under which Pillow keeps the EXIF that some programs store in a PNG as text."""
+
 _WHITE: Final = (255, 255, 255)
 _DEPTHS: Final = (1023, 4095, 16383)
 """Maximum values of cameras and scanners that store 10, 12 or 14 bits in 16."""
@@ -20,6 +26,7 @@ _STRIP_PIXELS: Final = 4_000_000
 _SAMPLES: Final = 1_000_000
 _MOST_PAGES: Final = 200
 _MOST_LOOKED_AT: Final = 30
+_MOST_LOOKED_AT_PIXELS: Final = 80_000_000
 _PLAIN: Final = 3.0
 """A frame with a lower standard deviation (of 255) counts as blank."""
 
@@ -77,12 +84,23 @@ def open_picture(file: BinaryIO) -> Image.Image:
     Args:
         file: An open file or bytes, never a path: Pillow maps raw TIFFs of a path into memory and shears
             those that are stored rotated.
+
+    Raises:
+        CostlyFileError: The file would cost far more to read than files of its size do.
     """
+    start = file.read(12)
+    if start.startswith(_JPEG_START):
+        file.seek(0)
+        check_jpeg(file.read())
+    elif start[4:8] == b"ftyp":  # Pillow reads the EXIF of AVIF while it opens the file
+        file.seek(0)
+        check_metadata(file.read())
+    file.seek(0)
     try:
         return Image.open(file, formats=_decoders())
     except Image.DecompressionBombError:
         file.seek(0)
-        if file.read(3) != b"\xff\xd8\xff":
+        if file.read(3) != _JPEG_START:
             raise
         file.seek(0)
         return JpegImagePlugin.JpegImageFile(file)
@@ -101,13 +119,20 @@ def go_to_best_page(image: Image.Image) -> str | None:
     Returns:
         A note for people if other pages or frames are ignored.
     """
+    if image.format == "TIFF":
+        areas = _page_areas(image)
+        page = areas.index(max(areas))
+        image.seek(page)
+        pages = f"{len(areas)}" if len(areas) < _MOST_PAGES else f"at least {len(areas)}"
+        return f"page {page + 1} of {pages}, the largest, was read" if len(areas) > 1 else None
     count = getattr(image, "n_frames", 1)
     if count < 2 or (image.format in {"HEIF", "AVIF"} and not getattr(image, "is_animated", False)):
         return None
-    if image.format in {"TIFF", "MPO"}:
-        page = _largest_page(image, min(count, _MOST_PAGES))
-        image.seek(page)
-        return f"page {page + 1} of {count}, the largest, was read" if image.format == "TIFF" else None
+    if image.format == "MPO":
+        areas = _page_areas(image)
+        image.seek(areas.index(max(areas)))
+        check_jpeg(_content(getattr(image, "fp", None)), getattr(image, "offset", 0))
+        return None
     frame = _first_frame_with_content(image, min(count, _MOST_LOOKED_AT))
     image.seek(frame)
     return f"is an animation; frame {frame + 1} of {count} was read; convert it to MP4 to analyse all frames"
@@ -176,7 +201,15 @@ def _opaque(image: Image.Image) -> Image.Image:
 def turn_upright(image: Image.Image, errors: tuple[type[BaseException], ...]) -> None:
     """Apply the EXIF orientation in place; unreadable metadata is ignored."""
     with suppress(*errors):
+        for name in ("exif", _RAW_EXIF):
+            if content := image.info.get(name):
+                check_metadata(_raw_bytes(content))
         ImageOps.exif_transpose(image, in_place=True)
+
+
+def _raw_bytes(content: bytes | str) -> bytes:
+    """Return EXIF as bytes, also if it is text: a heading of three lines, then hexadecimal digits."""
+    return content if isinstance(content, bytes) else bytes.fromhex("".join(content.split("\n")[3:]))
 
 
 def to_eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
@@ -215,6 +248,11 @@ def _deep_content(image: Image.Image) -> bytes | None:
     file = getattr(image, "fp", None)
     if image.mode != "RGB" or "RGB;16" not in mode or file is None:
         return None
+    return _content(file)
+
+
+def _content(file: Any) -> bytes:
+    """Return the content of an opened image's file."""
     place = file.tell()
     file.seek(0)
     content: bytes = file.read()
@@ -250,17 +288,22 @@ def _to_srgb(image: Image.Image) -> Image.Image:
     return image
 
 
-def _largest_page(image: Image.Image, count: int) -> int:
-    areas = []
-    for page in range(count):
-        image.seek(page)
-        areas.append(image.size[0] * image.size[1])
-    return areas.index(max(areas))
+def _page_areas(image: Image.Image) -> list[int]:
+    """Return the number of pixels of each page, of the first ones in a long document."""
+    areas: list[int] = []
+    with suppress(EOFError):
+        for page in range(_MOST_PAGES):
+            image.seek(page)
+            areas.append(image.size[0] * image.size[1])
+    return areas
 
 
 def _first_frame_with_content(image: Image.Image, count: int) -> int:
-    for frame in range(count):
+    """Return the index of the first frame that is not blank, 0 if there is none among those looked at."""
+    pixels = image.size[0] * image.size[1]
+    step = max(int((pixels / _SAMPLES) ** 0.5), 1)
+    for frame in range(min(count, max(_MOST_LOOKED_AT_PIXELS // pixels, 1))):
         image.seek(frame)
-        if np.asarray(image.convert("L")).std() >= _PLAIN:
+        if np.asarray(image.convert("L"))[::step, ::step].std() >= _PLAIN:
             return frame
     return 0

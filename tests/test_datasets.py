@@ -212,13 +212,16 @@ def test_other_columns_are_no_splits(tmp_path):
     ("text", "sentence"),
     [
         (f"emotion,Emotion ,pixels\n0,1,{PIXELS}\n", "line 1: 2 columns are named 'emotion'"),
+        ("emotion,pixels" + ",x" * 100_000 + f"\n0,{PIXELS}\n", "line 1: expected at most 10000 columns"),
+        (f"emotion,pixels,{'x' * 200_000}\n0,{PIXELS},\n", "line 1: expected the names of columns"),
+        (f"emotion,pixels\n{'9' * 5000},{PIXELS}\n", rf"from 0 to 6, got {'9' * 40}$"),
         ("emotion,pixels,Usage\n", "no row below its header"),
         (
             f"emotion,pixels\n0,{PIXELS}\n,{PIXELS}\n",
             "line 3: expected the name of an expression, got nothing",
         ),
     ],
-    ids=["a column twice", "no rows", "no label"],
+    ids=["a column twice", "columns", "a long name", "a long number", "no rows", "no label"],
 )
 def test_odd_tables_are_told(tmp_path, text, sentence):
     (tmp_path / "a.csv").write_text(text)

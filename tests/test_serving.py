@@ -16,12 +16,14 @@ SERVER = """
 import socket, sys
 import webapp.serving as serving
 from webapp.server_folder import server_folder
-serving.MAX_CONNECTIONS, serving.MAX_SILENCE_S = 20, 1.0
+serving.MAX_CONNECTIONS, serving.MAX_SILENCE_S, serving.MAX_UNREAD_S = 20, 1.0, 1.0
 
 async def app(scope, receive, send):
     if scope["type"] == "http":
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"ok"})
+        body = b"ok" if scope["path"] == "/" else bytes(30_000_000)
+        length = str(len(body)).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+        await send({"type": "http.response.body", "body": body})
 
 listener = socket.create_server(("127.0.0.1", 0))
 (server_folder() / "annotated.mp4").write_bytes(b"a visitor's video")
@@ -71,6 +73,24 @@ def test_many_silent_connections_end_and_others_are_served(server, word):
         for line in lines:
             line.close()
     assert ask(server.port).startswith(b"HTTP/1.1 200")
+    server.send_signal(signal.SIGTERM)
+    assert server.stderr.read() == ""
+
+
+def test_visitors_who_read_nothing_are_left(server):
+    lines = []
+    for _ in range(20):
+        lines.append(line := socket.socket())
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        line.connect(("127.0.0.1", server.port))
+        line.sendall(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
+    try:
+        assert ask(server.port).startswith(b"HTTP/1.1 503")
+        time.sleep(3)
+        assert ask(server.port).startswith(b"HTTP/1.1 200")
+    finally:
+        for line in lines:
+            line.close()
     server.send_signal(signal.SIGTERM)
     assert server.stderr.read() == ""
 

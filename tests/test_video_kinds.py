@@ -208,6 +208,25 @@ def test_a_video_that_grows_is_refused_at_the_large_frame(tmp_path):
             list(frames)
 
 
+def test_few_of_many_sizes_are_told(tmp_path):
+    """Each frame may have a size of its own."""
+    clips = [write_clip(tmp_path / f"{side}.ts", [red_face(9, (side, 64))]) for side in range(64, 128, 8)]
+    (tmp_path / "joined.ts").write_bytes(b"".join(clip.read_bytes() for clip in clips))
+    with VideoFile(tmp_path / "joined.ts") as video:
+        assert len(list(video.frames())) == len(clips)
+    assert len(video.notes) == 4
+    assert video.notes[-1].startswith("changes its size again and again;")
+
+
+def test_a_video_of_countless_frames_is_refused(tmp_path):
+    clip = write_clip(tmp_path / "a.mp4", moving_face(12))
+    with (
+        VideoFile(clip, max_frames=10) as video,
+        pytest.raises(UnreadableVideoError, match="has more than 10 frames"),
+    ):
+        list(video.frames())
+
+
 def test_a_video_that_says_nothing_of_its_length_has_a_limit(tmp_path):
     clip = write_clip(tmp_path / "a.h264", moving_face(50))
     with VideoFile(clip, max_length_s=1.0) as video:

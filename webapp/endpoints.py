@@ -31,6 +31,7 @@ def add_endpoints(blocks: gr.Blocks, analyzers: Analyzers) -> None:
         head: str | None = None,
     ) -> PhotoAnswer:
         """Find the faces of a photo and name their expressions."""
+        _check_names(detector, weights, head)
         with _Upload(photo) as path:
             data = path.read_bytes()
             with room_in_thread(data):
@@ -46,8 +47,9 @@ def add_endpoints(blocks: gr.Blocks, analyzers: Analyzers) -> None:
         head: str | None = None,
     ) -> TimelineRecord:
         """Follow the faces of a video and tell their expressions over time."""
-        if not 0 <= every_s < math.inf:
-            raise gr.Error(f"expected every_s of at least 0 seconds, got {every_s}", print_exception=False)
+        _check_names(detector, weights, head)
+        if not isinstance(every_s, int | float) or not 0 <= every_s < math.inf:
+            raise gr.Error(f"expected every_s of at least 0 seconds, got {every_s!r}", print_exception=False)
         load = pickle.dumps(partial(analyzers.get, weights, detector, head=head, live=True))
         with _Upload(video) as path:
             answer = server_worker().run(TimelineReading(path, load, every_s, 0.0))
@@ -59,13 +61,22 @@ def add_endpoints(blocks: gr.Blocks, analyzers: Analyzers) -> None:
     api(analyze_video, api_name="analyze_video", concurrency_limit=1)
 
 
+def _check_names(*names: object) -> None:
+    """Check names from a request, which may contain any JSON."""
+    for name in names:
+        if not (name is None or isinstance(name, str)):
+            raise gr.Error(f"expected a name or null, got {str(name)[:40]}", print_exception=False)
+
+
 class _Upload:
     """An uploaded file, deleted after reading; its path is never disclosed."""
 
     def __init__(self, file: Any) -> None:
-        path = Path(file["path"] if isinstance(file, dict) else file.path).resolve()
+        named = file.get("path") if isinstance(file, dict) else getattr(file, "path", None)
+        folder = Path(get_upload_folder()).resolve()
+        path = Path(named).resolve() if isinstance(named, str) and "\0" not in named else folder
         # A caller can name any path: only uploaded files may be read and deleted.
-        if not path.is_relative_to(Path(get_upload_folder()).resolve()):
+        if not (path.is_relative_to(folder) and path.is_file()):
             raise gr.Error("expected a file that was uploaded", print_exception=False)
         self._path = path
 

@@ -179,12 +179,16 @@ class Patience:
         if is_form and self._upload_folder is not None:
             stored = await run_in_threadpool(_size_of, self._upload_folder)
             if stored > STORED_BYTES:
-                await _answer(send, 503, str(BusyError()), [(b"retry-after", str(RETRY_AFTER_S).encode())])
+                await answer_plainly(
+                    send, 503, str(BusyError()), [(b"retry-after", str(RETRY_AFTER_S).encode())]
+                )
                 return
             length = dict(scope["headers"]).get(b"content-length", b"0")
             problem = await run_in_threadpool(_problem_of_disk, self._upload_folder, length)
             if problem is not None:
-                await _answer(send, 507, f"the server cannot keep the file: {problem}; try again later")
+                await answer_plainly(
+                    send, 507, f"the server cannot keep the file: {problem}; try again later"
+                )
                 return
         clock = asyncio.get_running_loop().time
         start_s, received, is_complete = clock(), 0, False
@@ -210,9 +214,10 @@ class Patience:
         await self._app(scope, receive_soon, send)
 
 
-async def _answer(
+async def answer_plainly(
     send: Send, status: int, sentence: str, headers: Sequence[tuple[bytes, bytes]] = ()
 ) -> None:
+    """Answer a request with one sentence and close its connection."""
     body = sentence.encode()
     every = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
     every += [(b"connection", b"close"), *headers]

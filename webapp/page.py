@@ -17,7 +17,8 @@ from webapp.analyzers import Analyzers
 from webapp.answers import say_problems
 from webapp.api import build_api
 from webapp.endpoints import add_endpoints
-from webapp.languages import Languages, PageBlocks, language_choices
+from webapp.gradio_guard import GradioGuard, GuardedBlocks
+from webapp.languages import Languages, language_choices
 from webapp.languages import routes as language_routes
 from webapp.limits import Patience
 
@@ -52,6 +53,7 @@ class Tab:
 def build_routes(tabs: Sequence[Tab], analyzers: Analyzers, *, is_demo: bool = False) -> FastAPI:
     """Build the routes that the page's scripts call, without the page itself."""
     server = FastAPI(title=TITLE, docs_url=None, redoc_url=None, openapi_url=None)
+    server.add_middleware(GradioGuard)
     server.add_middleware(Patience, upload_folder=Path(get_upload_folder()))
     server.add_middleware(Languages)
     server.mount("/kv/assets", StaticFiles(directory=ASSETS))
@@ -97,7 +99,7 @@ def build_server(
 
 def build_blocks(tabs: Sequence[Tab], analyzers: Analyzers) -> gr.Blocks:
     """Lay out the page: a heading with the tabs below it."""
-    with PageBlocks(
+    with GuardedBlocks(
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=_FORGET_UPLOADS_S
     ) as blocks:
         gr.HTML(

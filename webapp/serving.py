@@ -36,6 +36,9 @@ MAX_CONNECTIONS: Final = 500
 MAX_SILENCE_S: Final = 15.0
 """Time after which a connection without complete request headers is closed."""
 
+MAX_UNREAD_S: Final = 30.0
+"""Time after which a connection is closed whose client reads nothing of what it asked for."""
+
 RETURNED_BYTES: Final = 1 << 20
 """Size from which freed memory is returned to the system at once.
 
@@ -97,6 +100,7 @@ class PatientProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     """Protocol that closes idle and surplus connections before the process runs out of file handles."""
 
     _silence: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accept a connection, or answer that there are too many."""
@@ -111,6 +115,26 @@ class PatientProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         """Receive a part of a request."""
         super().data_received(data)
         self._watch()
+
+    def pause_writing(self) -> None:
+        """Start the time limit for reading: the buffers between server and client are full."""
+        super().pause_writing()
+        self._unread = self._unread or self.loop.call_later(MAX_UNREAD_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Cancel the time limit: the client has read something."""
+        super().resume_writing()
+        self._forget_unread()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._forget_unread()
+        super().connection_lost(exc)
+
+    def _forget_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _is_served(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

@@ -29,6 +29,8 @@ from webapp.worker import Tell
 
 MAX_LENGTH_S: Final = 600.0
 MAX_PIXELS: Final = 4096 * 2304
+MAX_FRAMES: Final = 144_000
+"""Ten minutes of slow motion at 240 frames per second."""
 
 ANNOTATED: Final = "annotated.mp4"
 
@@ -62,7 +64,9 @@ class TimelineReading:
         self, tell: Tell, output: Path | None = None, watcher: Watcher | None = None
     ) -> tuple[Timeline, list[str]]:
         """Read the video and report the progress; return the timeline with notes on anything unusual."""
-        with VideoFile(self.source, max_pixels=MAX_PIXELS, max_length_s=MAX_LENGTH_S) as video:
+        with VideoFile(
+            self.source, max_pixels=MAX_PIXELS, max_length_s=MAX_LENGTH_S, max_frames=MAX_FRAMES
+        ) as video:
             check_limits(video)
             length_s = video.info.duration_s
 

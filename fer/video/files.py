@@ -27,6 +27,9 @@ _WITHOUT_SHOWN_TIMES: Final = frozenset({"avi", "h264", "hevc", "m4v", "mpegvide
 _ASPECTS: Final = (1 / 16, 16.0)
 """Plausible pixel aspect ratios; beyond these, the file is damaged or forged."""
 
+_MOST_SIZES: Final = 3
+"""Frame sizes that are named in the notes."""
+
 _CONVERSION_ERRORS: Final = (
     av.FFmpegError,
     cv2.error,
@@ -50,6 +53,7 @@ class VideoFile:
         path: The file; its content decides, not its suffix.
         max_pixels: A larger frame anywhere in the file raises an error.
         max_length_s: So does a later frame, whatever length the file declares.
+        max_frames: So does a further frame; forged files hold millions of them in a second.
 
     Raises:
         UnreadableVideoError: The file is missing, not a video, has only sound, no frame or an unknown codec,
@@ -57,11 +61,18 @@ class VideoFile:
     """
 
     def __init__(
-        self, path: str | Path, *, max_pixels: int = MAX_PIXELS, max_length_s: float = math.inf
+        self,
+        path: str | Path,
+        *,
+        max_pixels: int = MAX_PIXELS,
+        max_length_s: float = math.inf,
+        max_frames: float = math.inf,
     ) -> None:
         self.path = Path(path)
         self._max_pixels = max_pixels
         self._max_length_s = max_length_s
+        self._max_frames = max_frames
+        self._sizes: set[tuple[int, int]] = set()
         self.skipped_count = 0
         self.notes: list[str] = []
         self._reformatter = VideoReformatter()
@@ -103,8 +114,15 @@ class VideoFile:
         """
         last_s: float | None = None
         first_dts: int | None = None
+        count = 0
         frame, self._first = self._first, None
         while frame is not None:
+            count += 1
+            if count > self._max_frames:
+                raise UnreadableVideoError(
+                    f"{self.path} has more than {self._max_frames} frames, the maximum here; cut it into "
+                    "shorter pieces"
+                )
             timestamp_s: float | None
             if self._has_times:
                 timestamp_s = None if frame.time is None else max(0.0, frame.time - self._start_s)
@@ -153,9 +171,11 @@ class VideoFile:
         )
 
     def _note_size(self, width: int, height: int) -> None:
-        note = f"changes its size to {width}×{height}; such frames are scaled to the first size"
-        if note not in self.notes:
-            self.notes.append(note)
+        if (width, height) in self._sizes or len(self._sizes) > _MOST_SIZES:
+            return
+        self._sizes.add((width, height))
+        to = f"to {width}×{height}" if len(self._sizes) <= _MOST_SIZES else "again and again"
+        self.notes.append(f"changes its size {to}; such frames are scaled to the first size")
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         packets = self._container.demux(self._stream)

@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+from collections import Counter
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -29,6 +30,7 @@ _BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _HEAD_BYTES: Final = 4096
+_MOST_COLUMNS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,17 @@ def read_csv(path: Path, *, own: bool = False) -> CsvFaces:
     return CsvFaces(tuple(lines), tuple(splits), tuple(labels), tuple(pictures), int(is_blank.sum()))
 
 
+def _names(header: str, separator: str, place: str) -> Counter[str]:
+    """Return the names of the columns with their number."""
+    if header.count(separator) >= _MOST_COLUMNS:
+        raise DatasetError(f"{place}: expected at most {_MOST_COLUMNS} columns, got more")
+    try:
+        words = next(csv.reader([header], delimiter=separator), [])
+    except csv.Error as error:
+        raise DatasetError(f"{place}: expected the names of columns, got others ({error})") from error
+    return Counter(word.strip().lower() for word in words)
+
+
 def _read_rows(path: Path) -> tuple[pd.DataFrame, int]:
     """Return all values as text, and the line of the header."""
     try:
@@ -92,6 +105,7 @@ def _read_rows(path: Path) -> tuple[pd.DataFrame, int]:
                 (1, ""),
             )
         separator = max(",;\t|", key=header.count)
+        names = _names(header, separator, f"{path}, line {header_line}")
         frame = pd.read_csv(
             path,
             sep=separator,
@@ -103,6 +117,8 @@ def _read_rows(path: Path) -> tuple[pd.DataFrame, int]:
             encoding=encoding,
             encoding_errors="replace",
         ).fillna("")
+    except DatasetError:
+        raise
     except (ValueError, OSError) as error:
         raise DatasetError(f"{path} cannot be read as CSV ({error}); expected FER2013's columns") from error
     if not isinstance(frame.index, pd.RangeIndex):
@@ -110,11 +126,10 @@ def _read_rows(path: Path) -> tuple[pd.DataFrame, int]:
             f"{path}, line {header_line + 1}: expected as many values as the header has columns, got more; "
             "put the pixels of a row into one value, with spaces between them"
         )
-    names = [name.strip().lower() for name in next(csv.reader([header], delimiter=separator), [])]
-    twice = next((name for name in names if name and names.count(name) > 1), None)
+    twice = next((name for name, count in names.items() if name and count > 1), None)
     if twice is not None:
         raise DatasetError(
-            f"{path}, line {header_line}: {names.count(twice)} columns are named {twice!r}; "
+            f"{path}, line {header_line}: {names[twice]} columns are named {twice[:40]!r}; "
             "rename or remove one"
         )
     frame.columns = frame.columns.str.strip().str.lower()

@@ -232,7 +232,7 @@ def emotion_of_code(code: str, place: str, *, own: bool = False) -> Label:
         return label_of_class(code, place, own=own)
     if not number.is_integer() or not 0 <= number < len(FER2013_CODES):
         raise DatasetError(
-            f"{place}: expected an emotion from 0 to {len(FER2013_CODES) - 1}, got {code.strip()}"
+            f"{place}: expected an emotion from 0 to {len(FER2013_CODES) - 1}, got {code.strip()[:40]}"
         )
     return FER2013_CODES[int(number)]
 
