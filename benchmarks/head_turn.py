@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from fer.detection import load_detector
 from fer.detection.yunet import YuNetDetector
-from fer.faces import HeadTurn, Landmarks, head_turn
+from fer.faces import Landmarks
+from fer.head_turn import HeadTurn, head_turn
 from training.detector.evaluation import read_boxed_photos
 
 HEAD = np.array([[-32, -34, -25], [32, -34, -25], [0, 0, 0], [-26, 30, -26], [26, 30, -26]], dtype=float)

@@ -7,7 +7,8 @@ from typing import Final
 from fer.classification import EmotionClassifier
 from fer.cropping import crop_face, reference_square
 from fer.detection import AUTO, FaceDetector, load_detector
-from fer.faces import Detection, Face, head_turn
+from fer.faces import Detection, Face
+from fer.head_turn import head_turn
 from fer.images import RgbImage, as_rgb
 from fer.model_shelf import find_weights
 

@@ -6,7 +6,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from fer.emotions import Label
-from fer.faces import Face, Landmarks, head_turn
+from fer.faces import Face, Landmarks
+from fer.head_turn import head_turn
 
 _SIDES: Final = ("left", "top", "right", "bottom")
 _LANDMARKS: Final = tuple(field.name for field in fields(Landmarks))

@@ -8,7 +8,8 @@ import pytest
 from fakes import fake_analyzer, red_face
 
 from fer.emotions import SIX_EMOTIONS
-from fer.faces import HeadTurn, Landmarks, Prediction, head_turn
+from fer.faces import Landmarks, Prediction
+from fer.head_turn import HeadTurn, head_turn
 from fer.streams.smoothing import ProbabilitySmoother
 
 HEAD = np.array([[-31, -36, -22], [31, -36, -22], [0, 0, 0], [-26, 29, -28], [26, 29, -28]], dtype=float)
