@@ -176,6 +176,17 @@ REJECTS = '{ getUserMedia: () => Promise.reject(new DOMException("words", "%s"))
             id="card of a face",
         ),
         pytest.param(
+            f"""const {{ FaceCard }} = await import("./faces.js"); const card = new FaceCard({EMOTIONS});
+            const update = (face) => {{
+                card.update(2, face, face.turned_away);
+                return [card.word.textContent, card.share.textContent,
+                    card.root.querySelectorAll(".kv-top").length, card.root.classList.contains("kv-away")];
+            }};
+            return [update({{ ...{HAPPY}, turned_away: true }}), update({{ ...{HAPPY}, turned_away: false }})];""",
+            [["Turned away", "", 0, True], ["Happy", "88 %", 1, False]],
+            id="card of a face turned away names no expression",
+        ),
+        pytest.param(
             f"""const {{ PeoplePanel }} = await import("./people.js"); const root = document.createElement("div");
             const panel = new PeoplePanel(root, () => "#ffffff");
             panel.setLabels({EMOTIONS});
