@@ -22,13 +22,20 @@ _REACH_PER_S: Final = 0.8
 """Largest distance of a face from its expected position, in face sides, plus a share per second unseen."""
 
 
+_FRAMES_APART: Final = 1.5
+_MOST_APART_S: Final = 3.0
+"""Intervals between frames for which a track lasts, up to this time: otherwise a machine that reads less than
+one frame per second would show a new person in every frame, or nobody."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrackingSettings:
     """Settings of the tracker.
 
     Attributes:
         steadiness: Smoothing of expressions over time.
-        gap_s: A face unseen for longer is dropped; if it returns, it gets a new track.
+        gap_s: A face unseen for longer is dropped; if it returns, it gets a new track. Streams with less than
+            one frame in this time keep it until their next frame, for up to three seconds.
         hold_s: Time for which a missed face is still reported, at its extrapolated position.
         confirm_count: Frames in which a face must be detected before it is reported; suppresses brief false
             positives.
@@ -64,6 +71,7 @@ class FaceTracker:
         self.settings = settings or TrackingSettings()
         self._tracks: list[_Track] = []
         self._time_s: float | None = None
+        self._interval_s = 0.0
         self._next_id = 1
         self._start_s: float | None = None
         self._problem = ""
@@ -80,10 +88,12 @@ class FaceTracker:
         """
         if self._time_s is not None and timestamp_s < self._time_s:
             self.reset()
+        gap_s = max(self.settings.gap_s, min(_FRAMES_APART * self._interval_s, _MOST_APART_S))
+        self._interval_s = 0.0 if self._time_s is None else timestamp_s - self._time_s
         self._time_s = timestamp_s
         if self._start_s is None:
             self._start_s = timestamp_s
-        tracks = [track for track in self._tracks if timestamp_s - track.time_s <= self.settings.gap_s]
+        tracks = [track for track in self._tracks if timestamp_s - track.time_s <= gap_s]
         matched = _match(
             [track.predict(timestamp_s) for track in tracks],
             [timestamp_s - track.time_s for track in tracks],
