@@ -22,10 +22,9 @@ _REACH_PER_S: Final = 0.8
 """Largest distance of a face from its expected position, in face sides, plus a share per second unseen."""
 
 
-_FRAMES_APART: Final = 1.5
 _MOST_APART_S: Final = 3.0
-"""Intervals between frames for which a track lasts, up to this time: otherwise a machine that reads less than
-one frame per second would show a new person in every frame, or nobody."""
+"""Longest time from one frame to the next for which everybody is kept: otherwise a machine that reads less
+than one frame per second would show a new person in every frame, or nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,6 @@ class FaceTracker:
         self.settings = settings or TrackingSettings()
         self._tracks: list[_Track] = []
         self._time_s: float | None = None
-        self._interval_s = 0.0
         self._next_id = 1
         self._start_s: float | None = None
         self._problem = ""
@@ -88,12 +86,15 @@ class FaceTracker:
         """
         if self._time_s is not None and timestamp_s < self._time_s:
             self.reset()
-        gap_s = max(self.settings.gap_s, min(_FRAMES_APART * self._interval_s, _MOST_APART_S))
-        self._interval_s = 0.0 if self._time_s is None else timestamp_s - self._time_s
-        self._time_s = timestamp_s
+        before_s, self._time_s = self._time_s, timestamp_s
         if self._start_s is None:
             self._start_s = timestamp_s
-        tracks = [track for track in self._tracks if timestamp_s - track.time_s <= gap_s]
+        tracks = [
+            track
+            for track in self._tracks
+            if timestamp_s - track.time_s
+            <= (max(self.settings.gap_s, _MOST_APART_S) if track.time_s == before_s else self.settings.gap_s)
+        ]
         matched = _match(
             [track.predict(timestamp_s) for track in tracks],
             [timestamp_s - track.time_s for track in tracks],

@@ -175,7 +175,8 @@ class LiveTab {
     this.meter.add(takenAt);
     this.people.update(answer);
     if (this.isRecording && !this.isFrozen) this.addToRecord(answer); // a frozen frame is already recorded
-    this.tellHint(answer.hint);
+    const isSmallCrowd = answer.hint === "small" && isCrowd(answer.faces.length); // the hint would hide faces
+    this.tellHint(isSmallCrowd ? null : answer.hint);
     this.tellRest(answer.rest);
     this.speak(answer.faces);
     const { parts } = this;
