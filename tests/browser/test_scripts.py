@@ -301,6 +301,21 @@ READER = """
 """
 
 
+def test_people_on_a_frozen_frame_are_the_same_after_a_long_look(page):
+    times = page.evaluate(
+        f"""async () => {{ {READER}
+            const times = []; let now = 5000; performance.now = () => now;
+            reader.worker.postMessage = ({{ time }}) => times.push(time);
+            await hear({{ state: "open" }}); await show(5000); reader.pause(true); await hear(answer);
+            for (now of [65000, 66000]) {{ reader.readOnce(); await null; await null; await hear(answer); }}
+            return times; }}"""
+    )
+    gaps = np.diff(times)
+    assert len(times) == 3
+    assert (gaps > 0).all()
+    assert (gaps < 1).all()  # TrackingSettings().gap_s
+
+
 @pytest.mark.parametrize(
     ("code", "expected"),
     [

@@ -1,6 +1,7 @@
 /** Sends frames of a playing video to the server, only the newest and one at a time; passes on the answers. */
 
 const SENT_WIDTH = 480;
+const FROZEN_STEP_MS = 900; // the server forgets people who are unseen for longer than a second
 
 export class FrameReader {
   /**
@@ -39,7 +40,8 @@ export class FrameReader {
 
   readOnce() {
     this.wanted = Math.max(this.wanted, 1);
-    this.time = performance.now(); // later than any earlier frame, so that it counts as new
+    // Later than any earlier frame, so that it counts as new; however long it is frozen, the people are the same.
+    this.time = Math.min(performance.now(), 1000 * this.lastTime + FROZEN_STEP_MS);
     if (!this.isBusy) this.send();
   }
 
