@@ -1,6 +1,7 @@
 """Types that describe a face: box, detection, prediction."""
 
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from typing import Self
 
 import numpy as np
@@ -24,7 +25,7 @@ class Box:
 
     def __post_init__(self) -> None:
         values = (self.left, self.top, self.right, self.bottom)
-        if not all(np.isfinite(values)) or self.left >= self.right or self.top >= self.bottom:
+        if not all(map(isfinite, values)) or self.left >= self.right or self.top >= self.bottom:
             raise ValueError(f"expected left < right and top < bottom, got {values}")
 
     @property

@@ -1,5 +1,6 @@
 """Yaw and pitch of a head, from the five landmarks of a face."""
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -57,11 +58,19 @@ def head_turn(landmarks: Landmarks) -> HeadTurn:
     """
     points = landmarks.as_array()
     camera = (points - points.mean(axis=0)).T @ _INVERSE.T  # 2×3: the head's axes in the image
-    left, lengths, right = np.linalg.svd(camera, full_matrices=False)
-    if lengths[1] < 1e-6 * max(lengths[0], 1e-12) or lengths[0] < 1e-9:
+    (ax, ay, az), (dx, dy, dz) = camera.tolist()
+    across, down, both = ax * ax + ay * ay + az * az, dx * dx + dy * dy + dz * dz, ax * dx + ay * dy + az * dz
+    area = across * down - both * both
+    if area <= 1e-12 * (across + down) ** 2 or across + down < 1e-18:
         return HeadTurn(0.0, 0.0)
-    across, down = left @ right  # nearest scaled rotation
-    depth = np.cross(across, down)  # depth of the head's axes; roll does not change it
-    yaw = np.degrees(np.arcsin(np.clip(-depth[0], -1.0, 1.0)))
-    pitch = np.degrees(np.arctan2(depth[1], max(depth[2], 0.0)))
-    return HeadTurn(float(yaw), float(pitch))
+    # Depth of the head's axes, which roll does not change: these rows have the same direction of their cross
+    # product as the nearest scaled rotation.
+    length = math.sqrt(area)
+    right, lower, towards = (
+        (ay * dz - az * dy) / length,
+        (az * dx - ax * dz) / length,
+        (ax * dy - ay * dx) / length,
+    )
+    yaw = math.degrees(math.asin(min(max(-right, -1.0), 1.0)))
+    pitch = math.degrees(math.atan2(lower, max(towards, 0.0)))
+    return HeadTurn(yaw, pitch)

@@ -71,6 +71,14 @@ def test_short_gap_is_bridged_and_long_gap_is_not():
     assert ids(tracker.update([face(105, 100)], 2.0)) == [2]  # forgotten
 
 
+@pytest.mark.parametrize("times_s", [[0, 0.5, 1.0, 1.5], [0, 1.2, 2.4, 3.6], [0, 2.9, 4.0, 6.0]])
+def test_a_still_face_is_shown_however_few_frames_a_slow_machine_reads(times_s):
+    tracker = FaceTracker(TrackingSettings(confirm_count=2))
+    shown = [ids(tracker.update([face(100, 100)], time_s)) for time_s in times_s]
+    assert shown == [[], [1], [1], [1]]
+    assert tracker.update([face(100, 100)], 60.0) == []  # a pause is no slow stream
+
+
 def test_held_face_moves_on_without_landmarks():
     tracker = FaceTracker()
     points = Landmarks.from_array(np.ones((5, 2)))

@@ -1,7 +1,11 @@
 import gc
 import json
 import struct
+import threading
+import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -9,8 +13,12 @@ from fastapi.testclient import TestClient
 from page_fakes import FakeAnalyzers, encoded
 
 import webapp.live
+import webapp.photo
+from fer.images import read_image
+from webapp import limits
 from webapp.live import TAB, LiveSession, LiveSettings
 from webapp.page import build_routes
+from webapp.photo import ReadPhoto
 
 
 @pytest.fixture(scope="module")
@@ -211,3 +219,79 @@ def test_another_model_forgets_resting_faces(astronaut):
     analyzers.classifier = FakeAnalyzers().classifier
     session.configure(LiveSettings())
     assert session.rest("undo")["rest"]["state"] == "off"
+
+
+class Gate:
+    """Holds threads until it opens; counts those that have arrived."""
+
+    def __init__(self):
+        self.arrived = threading.Semaphore(0)
+        self.opened = threading.Event()
+
+    def pass_through(self):
+        self.arrived.release()
+        assert self.opened.wait(60)
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_uploads_never_hold_up_live_frames(monkeypatch, astronaut):
+    gate = Gate()
+
+    def read_slowly(data, analyzer):
+        gate.pass_through()
+        return ReadPhoto(read_image(data), [])
+
+    monkeypatch.setattr(webapp.photo, "read_photo", read_slowly)
+    photo = encoded(astronaut, "JPEG")
+    with (
+        TestClient(build_routes([TAB, webapp.photo.TAB], FakeAnalyzers())) as client,
+        client.websocket_connect("/kv/live") as socket,
+        ThreadPoolExecutor(40) as threads,
+    ):
+        answers = [threads.submit(client.post, "/kv/photo", content=photo) for _ in range(40)]
+        try:
+            for _ in range(limits.PHOTOS_AT_ONCE):  # all places for photos are taken
+                assert gate.arrived.acquire(timeout=30)
+            assert ask(socket, astronaut, 1.0)["kind"] == "frame"
+            assert not any(answer.done() for answer in answers)
+        finally:
+            gate.opened.set()
+        assert [answer.result().status_code for answer in answers] == [200] * 40
+
+
+def test_visitors_take_turns_however_many_frames_one_of_them_sends(monkeypatch, astronaut):
+    gate, served = Gate(), []
+
+    def answer(session, message):
+        (number,) = struct.unpack_from("<d", message["bytes"])
+        served.append(number)
+        if number == 1:
+            gate.pass_through()
+        return {"kind": "frame", "time": number}
+
+    monkeypatch.setattr(webapp.live, "_answer", answer)
+    monkeypatch.setattr(limits, "FRAMES_AT_ONCE", 1)
+    with TestClient(build_routes([TAB], FakeAnalyzers())) as client:
+
+        def waiting():
+            return client.portal.call(lambda: limits.live_limiter().statistics().tasks_waiting)
+
+        with ExitStack() as stack:
+            hasty, *others = [stack.enter_context(client.websocket_connect("/kv/live")) for _ in range(4)]
+            for number in (1, 2, 3):
+                hasty.send_bytes(struct.pack("<d", number))
+            assert gate.arrived.acquire(timeout=30)
+            for index, socket in enumerate(others):
+                socket.send_bytes(struct.pack("<d", 10 + index))
+                wait_until(lambda: waiting() == index + 1)  # noqa: B023 - called at once
+            gate.opened.set()
+            assert [json.loads(hasty.receive_text())["time"] for _ in range(3)] == [1, 2, 3]
+            for socket in others:
+                socket.receive_text()
+    assert served == [1, 10, 11, 12, 2, 3]

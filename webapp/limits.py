@@ -57,7 +57,12 @@ Answer = TypeVar("Answer")
 
 async def run_live(read: Callable[[], Answer]) -> Answer:
     """Analyse a live frame in a thread, independent of the limit on photos; visitors take turns."""
-    return await anyio.to_thread.run_sync(read, limiter=_limiter(_frames, FRAMES_AT_ONCE))
+    return await anyio.to_thread.run_sync(read, limiter=live_limiter())
+
+
+def live_limiter() -> anyio.CapacityLimiter:
+    """Return the limiter of live frames in the running event loop: first come, first served."""
+    return _limiter(_frames, FRAMES_AT_ONCE)
 
 
 class BusyError(UnreadableImageError):

@@ -189,7 +189,8 @@ def routes(analyzers: Analyzers) -> APIRouter:
         sessions[session] = socket
         try:
             while True:
-                message = await asyncio.wait_for(socket.receive(), MAX_SILENCE_S)
+                async with asyncio.timeout(MAX_SILENCE_S):
+                    message = await socket.receive()
                 if message["type"] == "websocket.disconnect":
                     break
                 answer = await run_live(partial(_answer, session, message))

@@ -22,13 +22,19 @@ _REACH_PER_S: Final = 0.8
 """Largest distance of a face from its expected position, in face sides, plus a share per second unseen."""
 
 
+_MOST_APART_S: Final = 3.0
+"""Longest time from one frame to the next for which everybody is kept: otherwise a machine that reads less
+than one frame per second would show a new person in every frame, or nobody."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrackingSettings:
     """Settings of the tracker.
 
     Attributes:
         steadiness: Smoothing of expressions over time.
-        gap_s: A face unseen for longer is dropped; if it returns, it gets a new track.
+        gap_s: A face unseen for longer is dropped; if it returns, it gets a new track. Streams with less than
+            one frame in this time keep it until their next frame, for up to three seconds.
         hold_s: Time for which a missed face is still reported, at its extrapolated position.
         confirm_count: Frames in which a face must be detected before it is reported; suppresses brief false
             positives.
@@ -80,10 +86,15 @@ class FaceTracker:
         """
         if self._time_s is not None and timestamp_s < self._time_s:
             self.reset()
-        self._time_s = timestamp_s
+        before_s, self._time_s = self._time_s, timestamp_s
         if self._start_s is None:
             self._start_s = timestamp_s
-        tracks = [track for track in self._tracks if timestamp_s - track.time_s <= self.settings.gap_s]
+        tracks = [
+            track
+            for track in self._tracks
+            if timestamp_s - track.time_s
+            <= (max(self.settings.gap_s, _MOST_APART_S) if track.time_s == before_s else self.settings.gap_s)
+        ]
         matched = _match(
             [track.predict(timestamp_s) for track in tracks],
             [timestamp_s - track.time_s for track in tracks],

@@ -54,13 +54,14 @@ export class FaceCard {
       this.number.style.color = inkOn(colour);
     }
     const words = `${this.word.textContent}, ${this.share.textContent}`;
+    this.root.classList.toggle("kv-away", Boolean(face.turned_away)); // its bars say little
     this.root.setAttribute("aria-label", say("Face {number}: {word}", { number, word: words }));
     this.labels.forEach((label, index) => {
       const probability = face.probabilities[label.id] ?? 0;
       const { bar, fill, output } = this.bars[index];
       fill.style.transform = `scaleX(${probability.toFixed(3)})`;
       setText(output, percent(probability));
-      bar.classList.toggle("kv-top", label.id === face.emotion);
+      bar.classList.toggle("kv-top", label.id === face.emotion && !face.turned_away);
     });
   }
 }

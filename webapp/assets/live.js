@@ -64,6 +64,7 @@ class LiveTab {
     on("mirror", "click", () => this.mirror(!this.isMirrored));
     on("turn", "click", () => this.turnCamera());
     on("full", "click", () => this.switchFullScreen());
+    on("video", "resize", () => this.fitScreen());
     on("cameras", "change", () => this.stream && this.start());
     fillHeads(parts, this.choices);
     for (const part of ["detector", "weights", "head"]) {
@@ -86,6 +87,13 @@ class LiveTab {
       if (this.stream && !this.isSeen()) this.stop();
       else if (this.answer) this.overlay.draw(this.answer, this.isMirrored);
     }).observe(parts.screen);
+  }
+
+  /** Gives the frame around the video the video's shape; a turned phone changes it. */
+  fitScreen() {
+    const { video, screen } = this.parts;
+    if (video.videoWidth) screen.style.setProperty("--kv-shape", `${video.videoWidth} / ${video.videoHeight}`);
+    else screen.style.removeProperty("--kv-shape");
   }
 
   isSeen() {
@@ -144,6 +152,7 @@ class LiveTab {
     this.reader?.close();
     closeCamera(this.stream);
     this.parts.video.srcObject = null;
+    this.parts.screen.style.removeProperty("--kv-shape");
     this.stream = this.reader = this.answer = null;
     this.isFrozen = false;
     this.setRecording(false);
@@ -166,7 +175,8 @@ class LiveTab {
     this.meter.add(takenAt);
     this.people.update(answer);
     if (this.isRecording && !this.isFrozen) this.addToRecord(answer); // a frozen frame is already recorded
-    this.tellHint(answer.hint);
+    const isSmallCrowd = answer.hint === "small" && isCrowd(answer.faces.length); // the hint would hide faces
+    this.tellHint(isSmallCrowd ? null : answer.hint);
     this.tellRest(answer.rest);
     this.speak(answer.faces);
     const { parts } = this;
@@ -195,7 +205,7 @@ class LiveTab {
 
   /** Starts learning the resting face of the person in view, or undoes it. */
   switchRest() {
-    if (!this.stream) return;
+    if (!this.stream || this.isFrozen) return; // a frozen frame cannot be observed for two seconds
     showNotice(this.parts.notice, "");
     this.reader.rest(this.rest === "off" || this.rest === "failed" ? "learn" : "undo");
   }
@@ -375,6 +385,7 @@ class LiveTab {
     parts.welcome.hidden = isRunning;
     parts.badge.hidden = !isRunning;
     for (const part of ["stop", "freeze", "snapshot", "record", "rest"]) parts[part].disabled = !isRunning;
+    if (this.isFrozen) parts.rest.disabled = true;
     parts.screen.classList.toggle("kv-mirrored", this.isMirrored);
     setPressed(parts.mirror, this.isMirrored);
     setPressed(parts.freeze, this.isFrozen);

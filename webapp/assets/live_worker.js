@@ -1,12 +1,13 @@
 /**
  * Web worker that shrinks and encodes frames and sends them to the server, one at a time.
- * Receives `{settings}`, `{rest}` and `{frame, time, width, height}`; posts `{state}` and `{answer}`.
+ * Receives `{settings}`, `{rest}`, `{wake}` and `{frame, time, width, height}`; posts `{state}` and `{answer}`.
  */
 
 const FIRST_PAUSE_MS = 300;
 const LONGEST_PAUSE_MS = 5000;
 const PATIENCE_MS = 8000; // time for one frame after which the server counts as unreachable
 const QUALITY = 0.8;
+const IDLE_CODE = 1001; // the server closes connections on which nothing is sent for a while
 
 let socket = null;
 let address = "";
@@ -31,6 +32,7 @@ function connect() {
   socket.onclose = ({ code, reason }) => {
     clearTimeout(watchdog);
     if (isClosed) return;
+    if (code === IDLE_CODE) return postMessage({ state: "idle" });
     postMessage({ state: "lost", reason: code === 1013 ? reason : "" });
     setTimeout(connect, pause);
     pause = Math.min(pause * 1.7, LONGEST_PAUSE_MS);
@@ -59,6 +61,8 @@ onmessage = ({ data }) => {
   } else if (data.settings) {
     settings = data.settings;
     if (socket?.readyState === WebSocket.OPEN) socket.send(settings);
+  } else if (data.wake) {
+    connect();
   } else if (data.rest) {
     if (socket?.readyState === WebSocket.OPEN) socket.send(data.rest);
   } else if (data.frame) {

@@ -60,6 +60,7 @@ export class PeoplePanel {
     if (!this.people.has(id) && this.people.size < MOST_CARDS) {
       const person = new Person(this.labels);
       this.people.set(id, person);
+      this.refreshed = -Infinity; // fill in the new card at once
       this.root.append(person.root);
     }
     return this.people.get(id);

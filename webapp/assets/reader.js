@@ -1,6 +1,7 @@
 /** Sends frames of a playing video to the server, only the newest and one at a time; passes on the answers. */
 
 const SENT_WIDTH = 480;
+const FROZEN_STEP_MS = 900; // the server forgets people who are unseen for longer than a second
 
 export class FrameReader {
   /**
@@ -11,9 +12,9 @@ export class FrameReader {
   constructor(video, settings, listener) {
     this.video = video;
     this.listener = listener;
-    this.isOpen = this.isBusy = this.isFresh = this.isPaused = this.isClosed = false;
-    this.sentAt = 0;
-    this.lastTime = 0;
+    this.isOpen = this.isIdle = this.isBusy = this.isFresh = this.isPaused = this.isClosed = false;
+    this.sentAt = this.lastTime = 0;
+    this.wanted = 0; // frames to send although paused
     this.worker = new Worker(new URL("./live_worker.js", import.meta.url), { type: "module" });
     this.worker.onmessage = ({ data }) => this.receive(data);
     const address = new URL("kv/live", document.baseURI);
@@ -38,8 +39,9 @@ export class FrameReader {
   }
 
   readOnce() {
-    this.wantsOne = true;
-    this.time = performance.now(); // later than any earlier frame, so that it counts as new
+    this.wanted = Math.max(this.wanted, 1);
+    // Later than any earlier frame, so that it counts as new; however long it is frozen, the people are the same.
+    this.time = Math.min(performance.now(), 1000 * this.lastTime + FROZEN_STEP_MS);
     if (!this.isBusy) this.send();
   }
 
@@ -62,11 +64,20 @@ export class FrameReader {
     else requestAnimationFrame((now) => seen(now));
   }
 
+  /** Connects again after a pause in which the server closed the connection. */
+  wake() {
+    this.isIdle = false;
+    this.worker.postMessage({ wake: true });
+  }
+
   async send() {
     const { videoWidth, videoHeight } = this.video;
-    if (!this.isOpen || !videoWidth || (this.isPaused && !this.wantsOne)) return;
+    if (!videoWidth || (this.isPaused && !this.wanted)) return;
+    if (this.isIdle) this.wake();
+    if (!this.isOpen) return;
     this.isBusy = true;
-    this.isFresh = this.wantsOne = false;
+    this.isFresh = false;
+    this.wanted = Math.max(this.wanted - 1, 0);
     this.sentAt = this.presentedAt ?? performance.now();
     const scale = Math.min(1, SENT_WIDTH / videoWidth);
     const size = { width: Math.round(videoWidth * scale), height: Math.round(videoHeight * scale) };
@@ -96,7 +107,11 @@ export class FrameReader {
     if (state === "open") {
       this.isOpen = true;
       this.isBusy = false;
+      if (this.isPaused) this.wanted = 2; // a new session reports faces from their second frame on
       this.listener.onState("open");
+    } else if (state === "idle") {
+      this.isOpen = this.isBusy = false;
+      this.isIdle = true;
     } else if (state === "lost") {
       this.isOpen = this.isBusy = false;
       this.listener.onState("lost", reason);
@@ -111,6 +126,6 @@ export class FrameReader {
       if (answer.kind === "problem") this.listener.onProblem(answer.text);
       else this.listener.onFaces(answer, this.sentAt);
     }
-    if (!this.isBusy && (this.isFresh || this.wantsOne)) this.send();
+    if (!this.isBusy && (this.isFresh || this.wanted)) this.send();
   }
 }
