@@ -107,7 +107,9 @@ def go_to_best_page(image: Image.Image) -> str | None:
     if image.format in {"TIFF", "MPO"}:
         page = _largest_page(image, min(count, _MOST_PAGES))
         image.seek(page)
-        return f"page {page + 1} of {count}, the largest, was read" if image.format == "TIFF" else None
+        return (
+            f"has {count} pages; page {page + 1}, the largest, was read" if image.format == "TIFF" else None
+        )
     frame = _first_frame_with_content(image, min(count, _MOST_LOOKED_AT))
     image.seek(frame)
     return f"is an animation; frame {frame + 1} of {count} was read; convert it to MP4 to analyse all frames"

@@ -99,7 +99,7 @@ def test_the_largest_page_is_read(tmp_path):
     Image.new("RGB", (10, 8)).save(path, save_all=True, append_images=[halves(), Image.new("RGB", (5, 5))])
     picture = read_picture(path)
     assert is_halves(picture.image)
-    assert picture.notes == ("page 2 of 3, the largest, was read",)
+    assert picture.notes == ("has 3 pages; page 2, the largest, was read",)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])

@@ -1,6 +1,6 @@
 """Response types of Gradio's named endpoints and of ``/api``."""
 
-from typing import Any
+from typing import Any, NotRequired
 
 from typing_extensions import TypedDict  # required by FastAPI before Python 3.12, and installed with it
 
@@ -23,11 +23,12 @@ class FaceRecord(TypedDict):
 
 
 class PhotoAnswer(TypedDict):
-    """Size of a photo in pixels with its faces, largest first; empty where none was found."""
+    """Size of a photo in pixels with its faces, largest first; ``notes`` if its file is unusual."""
 
     width: int
     height: int
     faces: list[FaceRecord]
+    notes: NotRequired[list[str]]
 
 
 class PhotoRecord(PhotoAnswer):
