@@ -20,6 +20,9 @@ _STRIP_PIXELS: Final = 4_000_000
 _SAMPLES: Final = 1_000_000
 _MOST_PAGES: Final = 200
 _MOST_LOOKED_AT: Final = 30
+_DNG_VERSION: Final = 50706
+_SUBFILE_TYPE: Final = 254
+_SUB_IMAGES: Final = 330
 _PLAIN: Final = 3.0
 """A frame with a lower standard deviation (of 255) counts as blank."""
 
@@ -95,21 +98,29 @@ def bytes_per_pixel(image: Image.Image) -> int:
     return _BYTES_PER_PIXEL.get(image.format or "", _USUAL_BYTES_PER_PIXEL)
 
 
+def is_raw(image: Image.Image) -> bool:
+    """Return whether a TIFF is a camera's raw photo, of which only a small preview could be decoded."""
+    tags = getattr(image, "tag_v2", {})
+    is_preview = tags.get(_SUBFILE_TYPE) == 1 and _SUB_IMAGES in tags
+    return image.format == "TIFF" and (_DNG_VERSION in tags or is_preview)
+
+
 def go_to_best_page(image: Image.Image) -> str | None:
     """Seek to the largest page of a document, or to the first frame of an animation that is not blank.
+
+    Of an MPO file, two views from one camera, the first is kept; of a PSD file, all layers together.
 
     Returns:
         A note for people if other pages or frames are ignored.
     """
     count = getattr(image, "n_frames", 1)
-    if count < 2 or (image.format in {"HEIF", "AVIF"} and not getattr(image, "is_animated", False)):
+    is_still = image.format in {"HEIF", "AVIF"} and not getattr(image, "is_animated", False)
+    if count < 2 or is_still or image.format in {"MPO", "PSD"}:
         return None
-    if image.format in {"TIFF", "MPO"}:
+    if image.format == "TIFF":
         page = _largest_page(image, min(count, _MOST_PAGES))
         image.seek(page)
-        return (
-            f"has {count} pages; page {page + 1}, the largest, was read" if image.format == "TIFF" else None
-        )
+        return f"has {count} pages; page {page + 1}, the largest, was read"
     frame = _first_frame_with_content(image, min(count, _MOST_LOOKED_AT))
     image.seek(frame)
     return f"is an animation; frame {frame + 1} of {count} was read; convert it to MP4 to analyse all frames"
