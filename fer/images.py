@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from fer.files import odd_kind
 from fer.picture_decoding import (
     FORMAT_SUFFIXES,
     add_heif,
@@ -186,6 +187,8 @@ def read_picture(
     name = "the image" if isinstance(source, bytes) else str(source)
     if not name:
         raise UnreadableImageError("expected the path of an image, got an empty one")
+    if not isinstance(source, bytes) and (kind := odd_kind(source)) is not None:
+        raise UnreadableImageError(f"{name} {kind}")
     try:
         return _decode(source, name, MAX_PIXELS if max_pixels is None else max_pixels)
     except UnreadableImageError:
@@ -284,7 +287,7 @@ def _start(source: str | Path | bytes) -> bytes:
     try:
         with _opened(source) as file:
             return file.read(_START_BYTES)
-    except OSError:
+    except (OSError, ValueError):
         return b""
 
 
