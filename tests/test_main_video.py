@@ -90,7 +90,7 @@ def test_raw_answers_jump_where_steady_ones_wait(tmp_path):
     [
         pytest.param(["missing.mp4"], "missing.mp4 does not exist", id="missing"),
         pytest.param(["text.mp4"], "not a readable video", id="text"),
-        pytest.param(["picture.mp4"], "not a readable video", id="a picture"),
+        pytest.param(["picture.mp4"], "is an image, not a video", id="a picture"),
         pytest.param(["sound.mp4"], "no video track", id="only sound"),
         pytest.param(["clip.mp4", "clip.mp4"], "expected one video and nothing else", id="two videos"),
         pytest.param(["clip.mp4", "--output", "clip.mp4"], "is the video itself", id="output is input"),
