@@ -1,5 +1,6 @@
 """The command line: ``python -m fer PATH…``; ``fetch``, ``watch``, ``password``, ``page``, ``dashboard``."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -24,7 +25,9 @@ def main(words: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):  # file names may contain characters the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     try:
-        return _run(words)
+        status = _run(words)
+        sys.stdout.flush()  # a full disk may refuse the last lines only here
+        return status
     except (CommandError, UnknownModelError, WeightsMismatchError) as error:
         print(plain_line(f"error: {error}"), file=sys.stderr)
         return 1
@@ -32,6 +35,12 @@ def main(words: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # the reader, such as head, has closed the pipe
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - discards output flushed at exit
+        return 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+        print("error: the output cannot be written (no space left); free some space", file=sys.stderr)
         return 1
 
 

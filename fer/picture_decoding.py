@@ -27,6 +27,9 @@ _SAMPLES: Final = 1_000_000
 _MOST_PAGES: Final = 200
 _MOST_LOOKED_AT: Final = 30
 _MOST_LOOKED_AT_PIXELS: Final = 80_000_000
+_DNG_VERSION: Final = 50706
+_SUBFILE_TYPE: Final = 254
+_SUB_IMAGES: Final = 330
 _PLAIN: Final = 3.0
 """A frame with a lower standard deviation (of 255) counts as blank."""
 
@@ -113,8 +116,17 @@ def bytes_per_pixel(image: Image.Image) -> int:
     return _BYTES_PER_PIXEL.get(image.format or "", _USUAL_BYTES_PER_PIXEL)
 
 
+def is_raw(image: Image.Image) -> bool:
+    """Return whether a TIFF is a camera's raw photo, of which only a small preview could be decoded."""
+    tags = getattr(image, "tag_v2", {})
+    is_preview = tags.get(_SUBFILE_TYPE) == 1 and _SUB_IMAGES in tags
+    return image.format == "TIFF" and (_DNG_VERSION in tags or is_preview)
+
+
 def go_to_best_page(image: Image.Image) -> str | None:
     """Seek to the largest page of a document, or to the first frame of an animation that is not blank.
+
+    Of an MPO file, two views from one camera, the first is kept; of a PSD file, all layers together.
 
     Returns:
         A note for people if other pages or frames are ignored.
@@ -124,14 +136,10 @@ def go_to_best_page(image: Image.Image) -> str | None:
         page = areas.index(max(areas))
         image.seek(page)
         pages = f"{len(areas)}" if len(areas) < _MOST_PAGES else f"at least {len(areas)}"
-        return f"page {page + 1} of {pages}, the largest, was read" if len(areas) > 1 else None
+        return f"has {pages} pages; page {page + 1}, the largest, was read" if len(areas) > 1 else None
     count = getattr(image, "n_frames", 1)
-    if count < 2 or (image.format in {"HEIF", "AVIF"} and not getattr(image, "is_animated", False)):
-        return None
-    if image.format == "MPO":
-        areas = _page_areas(image)
-        image.seek(areas.index(max(areas)))
-        check_jpeg(_content(getattr(image, "fp", None)), getattr(image, "offset", 0))
+    is_still = image.format in {"HEIF", "AVIF"} and not getattr(image, "is_animated", False)
+    if count < 2 or is_still or image.format in {"MPO", "PSD"}:
         return None
     frame = _first_frame_with_content(image, min(count, _MOST_LOOKED_AT))
     image.seek(frame)

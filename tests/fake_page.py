@@ -22,10 +22,10 @@ class FakeAnalyzers:
     def heads(self, weights):
         return fake_analyzer().classifier.card.choices
 
-    def get(self, weights=None, detector=None, *, head=None, live=False):
+    def get(self, weights=None, detector=None, *, head=None, live=False, thorough=False):
         return fake_analyzer()
 
-    def finder(self, detector=None):
+    def finder(self, detector=None, *, thorough=False):
         return fake_analyzer().detector
 
 

@@ -42,16 +42,16 @@ class FakeAnalyzers:
     def heads(self, weights):
         return self.classifier.card.choices
 
-    def get(self, weights=None, detector=None, *, head=None, live=False):
+    def get(self, weights=None, detector=None, *, head=None, live=False, thorough=False):
         if detector not in (None, "haar"):
             raise UnknownModelError("YuNet's file is not here; fetch it")
         self.classifier.card.head(head)
-        return FaceAnalyzer(load_detector("haar", live=live), self.classifier)
+        return FaceAnalyzer(load_detector("haar", live=live, thorough=thorough), self.classifier)
 
-    def finder(self, detector=None):
+    def finder(self, detector=None, *, thorough=False):
         if detector not in (None, "haar"):
             raise UnknownModelError("YuNet's file is not here; fetch it")
-        return load_detector("haar", eager=True)
+        return load_detector("haar", eager=True, thorough=thorough)
 
 
 def encoded(image, kind="PNG", **options):

@@ -31,7 +31,11 @@ class FakeAnalyzers:
     detectors = ("patch",)
     weights = ("fake.red",)
 
-    def get(self, weights=None, detector=None, *, head=None, live=False):
+    def __init__(self):
+        self.asked = []
+
+    def get(self, weights=None, detector=None, *, head=None, live=False, thorough=False):
+        self.asked.append(thorough)
         if detector not in (None, "patch"):
             raise UnknownModelError(f"no model named {detector!r} here; expected one of patch")
         return fake_analyzer()
@@ -81,6 +85,25 @@ def test_a_photo_is_answered_as_the_shell_answers(client, photo, way):
     expected = faces_to_dict(fake_analyzer().analyze(red_face()), 64, 48, "me.png")
     assert answer.json() == json.loads(json.dumps(expected))
     assert len(expected["faces"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [("", False), ("?thorough=true", True), ("?thorough=1", True), ("?thorough=false", False)],
+)
+def test_small_faces_are_searched_on_request(photo, words, asked):
+    analyzers = FakeAnalyzers()
+    answer = TestClient(api.build_api(analyzers)).post(f"/photo{words}", content=photo)
+    assert answer.status_code == 200
+    assert analyzers.asked == [asked]
+
+
+def test_an_unusual_file_is_answered_with_its_notes(client):
+    buffer = io.BytesIO()
+    Image.fromarray(red_face()).save(buffer, "JPEG", quality=95)
+    assert "notes" not in client.post("/api/photo", content=buffer.getvalue()).json()
+    answer = client.post("/api/photo", content=buffer.getvalue()[:-20]).json()
+    assert answer["notes"] == ["is cut off at its end; the remaining part was read"]
 
 
 def test_a_form_stays_in_memory(client, monkeypatch):
@@ -181,6 +204,11 @@ def test_the_schema_describes_every_answer(client, photo):
     schema = client.get("/api/openapi.json").json()
     assert schema["servers"] == [{"url": "../api"}]
     assert set(schema["paths"]) == {"/photo", "/video", "/video/{key}"}
+    (thorough,) = [
+        each for each in schema["paths"]["/photo"]["post"]["parameters"] if each["name"] == "thorough"
+    ]
+    assert (thorough["in"], thorough["schema"]["type"]) == ("query", "boolean")
+    assert "small faces" in thorough["description"]
     face = client.post("/api/photo", content=photo).json()["faces"][0]
     record = schema["components"]["schemas"]["FaceRecord"]
     assert set(record["required"]) == set(record["properties"]) == set(face)
@@ -199,7 +227,14 @@ def test_the_docs_need_nothing_from_outside(client):
     text = client.get("/api/docs").text
     assert not re.search(r"<script|<link|<img|src=|@import|url\(", text)
     assert re.findall(r"href='([^'#]*)'", text) == ["openapi.json"]
-    for words in ("POST /api/photo", "GET /api/video/{key}", "DELETE /api/video/{key}", "64 MB", "512 MB"):
+    for words in (
+        "POST /api/photo",
+        "thorough=true",
+        "GET /api/video/{key}",
+        "DELETE /api/video/{key}",
+        "64 MB",
+        "512 MB",
+    ):
         assert words in text
     anchors = set(re.findall(r"href='#(\w+)'", text))
     assert anchors and anchors <= set(re.findall(r"id='(\w+)'", text))
@@ -230,7 +265,8 @@ def documented() -> list[str]:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_the_documented_commands_work(address, photo, clip, tmp_path):
-    (tmp_path / "photo.jpg").write_bytes(photo)
+    for name in ("photo.jpg", "class.jpg"):
+        (tmp_path / name).write_bytes(photo)
     (tmp_path / "clip.mp4").write_bytes(clip)
     key, seen = "", set()
     for line in (line.split("#")[0] for line in documented()):

@@ -39,7 +39,7 @@ SPOKEN_MODULES = (
 NOT_FOR_VISITORS = (
     "expected an image", "expected a path", "expected the path", "expected a prediction", "expected steadiness",
     "expected a time and", "expected a finite", "expected 'learn'", "nothing was sent", "7 does not exist",
-    "from 7 s on", "is an animation", "page 7 of", "has 7 megapixels and", "is cut off at its end",  # notes of the shell
+    "from 7 s on",  # a part of a note
     "expected an output", "7 is the video itself", "usage:",  # the shell
     "default-src", "7=7; HttpOnly", "7: 7 blank row7",  # headers, and a text put together
     "expected an origin", "the process that reads videos ended", "a file could not be read", "a video could not be read",  # the log
@@ -149,7 +149,10 @@ def test_messages_to_visitors_are_translated(code, path):
         said = template.replace("{}", "7").strip()
         if len(said.split()) < 4 or said.startswith(NOT_FOR_VISITORS):
             continue
-        if not any(is_known(code, form.format(said)) for form in ("{}", "This video {}.", "the image {}")):
+        if not any(
+            is_known(code, form.format(said))
+            for form in ("{}", "This photo {}.", "This video {}.", "the image {}")
+        ):
             missing.append(said)
     assert missing == []
 
@@ -169,7 +172,7 @@ def test_catalogue_has_no_messages_that_nobody_makes(code):
     plain = "\n".join(re.sub(r"[^\w{}]+", " ", text).strip() for text in made)
     unused = []
     for text in catalogue_file(code)["sentences"]:
-        bare = GAP.sub("{}", text).removeprefix("This video ")
+        bare = GAP.sub("{}", text).removeprefix("This video ").removeprefix("This photo ")
         bare = re.sub(r"[^\w{}]+", " ", bare).strip()
         is_made = text in about_words() or MADE_OF_PARTS.match(text) or bare.removeprefix("{} ") in plain
         if len(bare.split()) >= 4 and not is_made:

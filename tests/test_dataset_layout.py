@@ -1,5 +1,6 @@
 """Splits and labels of files in folders and of rows in CSV files."""
 
+import io
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -229,3 +230,12 @@ def test_an_expression_that_is_never_judged_is_told(tmp_path):
     splits = load_splits(TrainConfig(data=(folder,)), Preprocessing())
     assert splits.summary["val_lacks"] == ["fearful"]
     assert splits.warnings() == ["the split 'val' has no fearful: not evaluated"]
+
+
+def test_columns_of_parquet_are_found_in_any_case(tmp_path):
+    path = tmp_path / "faces.parquet"
+    buffer = io.BytesIO()
+    Image.new("L", (8, 8), 90).save(buffer, "PNG")
+    pq.write_table(pa.table({"Image": [buffer.getvalue()], "LABEL": ["happy"], "Split": ["test"]}), path)
+    table = read_table(path)
+    assert (table.labels[0], table.splits) == (Emotion.HAPPY, ("test",))

@@ -166,7 +166,7 @@ def png_header(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        pytest.param(b"", "not an image", id="0 bytes"),
+        pytest.param(b"", "is empty", id="0 bytes"),
         pytest.param(b"Dear reader, this is text.", "not an image", id="text"),
         pytest.param(b"\xff\xd8\xff\xe0", "not an image|damaged", id="only a JPEG's start"),
         pytest.param(encoded(picture(size=(200, 200)), "JPEG")[:400], "damaged", id="truncated JPEG"),

@@ -1,5 +1,6 @@
 """The command line end to end: arguments, output lines, tables, exit status."""
 
+import contextlib
 import csv
 import json
 import os
@@ -344,3 +345,15 @@ def test_workers_give_the_same_table_even_when_killed_half_way(astronaut, tmp_pa
     answer = shell(str(folder), "--parquet", str(table), "--workers", "2")
     assert "are already in the table" in answer.stderr
     assert pyarrow.parquet.read_table(table).equals(pyarrow.parquet.read_table(unbroken))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+@pytest.mark.parametrize("words", [["--json"], []], ids=["json", "lines"])
+def test_a_full_disk_under_the_printed_lines_is_a_sentence(words, fake, pictures, monkeypatch, capsys):
+    full = Path("/dev/full").open("w")  # noqa: SIM115 - closing it fails, too
+    monkeypatch.setattr(sys, "stdout", full)
+    assert main([str(pictures / "a.png"), *words]) == 1
+    sys.stdout.close()
+    with contextlib.suppress(OSError):
+        full.close()
+    assert "the output cannot be written (no space left)" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -89,7 +90,7 @@ def test_raw_answers_jump_where_steady_ones_wait(tmp_path):
     [
         pytest.param(["missing.mp4"], "missing.mp4 does not exist", id="missing"),
         pytest.param(["text.mp4"], "not a readable video", id="text"),
-        pytest.param(["picture.mp4"], "not a readable video", id="a picture"),
+        pytest.param(["picture.mp4"], "is an image, not a video", id="a picture"),
         pytest.param(["sound.mp4"], "no video track", id="only sound"),
         pytest.param(["clip.mp4", "clip.mp4"], "expected one video and nothing else", id="two videos"),
         pytest.param(["clip.mp4", "--output", "clip.mp4"], "is the video itself", id="output is input"),
@@ -191,3 +192,50 @@ def test_a_video_may_begin_with_resting_faces(tmp_path, capsys, monkeypatch):
     write_clip(tmp_path / "nobody.mp4", [np.zeros((120, 160, 3), np.uint8)] * 20)
     assert main(["nobody.mp4", "--rest"]) == 0
     assert "shows no face for its first 2 seconds" in capsys.readouterr().err
+
+
+def test_a_wide_step_is_no_damage(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(AnalyzerRecipe, "build", lambda recipe: fake_analyzer())
+    clip = write_clip(tmp_path / "clip.mp4", moving_face(90))
+    assert main([str(clip), "--every", "1e9"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{clip}: 1 frame, 0.0 s")
+    assert err == ""
+
+
+def test_a_slow_video_is_not_cut_off(capsys):
+    """One frame that is shown for four seconds."""
+    with av.open("slow.mp4", "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(1, 4))
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(moving_face(1)[0], format="rgb24")))
+        container.mux(stream.encode(None))
+    with VideoFile("slow.mp4") as video:
+        assert video.info.duration_s == pytest.approx(4, abs=0.1)
+    assert main(["slow.mp4"]) == 0
+    assert "cut off" not in capsys.readouterr().err
+
+
+def test_a_photo_named_like_a_video_is_named(capsys):
+    Image.fromarray(red_face()).save("photo.mp4", "JPEG")
+    assert main(["photo.mp4"]) == 1
+    assert "photo.mp4 is an image, not a video" in capsys.readouterr().err
+
+
+def test_the_track_that_players_show_is_read(tmp_path, capsys):
+    """As a screen recorder writes it: the first track is not the default one."""
+    with av.open("two.mkv", "w") as container:
+        streams = [container.add_stream("libx264", rate=25) for _ in range(2)]
+        for stream, side in zip(streams, (64, 160), strict=True):
+            stream.width, stream.height, stream.pix_fmt = side, side // 4 * 3, "yuv420p"
+        streams[0].disposition, streams[1].disposition = (
+            av.stream.Disposition(0),
+            av.stream.Disposition.default,
+        )
+        for stream in streams:
+            for image in moving_face(5, (160, 120)):
+                part = np.ascontiguousarray(image[: stream.height, : stream.width])
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(part, format="rgb24")))
+            container.mux(stream.encode(None))
+    with VideoFile("two.mkv") as video:
+        assert video.info.width == 160

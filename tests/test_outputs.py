@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,15 @@ def state(folder: Path) -> dict[str, bytes]:
         pytest.param(["rtsp:/me:s@cr/et@door/1"], "rtsp:/***@door/1 is the address", id="a slash short"),
         pytest.param(["me:s@cr@door/1"], "***@door/1 does not exist", id="an address without scheme"),
         pytest.param(["rtsp://me:s@cr/et@door/1"], "rtsp://***@door/1 is the address", id="an address"),
+        pytest.param(["file:///tmp/a.jpg"], "name it without file://", id="a file's address"),
+        pytest.param(["x" * 300 + ".jpg"], "longer than names of files can be", id="a long name"),
+        pytest.param(["x" * 300 + ".mp4"], "longer than names of files can be", id="a long video"),
+        pytest.param(["a.jpg", "--csv", "x" * 300 + ".csv"], "has 304 bytes", id="a long table"),
+        pytest.param(
+            ["a.jpg", "--anonymise", "box", "--output", "A.JPG"],
+            "A.JPG after --output is an input",
+            id="photo",
+        ),
     ],
 )
 def test_what_would_destroy_something_is_refused(words, sentence, here, capsys, monkeypatch):
@@ -79,6 +89,27 @@ def test_what_would_destroy_something_is_refused(words, sentence, here, capsys, 
     assert sentence in line
     assert "s@cr" not in line
     assert state(here) == before
+
+
+@pytest.mark.parametrize("name", ["pipe.jpg", "pipe.mp4", "socket.jpg", "/dev/zero"])
+def test_what_never_ends_is_not_waited_for(name, here, capsys):
+    if name.startswith("pipe"):
+        os.mkfifo(name)
+    elif name.startswith("socket"):
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(name)
+    assert main([name]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{name} is a pipe or device, not a file" in line
+
+
+def test_a_table_may_have_a_name_of_240_bytes(here):
+    table = "é" * 118 + ".csv"
+    assert main(["a.jpg", "--csv", table]) == 0
+    assert Path(table).read_text().startswith('"path"')
+    video = "x" * 236 + ".mp4"
+    assert main(["one.mp4", "--output", video]) == 0
+    assert Path(video).is_file()
 
 
 def test_what_was_written_before_may_be_written_again(here, capsys):
@@ -98,6 +129,8 @@ def test_a_folder_counts_what_it_left_out(here, capsys):
     shutil.copy("a.jpg", "folder/below/b.jpg")
     shutil.copy("a.jpg", "folder/below/photo.jpg_large")
     Path("folder/raw.CR2").write_bytes(b"raw")
+    Path("folder/.IMG_1.HEIC.icloud").write_bytes(b"bplist00")
+    Path("folder/phone").write_bytes(b"\0\0\0\x18ftypheic")
     Path("folder/one.txt").write_text("text")
     Path("folder/two.txt").write_text("text")
     Path("folder/gone.jpg").symlink_to("nowhere.jpg")
@@ -106,8 +139,9 @@ def test_a_folder_counts_what_it_left_out(here, capsys):
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 2
     assert err == (
-        "folder: 2 photos read, 8 skipped (1 .cr2, 2 .txt, 1 dangling link, "
-        "1 image named .jpg_large, 1 linked folder, 2 system folder)\n"
+        "folder: 2 photos read, 10 skipped (1 .cr2, 2 .txt, 1 dangling link, "
+        "1 image named .jpg_large, 1 image named without suffix, 1 linked folder, "
+        "1 not yet downloaded from iCloud, 2 system folder)\n"
     )
 
 

@@ -267,7 +267,7 @@ class OwnAnalyzers:
     def heads(self, weights):
         return self.analyzer.classifier.card.choices
 
-    def get(self, weights=None, detector=None, *, head=None, live=False):
+    def get(self, weights=None, detector=None, *, head=None, live=False, thorough=False):
         return self.analyzer
 
 

@@ -2,12 +2,13 @@
 
 import base64
 import io
+import struct
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 from fakes import fake_analyzer, red_face
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin, TiffTags
 
 from fer.folders.records import read_record
 from fer.images import IMAGE_SUFFIXES, UnreadableImageError, read_image, read_picture
@@ -99,7 +100,42 @@ def test_the_largest_page_is_read(tmp_path):
     Image.new("RGB", (10, 8)).save(path, save_all=True, append_images=[halves(), Image.new("RGB", (5, 5))])
     picture = read_picture(path)
     assert is_halves(picture.image)
-    assert picture.notes == ("page 2 of 3, the largest, was read",)
+    assert picture.notes == ("has 3 pages; page 2, the largest, was read",)
+
+
+@pytest.mark.parametrize("tags", [{50706: b"\1\4\0\0"}, {254: 1, 330: 8}], ids=["DNG", "preview"])
+def test_the_preview_in_a_raw_photo_is_not_taken_for_it(tags):
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    for number, value in tags.items():
+        info[number] = value
+        info.tagtype[number] = TiffTags.BYTE if isinstance(value, bytes) else TiffTags.LONG
+    with pytest.raises(UnreadableImageError, match="is a raw photo"):
+        read_picture(encoded(halves(), "TIFF", tiffinfo=info))
+
+
+def layered(count: int) -> bytes:
+    """A PSD file of some small layers, with the whole picture after them."""
+    layer = struct.pack(">4IH", 0, 0, 4, 4, 3) + b"".join(struct.pack(">hI", each, 18) for each in range(3))
+    layer += b"8BIMnorm\xff\0\0\0" + struct.pack(">I", 12) + bytes(8) + b"\2ab\0"
+    layers = struct.pack(">h", count) + layer * count + (bytes(2) + bytes(16)) * 3 * count
+    section = struct.pack(">I", len(layers)) + layers + bytes(4)
+    pixels = np.asarray(halves()).transpose(2, 0, 1).tobytes()
+    head = b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 64, 96, 8, 3) + bytes(8)
+    return head + struct.pack(">I", len(section)) + section + bytes(2) + pixels
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_layers_are_read_together(count):
+    picture = read_picture(layered(count))
+    assert is_halves(picture.image)
+    assert picture.notes == ()
+
+
+def test_of_two_views_of_a_camera_the_first_is_read():
+    larger = Image.new("RGB", (300, 300), (128, 128, 128))
+    picture = read_picture(encoded(halves(), "MPO", quality=95, save_all=True, append_images=[larger]))
+    assert is_halves(picture.image)
+    assert picture.notes == ()
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
@@ -199,6 +235,22 @@ def test_deep_pictures_are_scaled_by_the_bits_they_use(channels, full, tmp_path)
         (b"\0\0\0\x18ftypisom\0\0\0\0mp42", "is a video or sound"),
         (b"%PDF-1.7\n", "PDF document"),
         (b"<svg xmlns='x'/>", "drawing such as SVG"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?><svg/>", "drawing such as SVG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "drawing such as SVG or EPS"),
+        (b"\n<!DOCTYPE html><title>404</title>", "web page"),
+        (b"PK\x03\x04" + bytes(30), "an archive or a document"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (encoded(halves(), "ICO"), "is an icon"),
+        (encoded(halves(), "AVIF")[:200], "AVIF image that is damaged"),
+        (encoded(halves(), "TIFF").replace(b"II*\0\x08\0\0\0", b"II*\0\x10\0\0\0CR\x02\0"), "a raw photo"),
+        (b"FUJIFILMCCD-RAW 0201FF383501", "a raw photo"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\x01crx isom", "a raw photo"),
+        (b"ID3\x04" + bytes(30), "is a video or sound"),
+        (b"\0\0\x01\xba" + bytes(30), "is a video or sound"),
+        (bytes(128) + b"DICM" + bytes(99), "DICOM"),
+        (b"II*\0" + b"\xff" * 60, "a TIFF image that cannot be decoded"),
+        (b"", "is empty"),
+        (bytes(5000), "zeros instead of an image"),
         (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
     ],
 )

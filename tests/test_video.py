@@ -131,7 +131,7 @@ def bad_file(kind: str, folder: Path) -> Path:
         ("folder", "is a folder"),
         ("empty", "a.mp4 is empty"),
         ("text", "not a readable video"),
-        ("picture", "not a readable video"),
+        ("picture", "is an image, not a video"),
         ("cut off", "cut off"),
         ("sound", "no video track"),
         ("playlist", "not a readable video"),

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import anyio
+import cv2
 import numpy as np
 import pytest
 from fastapi.concurrency import run_in_threadpool
@@ -17,7 +18,7 @@ from PIL import Image
 from fer.analysis import FaceAnalyzer
 from fer.anonymising import cover_photo
 from fer.detection import load_detector
-from fer.images import read_image
+from fer.images import Picture, read_image
 from webapp import limits
 from webapp.limits import run_live
 from webapp.page import ASSETS, build_routes
@@ -82,6 +83,56 @@ def test_a_cover_that_cannot_be_had_is_told(client, astronaut, words, sentence):
     assert sentence in answer.json()["error"]
 
 
+@pytest.mark.parametrize("path", ["photo", "covered"])
+@pytest.mark.parametrize("words", [{}, {"thorough": "true"}], ids=["fast", "thorough"])
+def test_the_switch_for_small_faces_reaches_the_detector(astronaut, path, words):
+    asked = []
+
+    class Watched(FakeAnalyzers):
+        def get(self, *names, thorough=False, **others):
+            asked.append(thorough)
+            return super().get(*names, thorough=thorough, **others)
+
+        def finder(self, *names, thorough=False):
+            asked.append(thorough)
+            return super().finder(*names, thorough=thorough)
+
+    answer = TestClient(build_routes([TAB], Watched())).post(
+        f"/kv/{path}", params={"cover": "box"} | words, content=encoded(astronaut)
+    )
+    assert answer.status_code == 200
+    assert asked == [bool(words)]
+
+
+@pytest.fixture
+def large(monkeypatch, astronaut):
+    """A JPEG that is read at half its sides, as one of 108 megapixels would be."""
+    monkeypatch.setattr("fer.images.MAX_PIXELS", 1000 * 1000)
+    return encoded(cv2.resize(astronaut, (1024, 1024)), "JPEG")
+
+
+def test_a_photo_read_reduced_is_answered_in_pixels_of_its_file(client, large):
+    answer = client.post("/kv/photo", content=large).json()
+    record = answer["record"]
+    assert (record["width"], record["height"]) == (1024, 1024)
+    (face,) = record["faces"]
+    left, top, right, bottom = face["box"]
+    assert left < 450 < right  # the nose of the photograph, at twice its place
+    assert top < 230 < bottom
+    assert right - left > 150
+    (note,) = record["notes"]
+    assert "1/2 of its width" in note
+    assert picture_of(answer["picture"]).shape == (960, 960, 3)
+    place = {"left": left, "top": top, "right": right, "bottom": bottom}
+    explanation = client.post("/kv/explain", params=place, content=large)
+    assert explanation.status_code == 200
+    place = {"left": left / 2, "top": top / 2, "right": right / 2, "bottom": bottom / 2}
+    assert (
+        explanation.json()["picture"]
+        != client.post("/kv/explain", params=place, content=large).json()["picture"]
+    )
+
+
 def test_photo_without_a_face(client):
     answer = client.post("/kv/photo", content=encoded(np.full((90, 120, 3), 99, dtype=np.uint8))).json()
     assert answer["record"]["faces"] == []
@@ -139,8 +190,8 @@ def test_large_photo_comes_back_as_a_screenful():
 @pytest.mark.parametrize(("count", "is_bare"), [(6, False), (7, True)])
 def test_names_do_not_hide_a_crowd(astronaut, count, is_bare):
     (face,) = FakeAnalyzers().get().analyze(astronaut)
-    shown = picture_of(ReadPhoto(astronaut, [face] * count).annotated_jpeg())
-    bare = picture_of(ReadPhoto(astronaut, []).annotated_jpeg())
+    shown = picture_of(ReadPhoto(Picture(astronaut), [face] * count).annotated_jpeg())
+    bare = picture_of(ReadPhoto(Picture(astronaut), []).annotated_jpeg())
     assert np.array_equal(shown, bare) == is_bare
 
 

@@ -34,10 +34,11 @@ class Analyzers(Protocol):
         *,
         head: str | None = None,
         live: bool = False,
+        thorough: bool = False,
     ) -> FaceAnalyzer:
         """Return the analyzer for these names; None selects the page's default."""
 
-    def finder(self, detector: str | None = None) -> FaceDetector:
+    def finder(self, detector: str | None = None, *, thorough: bool = False) -> FaceDetector:
         """Return the detector for covering faces, which misses as few as possible."""
 
 
@@ -57,8 +58,8 @@ class AnalyzerShelf:
         self._head = head
         self.detectors = list(dict.fromkeys([detector or DEFAULT_DETECTOR, *detector_names()]))
         self._classifiers: dict[Path, tuple[int, dict[str, EmotionClassifier]]] = {}
-        self._detectors: dict[tuple[str, bool], FaceDetector] = {}
-        self._finders: dict[str, FaceDetector] = {}
+        self._detectors: dict[tuple[str, bool, bool], FaceDetector] = {}
+        self._finders: dict[tuple[str, bool], FaceDetector] = {}
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type["AnalyzerShelf"], tuple[str | None, str, str | None]]:
@@ -88,8 +89,16 @@ class AnalyzerShelf:
         *,
         head: str | None = None,
         live: bool = False,
+        thorough: bool = False,
     ) -> FaceAnalyzer:
         """Return the analyzer for these names; None selects the page's default.
+
+        Args:
+            weights: One of ``weights``.
+            detector: One of ``detectors``.
+            head: A head of the weights.
+            live: Use the detector settings for live frames.
+            thorough: Search photos for small faces at every scale, which is slower.
 
         Raises:
             UnknownModelError: A name is not in the list, the weights have no such head, or a file is missing.
@@ -99,12 +108,16 @@ class AnalyzerShelf:
         _check_choice(detector, self.detectors)
         with self._lock:
             return FaceAnalyzer(
-                self._detector(detector or self.detectors[0], live),
+                self._detector(detector or self.detectors[0], live, thorough),
                 self._classifier(weights or self.weights[0], head),
             )
 
-    def finder(self, detector: str | None = None) -> FaceDetector:
+    def finder(self, detector: str | None = None, *, thorough: bool = False) -> FaceDetector:
         """Return the detector for covering faces, which misses as few as possible.
+
+        Args:
+            detector: One of ``detectors``; None for the default.
+            thorough: Look for small faces in large photos, too.
 
         Raises:
             UnknownModelError: The name is not in the list, or a file is missing.
@@ -112,14 +125,15 @@ class AnalyzerShelf:
         _check_choice(detector, self.detectors)
         name = detector or self.detectors[0]
         with self._lock:
-            if name not in self._finders:
-                self._finders[name] = load_eager_detector(name)
-            return self._finders[name]
+            if (name, thorough) not in self._finders:
+                self._finders[name, thorough] = load_eager_detector(name, thorough=thorough)
+            return self._finders[name, thorough]
 
-    def _detector(self, name: str, live: bool) -> FaceDetector:
-        if (name, live) not in self._detectors:
-            self._detectors[name, live] = load_detector(name, live=live)
-        return self._detectors[name, live]
+    def _detector(self, name: str, live: bool, thorough: bool) -> FaceDetector:
+        key = name, live, thorough
+        if key not in self._detectors:
+            self._detectors[key] = load_detector(name, live=live, thorough=thorough)
+        return self._detectors[key]
 
     def _classifier(self, name: str, head: str | None) -> EmotionClassifier:
         folder = self._folder(name)

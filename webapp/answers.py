@@ -1,6 +1,6 @@
 """Answers of Gradio's named endpoints and of ``/api``: their types, and ``{"error": "one sentence"}``."""
 
-from typing import Any
+from typing import Any, NotRequired
 
 import cv2
 from fastapi import FastAPI, Request
@@ -33,11 +33,12 @@ class FaceRecord(TypedDict):
 
 
 class PhotoAnswer(TypedDict):
-    """Size of a photo in pixels with its faces, largest first; empty where none was found."""
+    """Size of a photo in pixels with its faces, largest first; ``notes`` if its file is unusual."""
 
     width: int
     height: int
     faces: list[FaceRecord]
+    notes: NotRequired[list[str]]
 
 
 class PhotoRecord(PhotoAnswer):

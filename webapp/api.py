@@ -10,8 +10,8 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel
 
 from fer import __version__
-from fer.images import read_image
-from fer.reports import faces_to_dict
+from fer.folders.records import picture_record
+from fer.images import read_picture
 from webapp.analyzers import Analyzers
 from webapp.answers import PhotoRecord, TimelineRecord, say_problems, say_statuses
 from webapp.api_docs import docs_page
@@ -83,14 +83,17 @@ def build_api(analyzers: Analyzers) -> FastAPI:
         weights: Name = None,
         detector: Name = None,
         head: Name = None,
+        thorough: Annotated[
+            bool, Query(description="Also search large photos for small faces; several times slower.")
+        ] = False,
     ) -> Response:
         """Send the bytes of the photo, or a form with one file. The photo stays in memory."""
         async with received_photo(request, "photo") as data:
 
             def answer() -> dict[str, Any]:
-                image = read_image(data)
-                faces = analyzers.get(weights, detector, head=head).analyze(image)
-                return faces_to_dict(faces, image.shape[1], image.shape[0], name)
+                picture = read_picture(data)
+                analyzer = analyzers.get(weights, detector, head=head, thorough=thorough)
+                return picture_record(picture, analyzer.analyze(picture.image), name)
 
             return JSONResponse(await run_in_threadpool(answer))
 

@@ -16,7 +16,11 @@ td, th { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0;
 td { border-top: 1px solid #8883; }
 """
 _EXAMPLES: Final = {
-    "post /photo": ["curl -F photo=@photo.jpg {api}/photo", "curl --data-binary @photo.jpg {api}/photo"],
+    "post /photo": [
+        "curl -F photo=@photo.jpg {api}/photo",
+        "curl --data-binary @photo.jpg {api}/photo",
+        "curl -F photo=@class.jpg {api}/photo?thorough=true",
+    ],
     "post /video": [
         "curl -F video=@clip.mp4 {api}/video",
         "curl --data-binary @clip.mp4 {api}/video?every_s=0.5",

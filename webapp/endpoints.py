@@ -11,9 +11,9 @@ import gradio as gr
 from gradio.events import api
 from gradio.utils import get_upload_folder
 
-from fer.images import UnreadableImageError, read_image
+from fer.folders.records import picture_record
+from fer.images import UnreadableImageError, read_picture
 from fer.model_card import UnknownModelError, WeightsMismatchError
-from fer.reports import faces_to_dict
 from webapp.analyzers import Analyzers
 from webapp.answers import PhotoAnswer, TimelineRecord
 from webapp.limits import room_in_thread
@@ -35,9 +35,11 @@ def add_endpoints(blocks: gr.Blocks, analyzers: Analyzers) -> None:
         with _Upload(photo) as path:
             data = path.read_bytes()
             with room_in_thread(data):
-                image = read_image(data)
-                faces = analyzers.get(weights, detector, head=head).analyze(image)
-        return cast(PhotoAnswer, faces_to_dict(faces, image.shape[1], image.shape[0]))
+                picture = read_picture(data)
+                faces = analyzers.get(weights, detector, head=head).analyze(picture.image)
+        record = picture_record(picture, faces, "")
+        del record["path"]  # of no use to the caller
+        return cast(PhotoAnswer, record)
 
     def analyze_video(
         video: gr.FileData,

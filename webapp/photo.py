@@ -20,10 +20,11 @@ from fer.cropping import crop_face, reference_square
 from fer.emotions import label_of
 from fer.explanation import annotate_heat, explain
 from fer.faces import Box, Detection, Face
-from fer.images import RgbImage, UnreadableImageError, read_image
+from fer.folders.records import picture_record
+from fer.images import Picture, RgbImage, UnreadableImageError, read_image, read_picture
 from fer.palette import label_styles
 from fer.printable import plain_cells
-from fer.reports import face_columns, faces_to_dict, record_rows
+from fer.reports import face_columns, record_rows
 from webapp.analyzers import Analyzers
 from webapp.page import Tab, add_part
 from webapp.uploads import received_photo
@@ -40,9 +41,9 @@ CROWD: Final = 7
 
 @dataclass(frozen=True, slots=True)
 class ReadPhoto:
-    """A photo with its detected faces."""
+    """A photo with its detected faces, in pixels of the decoded image."""
 
-    image: RgbImage
+    picture: Picture
     faces: list[Face]
 
     def as_answer(self, name: str, *, bare: bool = False) -> dict[str, Any]:
@@ -52,8 +53,7 @@ class ReadPhoto:
             name: Name of the photo.
             bare: Whether to return the image without boxes and names, which the page then draws over it.
         """
-        height, width = self.image.shape[:2]
-        record = faces_to_dict(self.faces, width, height, name)
+        record = picture_record(self.picture, self.faces, name)
         labels = self.faces[0].prediction.labels if self.faces else ()
         return {
             "record": record,
@@ -64,11 +64,12 @@ class ReadPhoto:
 
     def annotated_jpeg(self, *, bare: bool = False) -> str:
         """Return the annotated image as a ``data:`` URL, without annotations from ``CROWD`` faces on."""
-        longest_side = max(self.image.shape[:2])
+        read = self.picture.image
+        longest_side = max(read.shape[:2])
         factor = min(max(longest_side, _SHOWN_SIDES[0]), _SHOWN_SIDES[1]) / longest_side
-        height, width = (max(round(side * factor), 1) for side in self.image.shape[:2])
+        height, width = (max(round(side * factor), 1) for side in read.shape[:2])
         method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-        image = np.asarray(cv2.resize(self.image, (width, height), interpolation=method), dtype=np.uint8)
+        image = np.asarray(cv2.resize(read, (width, height), interpolation=method), dtype=np.uint8)
         if bare or len(self.faces) >= CROWD:
             return jpeg_address(image)
         faces = [_scale(face, factor) for face in self.faces]
@@ -81,8 +82,8 @@ def read_photo(data: bytes, analyzer: FaceAnalyzer) -> ReadPhoto:
     Raises:
         UnreadableImageError: The bytes are not an image, or the image is too large.
     """
-    image = read_image(data)
-    return ReadPhoto(image, analyzer.analyze(image))
+    picture = read_picture(data)
+    return ReadPhoto(picture, analyzer.analyze(picture.image))
 
 
 class Place(BaseModel):
@@ -106,12 +107,14 @@ class Place(BaseModel):
 
 
 def explain_photo(data: bytes, detection: Detection, analyzer: FaceAnalyzer) -> dict[str, Any]:
-    """Return a heat map of the network's attention in one face of an image.
+    """Return a heat map of the network's attention in one face of an image, given in pixels of its file.
 
     Raises:
         UnreadableImageError: The bytes are not an image, or the face lies outside it.
     """
-    image = read_image(data)
+    picture = read_picture(data)
+    image = picture.image
+    detection = replace(detection, box=detection.box.scale(1 / picture.reduced))
     inside = detection.box.clip(image.shape[1], image.shape[0])
     if inside is None or detection.box.area > _MOST_OUTSIDE * inside.area:
         raise UnreadableImageError("expected a face inside the picture; choose the picture again")
@@ -149,24 +152,30 @@ def routes(analyzers: Analyzers) -> APIRouter:
         weights: str | None = None,
         detector: str | None = None,
         head: str | None = None,
+        thorough: bool = False,
         bare: bool = False,
     ) -> dict[str, Any]:
         async with received_photo(request) as data:
 
             def answer() -> dict[str, Any]:
-                photo = read_photo(data, analyzers.get(weights, detector, head=head))
+                analyzer = analyzers.get(weights, detector, head=head, thorough=thorough)
+                photo = read_photo(data, analyzer)
                 return photo.as_answer(name, bare=bare)
 
             return await run_in_threadpool(answer)
 
     @router.post("/covered")
     async def cover(
-        request: Request, cover: Annotated[Cover, Query()], detector: str | None = None
+        request: Request,
+        cover: Annotated[Cover, Query()],
+        detector: str | None = None,
+        thorough: bool = False,
     ) -> dict[str, str]:
         async with received_photo(request) as data:
 
             def answer() -> dict[str, str]:
-                covered, _ = cover_photo(read_image(data), analyzers.finder(detector), cover)
+                finder = analyzers.finder(detector, thorough=thorough)
+                covered, _ = cover_photo(read_image(data), finder, cover)
                 return {"picture": jpeg_address(covered)}
 
             return await run_in_threadpool(answer)

@@ -1,10 +1,12 @@
 """``python -m fer PATH…``: analyse photos, folders and videos."""
 
+import os
 import re
 from typing import Final
 
 from fer.commands import CommandError
 from fer.commands.outputs import AnalyzeOptions, check_outputs, read_options
+from fer.files import is_folder
 from fer.printable import hide_password
 from fer.video.frames import is_video_name
 
@@ -23,19 +25,23 @@ def run_analyze(words: list[str]) -> int:
         raise CommandError("expected the name of a file or folder, got an empty one; check the quotes")
     options = read_options(words)
     for word in words:
+        if word.lower().startswith("file:/"):
+            raise CommandError(
+                f"expected the name of a file, got the address {word}; name it without file://"
+            )
         if _ADDRESS.match(word):
             raise CommandError(
                 f"{hide_password(word)} is the address of a stream; use 'python -m fer watch' for streams"
             )
     for path in options.paths:
-        if _LOGIN.match(str(path)) and not path.exists():
+        if _LOGIN.match(str(path)) and not os.path.lexists(path):
             raise CommandError(f"{hide_password(str(path))} does not exist")
     if not options.paths:
         raise CommandError("expected a photo, a folder or a video, got nothing; see 'python -m fer --help'")
     if options.workers < 1:
         raise CommandError(f"expected at least one worker, got {options.workers}")
     check_outputs(options)
-    if any(is_video_name(path) and not path.is_dir() for path in options.paths):
+    if any(is_video_name(path) and not is_folder(path) for path in options.paths):
         from fer.commands.video import run_video  # noqa: PLC0415 - imports modules that photos do not need
 
         return run_video(options)

@@ -30,6 +30,9 @@ _ENDINGS: Final = {
     "--output": tuple(sorted(OUTPUT_SUFFIXES, key=lambda suffix: (suffix != ".mp4", suffix))),
 }
 
+_MOST_NAME_BYTES: Final = 240
+"""File systems allow 255; the journal of a table takes some more."""
+
 _WORDS: Final = "|".join(emotion.display_name for emotion in Emotion)
 _OURS: Final = {
     ".csv": re.compile(rb'"?(path"?,"?width|timestamp_s"?,"?frame)'),
@@ -148,7 +151,8 @@ def refuse_input(option: str, file: Path, inputs: Iterable[Path | str]) -> None:
     """
     for path in inputs:
         if same_file(file, Path(path)):
-            what = "the video itself" if option == "--output" else "an input"
+            is_video = option == "--output" and is_video_name(Path(path))
+            what = "the video itself" if is_video else "an input"
             raise CommandError(f"{file} after {option} is {what} ({path}); name another file to write")
 
 
@@ -163,6 +167,12 @@ def same_file(one: Path, other: Path) -> bool:
 
 
 def _check_ending(option: str, file: Path, options: AnalyzeOptions) -> None:
+    name_bytes = len(os.fsencode(file.name))
+    if name_bytes > _MOST_NAME_BYTES:
+        raise CommandError(
+            f"the name of the file after {option} has {name_bytes} bytes; "
+            f"at most {_MOST_NAME_BYTES} can be written, choose a shorter one"
+        )
     endings = _ENDINGS[option]
     if option == "--output" and options.anonymise and not any(map(is_video_name, options.paths)):
         endings = PHOTO_SUFFIXES

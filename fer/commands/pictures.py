@@ -16,7 +16,7 @@ from fer.analysis import FaceAnalyzer
 from fer.anonymising import cover_photo, load_eager_detector
 from fer.commands import CommandError, say, terminable
 from fer.commands.outputs import AnalyzeOptions, named_outputs, refuse_input
-from fer.files import replaced
+from fer.files import is_folder, replaced
 from fer.folders.listing import FolderListing, list_folder
 from fer.folders.records import AnalyzerRecipe, Record, WorkerDiedError, read_in_processes, read_in_turn
 from fer.folders.table import PictureJournal, TableError
@@ -90,7 +90,7 @@ def list_pictures(paths: Sequence[Path], *, recursive: bool) -> Listing:
     found: dict[str, None] = {}
     listing = Listing([], [], {})
     for path in paths:
-        if not path.is_dir():
+        if not is_folder(path):
             found[str(path)] = None
             continue
         try:
@@ -192,7 +192,7 @@ def run_covered_photo(options: AnalyzeOptions) -> int:
     Raises:
         CommandError: Not exactly one photo, an unreadable photo, or an unwritable output.
     """
-    if len(options.paths) != 1 or options.paths[0].is_dir():
+    if len(options.paths) != 1 or is_folder(options.paths[0]):
         raise CommandError("expected one photo or video with --anonymise")
     if options.csv or options.parquet:
         raise CommandError("--anonymise writes the covered photo only; remove --csv and --parquet")

@@ -72,7 +72,7 @@ def run_video(options: AnalyzeOptions) -> int:
         return 130
     for note in video.notes:
         say(f"{path} {note}", sys.stderr)
-    _warn_of_damage(video, timeline)
+    _warn_of_damage(video, timeline, options.every)
     if not options.json:
         for line in summary_lines(path, timeline):
             say(line, sys.stdout)
@@ -82,7 +82,8 @@ def run_video(options: AnalyzeOptions) -> int:
 def summary_lines(path: Path, timeline: Timeline) -> list[str]:
     """Return the printed summary of a video: one line for the video, then one per person."""
     summaries = timeline.summaries()
-    start = f"{path}: {timeline.frame_count:,} frames, {timeline.end_s:.1f} s"
+    count = timeline.frame_count
+    start = f"{path}: {count:,} {'frame' if count == 1 else 'frames'}, {timeline.end_s:.1f} s"
     if not summaries:
         return [f"{start}, no face found"]
     people, brief = part_brief(summaries[1:])
@@ -173,11 +174,12 @@ def _warn_of_size(video: VideoFile) -> None:
         )
 
 
-def _warn_of_damage(video: VideoFile, timeline: Timeline) -> None:
+def _warn_of_damage(video: VideoFile, timeline: Timeline, every_s: float) -> None:
     if video.skipped_count:
         say(f"{video.path} is damaged; {video.skipped_count} packets were skipped", sys.stderr)
     length_s = video.info.duration_s
-    if length_s is not None and timeline.end_s < 0.9 * length_s - 1:
+    step_s = max(every_s, 1 / (video.info.frame_rate or 1))  # the last frame stays until the end
+    if length_s is not None and timeline.end_s + step_s < 0.9 * length_s - 1:
         say(
             f"{video.path} is cut off: {timeline.end_s:.1f} of {length_s:.1f} s could be read",
             sys.stderr,

@@ -1,6 +1,7 @@
 """List a folder's files: images to read, and skipped files with the reason."""
 
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +16,20 @@ _SYSTEM_NAMES: Final = frozenset(
 """Folders and files created by operating systems and network drives, lower case; never a user's photos."""
 
 _OTHER_PICTURES: Final = frozenset(
-    {".3fr", ".arw", ".cr2", ".cr3", ".dcm", ".dng", ".eps", ".erf", ".exr", ".fits", ".hdr", ".jxl", ".jxr"}
-    | {".kdc", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw", ".svg", ".x3f", ".xcf"}
+    {".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcm", ".dcr", ".dng", ".eps", ".erf", ".exr", ".fits", ".gpr"}
+    | {".hdr", ".iiq", ".jxl", ".jxr", ".kdc", ".mef", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".psb", ".raf"}
+    | {".raw", ".rw2", ".rwl", ".sr2", ".srw", ".svg", ".wdp", ".x3f", ".xcf"}
 )
 """Suffixes of unsupported image formats; a folder that contains such files is not read completely."""
 
-_STARTS: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*", b"RIFF", b"BM")
+_STARTS: Final = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n|GIF8|II\*\0|MM\0\*|RIFF....WEBP|BM|\0\0\0\x0c(jP  |JXL )"
+    rb"|....ftyp(hei|hev|mif1|avi[fs])",
+    re.DOTALL,
+)
+
+_ICLOUD_SUFFIX: Final = ".icloud"
+"""Ending of the hidden file that macOS keeps for a photo which is still to be downloaded."""
 
 
 @dataclass(slots=True)
@@ -112,7 +121,9 @@ def _take_file(entry: "os.DirEntry[str]", listing: FolderListing, recursive: boo
     path = Path(entry.path)
     suffix = path.suffix.lower()
     is_picture = suffix in IMAGE_SUFFIXES
-    if is_system_name(entry.name):
+    if suffix == _ICLOUD_SUFFIX:
+        listing.leave("not yet downloaded from iCloud", is_lost=True)
+    elif is_system_name(entry.name):
         listing.leave("hidden or system file")
     elif entry.is_dir():
         listing.leave("linked folder", is_lost=recursive)
@@ -136,6 +147,4 @@ def _starts_like_a_picture(path: Path) -> bool:
             start = file.read(12)
     except OSError:
         return False
-    if start[:4] == b"RIFF":
-        return start[8:12] == b"WEBP"
-    return start.startswith(_STARTS)
+    return _STARTS.match(start) is not None

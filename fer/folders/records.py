@@ -15,8 +15,8 @@ from typing import Any, Final
 import cv2
 
 from fer.analysis import FaceAnalyzer, load_analyzer
-from fer.faces import enlarge_face
-from fer.images import UnreadableImageError, read_picture
+from fer.faces import Face, enlarge_face
+from fer.images import Picture, UnreadableImageError, read_picture
 from fer.printable import plain_path
 from fer.reports import faces_to_dict
 
@@ -65,13 +65,25 @@ def read_record(analyzer: FaceAnalyzer, path: str) -> Record:
         picture = read_picture(path)
     except UnreadableImageError as error:
         return {"path": plain_path(path), "error": plain_path(str(error))}
-    height, width = (side * picture.reduced for side in picture.image.shape[:2])
     try:
-        faces = [enlarge_face(face, picture.reduced) for face in analyzer.analyze(picture.image)]
+        faces = analyzer.analyze(picture.image)
     except _ANALYSIS_ERRORS as error:  # skip this image only
         sentence = f"{path} cannot be searched for faces ({type(error).__name__}); save it in another size"
         return {"path": plain_path(path), "error": plain_path(sentence)}
-    record = faces_to_dict(faces, width, height, plain_path(path))
+    return picture_record(picture, faces, plain_path(path))
+
+
+def picture_record(picture: Picture, faces: Sequence[Face], name: str) -> Record:
+    """Return the record of a decoded image, in pixels of its file.
+
+    Args:
+        picture: The image, decoded at full or reduced size.
+        faces: Its faces, in pixels of the decoded image.
+        name: Becomes ``path``.
+    """
+    height, width = (side * picture.reduced for side in picture.image.shape[:2])
+    faces = [enlarge_face(face, picture.reduced) for face in faces]
+    record = faces_to_dict(faces, width, height, name)
     return record | ({"notes": list(picture.notes)} if picture.notes else {})
 
 

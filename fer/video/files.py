@@ -10,7 +10,8 @@ import av
 import cv2
 from av.video.reformatter import VideoReformatter
 
-from fer.images import MAX_PIXELS, RgbImage
+from fer.files import odd_kind
+from fer.images import MAX_PIXELS, RgbImage, decoding_bytes
 from fer.video.frames import Frame, UnreadableVideoError, VideoInfo, fit_into, rgb_from_frame
 
 CONTAINERS: Final = (
@@ -217,6 +218,8 @@ def _next_packet(packets: Iterator[Any]) -> Any:
 
 
 def _open(path: Path) -> Any:
+    if (kind := odd_kind(path)) is not None:
+        raise UnreadableVideoError(f"{path} {kind}")
     if not path.exists():
         raise UnreadableVideoError(f"{path} does not exist")
     if path.is_dir():
@@ -232,6 +235,10 @@ def _open(path: Path) -> Any:
     except PermissionError as error:
         raise UnreadableVideoError(f"{path} cannot be read by this user (permission denied)") from error
     except (av.FFmpegError, OSError, ValueError) as error:
+        if decoding_bytes(path):
+            raise UnreadableVideoError(
+                f"{path} is an image, not a video; give it an image's suffix, such as .jpg or .png"
+            ) from error
         raise UnreadableVideoError(
             f"{path} is not a readable video, or its recording was cut off; "
             "expected MP4, MOV, MKV, WebM or AVI"
@@ -239,12 +246,12 @@ def _open(path: Path) -> Any:
 
 
 def _picture_track(container: Any, path: Path) -> Any:
-    """Return the first video track; the cover image of a song does not count."""
+    """Return the default video track, else the first; the cover image of a song does not count."""
     cover = av.stream.Disposition.attached_pic
     tracks = [stream for stream in container.streams.video if not stream.disposition & cover]
     if not tracks:
         raise UnreadableVideoError(f"{path} has sound or data, but no video track")
-    stream = tracks[0]
+    stream = next((track for track in tracks if track.disposition & av.stream.Disposition.default), tracks[0])
     context = stream.codec_context
     if context is None or not context.name or context.codec is None:
         raise UnreadableVideoError(f"{path} uses a codec that cannot be decoded here; convert it to H.264")

@@ -121,3 +121,29 @@ def test_nothing_is_written(browse, astronaut, page_server):
         page.wait_for_selector(".kv-photo .kv-face")
     written = [path for path in page_server.folder.rglob("*") if path.is_file() and path.name != "server.log"]
     assert written == []
+
+
+def test_the_switch_for_small_faces_reads_again(browse, astronaut):
+    with browse(tab="Photo") as page:
+        send(page, encoded(astronaut))
+        page.wait_for_selector(".kv-photo .kv-face")
+        page.click(".kv-photo details:has([data-part=thorough]) summary")
+        with page.expect_request(lambda request: "kv/photo" in request.url) as asked:
+            page.check(".kv-photo [data-part=thorough]")
+        assert "thorough=true" in asked.value.url
+        with page.expect_request(lambda request: "kv/photo" in request.url) as asked:
+            page.uncheck(".kv-photo [data-part=thorough]")
+        assert "thorough" not in asked.value.url
+        page.check(".kv-photo [data-part=thorough]")
+        page.select_option(".kv-photo [data-part=cover]", "box")
+        with page.expect_request(lambda request: "kv/covered" in request.url) as asked:
+            page.click(".kv-photo [data-part=savePicture]")
+        assert "thorough=true" in asked.value.url
+
+
+def test_a_photo_without_its_end_says_so(browse, astronaut):
+    with browse(tab="Photo") as page:
+        send(page, encoded(astronaut, "JPEG")[:-20])
+        page.wait_for_selector(".kv-photo .kv-face")
+        notice = page.inner_text(".kv-photo [data-part=notice]")
+        assert notice == "This photo is cut off at its end; the remaining part was read."

@@ -54,6 +54,7 @@ def read_parquet_faces(path: Path, *, own: bool = False) -> ParquetFaces:
         parquet = read_parquet(path)
     except ValueError as error:
         raise DatasetError(f"{path} {error}") from error
+    parquet = parquet.rename_columns(_plain_names(parquet.column_names))
     missing = {"image", "label"} - set(parquet.column_names)
     if missing:
         raise DatasetError(
@@ -66,6 +67,15 @@ def read_parquet_faces(path: Path, *, own: bool = False) -> ParquetFaces:
     return ParquetFaces(
         splits, tuple(_parquet_labels(parquet, path, own=own)), _parquet_votes(parquet), pictures
     )
+
+
+def _plain_names(names: list[str]) -> list[str]:
+    """Return the column names with ``image`` and ``label`` in lower case, unless that makes two alike."""
+    plain = [name.strip().lower() for name in names]
+    return [
+        short if short in {"image", "label"} and plain.count(short) == 1 else name
+        for name, short in zip(names, plain, strict=True)
+    ]
 
 
 def _picture(image: object, path: Path, row: int) -> bytes | Path:

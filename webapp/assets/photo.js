@@ -6,7 +6,7 @@ import { COVERS, chosenModels, download, fillChoices, fillHeads, make, partsOf, 
 import { CrowdPanel, summarise, summaryWords } from "./crowd.js";
 import { addExplanation } from "./explanation.js";
 import { FaceCard, wordOf } from "./faces.js";
-import { language, say, sayCount } from "./language.js";
+import { language, say, sayCount, translated } from "./language.js";
 import { Overlay, isCrowd } from "./overlay.js";
 import { ServiceError, coverPhoto, loadChoices, readPhoto } from "./service.js";
 
@@ -15,6 +15,7 @@ const NO_FACE_ADVICE = [
   say("Let the face fill at least a tenth of the picture; crop it if needed."),
   say("Try another face detector under “Options”."),
 ];
+const SMALL_FACE_ADVICE = say("If the faces are small, switch on the search for small faces under “Options”.");
 
 const ADDRESS_ADVICE = [
   say("Save the picture there first (right click, “Save image as …”), then drop the file here."),
@@ -58,6 +59,7 @@ class PhotoTab {
     on("cancel", "click", () => this.closeShutter());
     on("detector", "change", () => this.readAgain());
     on("head", "change", () => this.readAgain());
+    on("thorough", "change", () => this.readAgain());
     on("weights", "change", () => {
       fillHeads(parts, choices);
       this.readAgain();
@@ -218,7 +220,7 @@ class PhotoTab {
     if (photo === this.active) this.showActive();
     const outcome = { state: "read", answer: null, problem: "" };
     try {
-      const options = { name: photo.name, bare: language !== "en", ...chosenModels(this.parts) };
+      const options = { name: photo.name, bare: language !== "en", ...this.choice() };
       outcome.answer = await readPhoto(photo.file, options);
     } catch (error) {
       if (!(error instanceof ServiceError)) throw error;
@@ -256,8 +258,15 @@ class PhotoTab {
     else parts.faces.replaceChildren(...faces.map((face, index) => this.card(face, index).root));
     parts.rows.replaceChildren(...faces.map((face, index) => this.row(face, index)));
     parts.tableCard.hidden = !faces.length;
-    const problem = faces.length ? "" : say("No face was found. Perhaps one of these helps:");
-    showNotice(parts.notice, problem, NO_FACE_ADVICE);
+    const notes = (answer.record.notes ?? []).map((note) => translated(`This photo ${note}.`));
+    if (faces.length) return showNotice(parts.notice, notes[0] ?? "", notes.slice(1));
+    const advice = parts.thorough.checked ? NO_FACE_ADVICE : [...NO_FACE_ADVICE, SMALL_FACE_ADVICE];
+    showNotice(parts.notice, say("No face was found. Perhaps one of these helps:"), [...advice, ...notes]);
+  }
+
+  /** The choice of models and of the search, as request parameters. */
+  choice() {
+    return { ...chosenModels(this.parts), ...(this.parts.thorough.checked && { thorough: true }) };
   }
 
   showCrowd({ record, labels }) {
@@ -333,9 +342,9 @@ class PhotoTab {
   async saveCovered(cover) {
     const { file } = this.active;
     const name = `${this.stem()}_covered.jpg`;
-    const { detector } = chosenModels(this.parts);
+    const { detector, thorough } = this.choice();
     try {
-      const { picture } = await coverPhoto(file, { cover, ...(detector && { detector }) });
+      const { picture } = await coverPhoto(file, { cover, ...(detector && { detector }), ...(thorough && { thorough }) });
       download(name, picture);
     } catch (error) {
       if (!(error instanceof ServiceError)) throw error;
