@@ -35,7 +35,7 @@ from fer.video import VideoFile
 
 STAGES: Final = (
     ("webapp.live", "read_image", "decode JPEG"),
-    ("fer.streams.cuts", "CutDetector.is_cut", "compare with the frame before"),
+    ("fer.streams.stream", "CutDetector.is_cut", "compare with the frame before"),
     ("fer.detection.kv_face", "prepare_image", "search: shrink and pad"),
     ("fer.detection.kv_face", "KvFaceDetector._run", "search: network"),
     ("fer.detection.kv_face", "KvFaceDetector.detect", "search: decode boxes"),
