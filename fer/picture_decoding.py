@@ -15,7 +15,7 @@ from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
 from fer.picture_structure import check_jpeg, check_metadata
 
 _JPEG_START: Final = b"\xff\xd8\xff"
-_RAW_EXIF: Final = "Raw profile type exif"
+_RAW_EXIF: Final = " ".join(("Raw", "profile", "type", "exif"))
 """Name under which Pillow keeps the EXIF that some programs store in a PNG as text."""
 
 _WHITE: Final = (255, 255, 255)

@@ -246,6 +246,25 @@ def test_a_damaged_log_is_said_and_costs_no_row(tmp_path):
     assert times_in(aside) == [2]
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE gaps (a)",
+        "CREATE TABLE alerts (a)",
+        "CREATE VIEW gaps AS SELECT 1 AS a",
+        "CREATE TRIGGER t BEFORE INSERT ON faces BEGIN SELECT raise(ABORT, 'no'); END",
+    ],
+)
+def test_a_log_that_would_fail_later_is_refused_at_once(tmp_path, statement):
+    path = tmp_path / "log.sqlite"
+    if "TRIGGER" in statement:
+        open_log(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(statement)
+    with pytest.raises(LogError, match="cannot be used as a log"):
+        open_log(path)
+
+
 def test_a_large_log_is_put_aside_once_and_not_again_at_once(tmp_path):
     path = tmp_path / "a.sqlite"
     with open_log(path, rotate_bytes=25_000) as log, Other(path, "BEGIN"):  # a reader keeps the file large

@@ -175,8 +175,12 @@ class VideoFile:
         if (width, height) in self._sizes or len(self._sizes) > _MOST_SIZES:
             return
         self._sizes.add((width, height))
-        to = f"to {width}×{height}" if len(self._sizes) <= _MOST_SIZES else "again and again"
-        self.notes.append(f"changes its size {to}; such frames are scaled to the first size")
+        if len(self._sizes) <= _MOST_SIZES:
+            self.notes.append(
+                f"changes its size to {width}×{height}; such frames are scaled to the first size"
+            )
+        else:
+            self.notes.append("changes its size again and again; such frames are scaled to the first size")
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         packets = self._container.demux(self._stream)

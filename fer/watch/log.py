@@ -20,7 +20,7 @@ from fer.watch.log_rotation import (
     remove_orphans,
     used_bytes,
 )
-from fer.watch.log_tables import add_columns, face_column_types, table_script
+from fer.watch.log_tables import add_columns, check_tables, face_column_types, table_script
 
 _COMMIT_EVERY_S: Final = 1.0
 _CHECK_SIZE_EVERY_S: Final = 10.0
@@ -188,6 +188,7 @@ class WatchLog:
             )  # readers do not block, and a kill does not corrupt the log
             self._connection.executescript(f"BEGIN IMMEDIATE; {self._tables} COMMIT")
             add_columns(self._connection, self._columns)
+            check_tables(self._connection)
             finish_moves(self._connection, self.path)
             self._begin_run(self._connection)
         except BaseException:

@@ -49,3 +49,18 @@ def add_columns(connection: sqlite3.Connection, columns: Mapping[str, str]) -> N
         if name not in known:
             connection.execute(f'ALTER TABLE faces ADD COLUMN "{name}" {kind}')
     connection.execute("COMMIT")
+
+
+def check_tables(connection: sqlite3.Connection) -> None:
+    """Check now what would otherwise fail at the first gap or alert, perhaps after days.
+
+    Raises:
+        sqlite3.Error: A table has other columns, or the file has views or triggers.
+    """
+    for query in (
+        "SELECT run, start_s, end_s, reason FROM gaps LIMIT 0",
+        "SELECT run, time_s, alert, track_id, picture FROM alerts LIMIT 0",
+    ):
+        connection.execute(query)
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE type IN ('view', 'trigger')").fetchone():
+        raise sqlite3.DatabaseError("it has views or triggers")
