@@ -54,7 +54,8 @@ def read_parquet_faces(path: Path, *, own: bool = False) -> ParquetFaces:
         parquet = read_parquet(path)
     except ValueError as error:
         raise DatasetError(f"{path} {error}") from error
-    parquet = parquet.rename_columns(_plain_names(parquet.column_names))
+    renamed = parquet.rename_columns(_plain_names(parquet.column_names))
+    parquet = renamed.replace_schema_metadata(parquet.schema.metadata)  # which renaming drops
     missing = {"image", "label"} - set(parquet.column_names)
     if missing:
         raise DatasetError(
