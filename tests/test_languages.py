@@ -112,7 +112,7 @@ def test_html_is_translated_and_keeps_its_shape():
 
 
 def test_markdown_is_translated_and_keeps_its_shape():
-    text = "## Limits\n\nAny words\nin lines\n\n- Any item\n- The page loads nothing from other\n  places: no fonts, no scripts, no statistics.\n"
+    text = "## Limits\n\nAny words\nin lines\n\n- Any item\n- The page loads nothing from other\n  servers: no fonts, no scripts, no statistics.\n"
     translated = catalogues()["ru"].markdown(text)
     assert translated.startswith(
         "## Ограничения\n\nAny words\nin lines\n\n- Any item\n- Страница ничего не загружает"
