@@ -74,20 +74,19 @@ class MeteredFile:
         return getattr(self._file, name)
 
 
-def check_jpeg(content: bytes, start: int = 0) -> None:
+def check_jpeg(content: bytes) -> None:
     """Check a JPEG: each scan is a pass over the whole image, also if it holds two bytes.
 
     Args:
         content: The bytes of a file.
-        start: Offset of the JPEG within them.
 
     Raises:
         CostlyFileError: It has too many scans, or its metadata cannot be trusted.
     """
     check_metadata(content)
-    if content.count(bytes((0xFF, _START_OF_SCAN)), start) <= _SCANS[0]:
+    if content.count(bytes((0xFF, _START_OF_SCAN))) <= _SCANS[0]:
         return
-    pixels, scans, place = 1, 0, start
+    pixels, scans, place = 1, 0, 0
     while (marker := _MARKER.search(content, place)) is not None:
         code, place = marker[1][0], marker.end()
         if code == _END:
