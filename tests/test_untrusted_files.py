@@ -260,7 +260,9 @@ def test_a_model_card_keeps_its_words():
 def test_decoders_that_nobody_promised_are_not_reached(kind):
     buffer = io.BytesIO()
     Image.new("F" if kind == "SPIDER" else "RGB", (32, 32)).save(buffer, kind)
-    with pytest.raises(UnreadableImageError, match="not an image that can be decoded"):
+    with pytest.raises(
+        UnreadableImageError, match=r"not an image that can be decoded|not a photo|not an image; save"
+    ):
         read_image(buffer.getvalue())
 
 

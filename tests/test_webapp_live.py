@@ -14,7 +14,7 @@ from page_fakes import FakeAnalyzers, encoded
 
 import webapp.live
 import webapp.photo
-from fer.images import read_image
+from fer.images import read_picture
 from webapp import limits
 from webapp.live import TAB, LiveSession, LiveSettings
 from webapp.page import build_routes
@@ -245,7 +245,7 @@ def test_uploads_never_hold_up_live_frames(monkeypatch, astronaut):
 
     def read_slowly(data, analyzer):
         gate.pass_through()
-        return ReadPhoto(read_image(data), [])
+        return ReadPhoto(read_picture(data), [])
 
     monkeypatch.setattr(webapp.photo, "read_photo", read_slowly)
     photo = encoded(astronaut, "JPEG")
