@@ -13,7 +13,8 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 SERVER = """
-import socket, sys
+import signal, socket, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores
 import webapp.serving as serving
 from webapp.server_folder import server_folder
 serving.MAX_CONNECTIONS, serving.MAX_SILENCE_S, serving.MAX_UNREAD_S = 20, 1.0, 1.0
