@@ -1,5 +1,6 @@
 """The dashboard in Russian: no visible English text, unchanged stored and returned values."""
 
+import json
 import re
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from fer.translation import catalogues
 REPOSITORY = Path(__file__).resolve().parent.parent
 RUSSIAN = catalogues()["ru"]
 NAMES = re.compile(
-    r"`[^`]*`|\(\S*/runs\)|\b(kv_\w+|F1|CSV|JSON|FER2013|zip|parquet|PNG|CUDA|NVIDIA|ECE|GPU|MIT|KV Face|TensorBoard|OpenCV Zoo|YuNet|Haar|Keep"
+    r"`[^`]*`|\(\S*/runs\)|\b(kv_\w+|F1|CSV|JSON|FER2013|zip|parquet|PNG|CUDA|NVIDIA|ECE|GPU|MIT|KV Face|TensorBoard|OpenCV Zoo|YuNet|yunet|haar|SHA|Haar|Keep"
     r"|fer2013|crowd|six|seven|votes|web|rgb|cpu|Download as|loss|macro_f1|20\d{6}-\w+|log|toy|RAF-DB|RAF-ML|AffectNet|ExpW)\b|<[^>]*>|&\w+;|\S+\.(parquet|py|json|log)"
     r"|:(material|gray)\S*|:\w+-badge|/\S+"
 )
@@ -36,6 +37,9 @@ def test_page_speaks_russian(in_russian, one, module):
         for kind in ("selectbox", "button", "text_input", "checkbox", "toggle", "tabs")
         for part in page.get(kind)
     ]
+    for table in page.dataframe:
+        columns = json.loads(table.proto.columns or "{}").values()
+        said += [str(column["label"]) for column in columns if column.get("label")]
     assert said
     blocks = [line for line in said if not line.startswith(("|", "- ", "python -m"))]
     english = [line for line in blocks if re.search(r"[A-Za-z]{3,}", NAMES.sub("", line))]
