@@ -15,7 +15,7 @@ from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
 from fer.picture_structure import check_jpeg, check_metadata
 
 _JPEG_START: Final = b"\xff\xd8\xff"
-_RAW_EXIF: Final = " ".join(("Raw", "profile", "type", "exif"))
+_RAW_EXIF: Final = "Raw profile type exif"
 """Name under which Pillow keeps the EXIF that some programs store in a PNG as text."""
 
 _WHITE: Final = (255, 255, 255)
@@ -256,11 +256,6 @@ def _deep_content(image: Image.Image) -> bytes | None:
     file = getattr(image, "fp", None)
     if image.mode != "RGB" or "RGB;16" not in mode or file is None:
         return None
-    return _content(file)
-
-
-def _content(file: Any) -> bytes:
-    """Return the content of an opened image's file."""
     place = file.tell()
     file.seek(0)
     content: bytes = file.read()

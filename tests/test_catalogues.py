@@ -41,7 +41,7 @@ NOT_FOR_VISITORS = (
     "expected a time and", "expected a finite", "expected 'learn'", "nothing was sent", "7 does not exist",
     "from 7 s on",  # a part of a note
     "expected an output", "7 is the video itself", "usage:",  # the shell
-    "default-src", "7=7; HttpOnly", "7: 7 blank row7",  # headers, and a text put together
+    "Raw profile", "default-src", "7=7; HttpOnly", "7: 7 blank row7",  # headers, and a text put together
     "expected an origin", "the process that reads videos ended", "a file could not be read", "a video could not be read",  # the log
 )  # fmt: skip
 MADE_OF_PARTS = re.compile(
