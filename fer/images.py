@@ -1,7 +1,6 @@
 """Read and validate images; the result is always RGB ``uint8``."""
 
 import io
-import re
 import struct
 import warnings
 import zlib
@@ -17,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from fer.files import odd_kind
+from fer.foreign_formats import RAW_SENTENCE, START_BYTES, is_canon_raw, is_icon, name_format
 from fer.picture_decoding import (
     FORMAT_SUFFIXES,
-    add_heif,
     bytes_per_pixel,
     go_to_best_page,
     is_raw,
@@ -47,65 +46,8 @@ MAX_REDUCED_PIXELS: Final = 256_000_000
 MAX_MEMORY_BYTES: Final = 950_000_000
 """Images that need more memory to decode are rejected: a kilobyte of WebP can unpack to 80 megapixels."""
 
-_START_BYTES: Final = 256
 _MOST_MISSING: Final = 0.5
 """A JPEG with a larger share of missing rows counts as damaged, not as cut off."""
-
-_CANON_RAW: Final = re.compile(rb"II\*\0....CR", re.DOTALL)
-_RAW: Final = "is a raw photo of a camera, which is not supported; export it as JPEG"
-
-_ICON: Final = (re.compile(rb"\0\0[\x01\x02]\0[^\0]|icns"), "is an icon, not a photo; save it as PNG")
-
-_STRANGERS: Final = (
-    (
-        re.compile(rb"....ftypavi[fs]", re.DOTALL),
-        "is an AVIF image that is damaged or cut off; save it again",
-    ),
-    (
-        re.compile(rb"....ftypcrx |II\*\0....CR|FUJIFILMCCD|IIRO|IIRS|MMOR|IIU\0|FOVb|\0MRM", re.DOTALL),
-        _RAW,
-    ),
-    (
-        re.compile(
-            rb"....ftyp|\x1aE\xdf\xa3|RIFF....(AVI |WAVE)|OggS|FLV\x01|\x06\x0e\x2b\x34|YUV4MPEG2"
-            rb"|\x30\x26\xb2\x75|\0\0\x01[\xb3\xba]|ID3|fLaC|G.{187}G",
-            re.DOTALL,
-        ),
-        "is a video or sound, not an image; give it a video's suffix, such as .mp4 or .mkv",
-    ),
-    (
-        re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "),
-        "is a JPEG XL image, which is not supported; save it as JPEG or PNG",
-    ),
-    (re.compile(rb"%PDF"), "is a PDF document, not an image; save its pages as PNG"),
-    (
-        re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html)", re.IGNORECASE),
-        "is a web page, not an image; open it in a browser and save the picture itself",
-    ),
-    (
-        re.compile(rb"(\xef\xbb\xbf)?\s*<(\?xml|svg)|%!PS|\xc5\xd0\xd3\xc6"),
-        "is a drawing such as SVG or EPS, not an image; save it as PNG",
-    ),
-    (
-        re.compile(rb"PK\x03\x04|\x1f\x8b|Rar!|7z\xbc\xaf|BZh|\xfd7zXZ"),
-        "is an archive or a document, not an image; unpack it, or save its pictures as PNG",
-    ),
-    (
-        re.compile(rb"version https://git-lfs"),
-        "is a pointer of Git LFS, not an image; 'git lfs pull' fetches the image",
-    ),
-    _ICON,
-    (
-        re.compile(rb"v/1\x01|#\?R|.{128}DICM", re.DOTALL),
-        "is an OpenEXR, HDR or DICOM image, which is not supported; save it as PNG",
-    ),
-    (re.compile(rb"II[*+]\0|MM\0[*+]"), "is a TIFF image that cannot be decoded; save it as PNG or JPEG"),
-    (re.compile(rb"$"), "is empty; copy or download it again"),
-    (re.compile(rb"\0+$"), "contains zeros instead of an image; copy or download it again"),
-)
-"""First bytes of files that are often mistaken for images, with the sentence to show."""
-
-_HEIC: Final = re.compile(rb"....ftyp(hei|hev|mif1|msf1)", re.DOTALL)
 
 _DECODER_ERRORS: Final = (
     OSError,
@@ -191,7 +133,7 @@ def read_picture(
     except PermissionError as error:
         raise UnreadableImageError(f"{name} cannot be read by this user (permission denied)") from error
     except UnidentifiedImageError as error:
-        raise UnreadableImageError(f"{name} {_what_else(source)}") from error
+        raise UnreadableImageError(f"{name} {name_format(_start(source))}") from error
     except Image.DecompressionBombError as error:
         raise UnreadableImageError(
             f"{name} has too many pixels; at most {MAX_PIXELS / 1e6:.0f} megapixels are read, "
@@ -202,9 +144,8 @@ def read_picture(
             f"{name} is damaged or forged ({error}); save it again with an image editor and retry"
         ) from error
     except _DECODER_ERRORS as error:
-        pattern, sentence = _ICON
-        if pattern.match(_start(source)):  # taken for TGA, which has no signature
-            raise UnreadableImageError(f"{name} {sentence}") from error
+        if is_icon(start := _start(source)):  # taken for TGA, which has no signature
+            raise UnreadableImageError(f"{name} {name_format(start)}") from error
         raise UnreadableImageError(
             f"{name} is damaged or cut off ({str(error).strip()}); save it again and retry"
         ) from error
@@ -244,8 +185,8 @@ def _decode(source: str | Path | bytes, name: str, max_pixels: int) -> Picture:
 
 
 def _decode_file(file: BinaryIO, name: str, max_pixels: int) -> Picture:
-    if _CANON_RAW.match(file.read(_START_BYTES)):
-        raise UnreadableImageError(f"{name} {_RAW}")
+    if is_canon_raw(file.read(START_BYTES)):
+        raise UnreadableImageError(f"{name} {RAW_SENTENCE}")
     file.seek(0)
     with open_picture(file) as image:
         if (
@@ -257,7 +198,7 @@ def _decode_file(file: BinaryIO, name: str, max_pixels: int) -> Picture:
                 "WebP; save it as PNG or JPEG, or scale it down"
             )
         if is_raw(image):
-            raise UnreadableImageError(f"{name} {_RAW}")
+            raise UnreadableImageError(f"{name} {RAW_SENTENCE}")
         note = go_to_best_page(image)
         notes = [] if note is None else [note]
         megapixels = image.size[0] * image.size[1] / 1e6
@@ -281,25 +222,10 @@ def _opened(source: str | Path | bytes) -> Iterator[BinaryIO]:
         yield cast(BinaryIO, MeteredFile(file))
 
 
-def _what_else(source: str | Path | bytes) -> str:
-    """Name the kind of a file that is not an image, and what to do."""
-    start = _start(source)
-    if _HEIC.match(start):
-        if add_heif():
-            return "is a HEIC image that is damaged or cut off; save it again"
-        return (
-            "is a HEIC image that cannot be decoded; 'pip install pi-heif' adds a decoder, or save it as JPEG"
-        )
-    for pattern, sentence in _STRANGERS:
-        if pattern.match(start):
-            return sentence
-    return "is not an image that can be decoded; expected JPEG, PNG, WebP, HEIC, AVIF, TIFF, BMP or GIF"
-
-
 def _start(source: str | Path | bytes) -> bytes:
     try:
         with _opened(source) as file:
-            return file.read(_START_BYTES)
+            return file.read(START_BYTES)
     except (OSError, ValueError):
         return b""
 

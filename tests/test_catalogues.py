@@ -26,7 +26,7 @@ IN_HTML_AS_IT_IS = {"KV FaceRecognition", "JSON", "CSV", "LANGUAGES"}
 TABS = {"Live", "Photo", "Video", "About"}
 
 SPOKEN_MODULES = (
-    "fer/images.py", "fer/picture_decoding.py", "fer/video/files.py", "fer/video/sound.py", "fer/streams/recorded.py",
+    "fer/images.py", "fer/foreign_formats.py", "fer/picture_decoding.py", "fer/video/files.py", "fer/video/sound.py", "fer/streams/recorded.py",
     "fer/streams/resting.py", "webapp/limits.py", "webapp/uploads.py", "webapp/answers.py", "webapp/live.py",
     "webapp/photo.py", "webapp/video.py", "webapp/video_jobs.py", "webapp/video_reading.py", "webapp/worker.py", "webapp/analyzers.py",
     "fer/streams/tracking.py", "fer/video/writing.py", "fer/door.py", "fer/emotions.py", "fer/model_shelf.py",
