@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes import fake_analyzer, red_face
+from PIL import Image
 from toy_faces import write_folder
 from toy_runs import EPOCHS, write_toy_run
 
@@ -64,6 +66,25 @@ def playwright_session(chromium):
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as session:
         yield session
+
+
+@pytest.fixture
+def without_weights(monkeypatch):
+    """The commands with an analyzer that needs no weights."""
+    monkeypatch.setattr("fer.folders.records.AnalyzerRecipe.build", lambda recipe: fake_analyzer())
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder with a face, no face, a broken picture in the middle, and one in a folder below."""
+    folder = tmp_path / "pictures"
+    (folder / "below").mkdir(parents=True)
+    Image.fromarray(red_face(200)).save(folder / "a.png")
+    (folder / "b.png").write_bytes(b"\x89PNG but not for long")
+    Image.new("RGB", (40, 30)).save(folder / "c.png")
+    Image.fromarray(red_face(255)).save(folder / "below" / "d.png")
+    (folder / "notes.txt").write_text("not a picture, by its ending")
+    return folder
 
 
 @pytest.fixture
