@@ -5,15 +5,20 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import pytest
 
+import webapp
 from fer.analysis import load_analyzer
 from fer.model_card import UnknownModelError
 
@@ -22,6 +27,7 @@ QUIET = (
     "--disable-sync", "--no-first-run",
 )  # fmt: skip
 FRAME_RATE = 30
+ASSETS = Path(webapp.__file__).parent / "assets"
 
 
 class Page:
@@ -221,3 +227,33 @@ def crossing_clip(astronaut, tmp_path_factory):
         paste(frame, cut, mask, round(middle - offset), 80)
         frames.append(frame)
     return write_clip(tmp_path_factory.mktemp("camera") / "crossing.mjpeg", frames)
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def script_address():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(ASSETS)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def script_browser(playwright_session, chromium):
+    browser = playwright_session.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def script_page(script_browser, script_address):
+    """A page of the scripts' own server, which can import them."""
+    page = script_browser.new_page()
+    page.goto(f"{script_address}/heading.html")
+    yield page
+    page.close()

@@ -1,9 +1,6 @@
 """The page's scripts in a real engine: syntax, imports, and unit tests of their functions."""
 
 import re
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -28,38 +25,9 @@ LOAD = """address => new Promise(done => {
 })"""
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture(scope="module")
-def address():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(ASSETS)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture(scope="module")
-def browser(playwright_session, chromium):
-    browser = playwright_session.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-    yield browser
-    browser.close()
-
-
-@pytest.fixture
-def page(browser, address):
-    page = browser.new_page()
-    page.goto(f"{address}/heading.html")
-    yield page
-    page.close()
-
-
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_script_parses_and_finds_its_imports(page, address, name):
-    assert page.evaluate(LOAD, f"{address}/{name}") == "fine"
+def test_script_parses_and_finds_its_imports(script_page, script_address, name):
+    assert script_page.evaluate(LOAD, f"{script_address}/{name}") == "fine"
 
 
 @pytest.mark.parametrize(
@@ -73,9 +41,9 @@ def test_script_parses_and_finds_its_imports(page, address, name):
     ],
     ids=["syntax", "declared twice", "missing export", "missing file", "unknown name"],
 )
-def test_a_broken_script_is_told_with_its_line(page, address, text, expected):
-    page.route("**/broken.js", lambda route: route.fulfill(body=text, content_type="text/javascript"))
-    assert re.search(expected, page.evaluate(LOAD, f"{address}/broken.js"))
+def test_a_broken_script_is_told_with_its_line(script_page, script_address, text, expected):
+    script_page.route("**/broken.js", lambda route: route.fulfill(body=text, content_type="text/javascript"))
+    assert re.search(expected, script_page.evaluate(LOAD, f"{script_address}/broken.js"))
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -224,8 +192,8 @@ REJECTS = '{ getUserMedia: () => Promise.reject(new DOMException("words", "%s"))
         ),
     ],
 )  # fmt: skip
-def test_parts_of_the_scripts(page, code, expected):
-    assert page.evaluate(f"async () => {{ {code} }}") == expected
+def test_parts_of_the_scripts(script_page, code, expected):
+    assert script_page.evaluate(f"async () => {{ {code} }}") == expected
 
 
 PLACE = """async ([boxes, size, image]) => {
@@ -240,7 +208,7 @@ PLACE = """async ([boxes, size, image]) => {
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_labels_go_where_the_annotated_picture_has_them(page, seed):
+def test_labels_go_where_the_annotated_picture_has_them(script_page, seed):
     draw = np.random.default_rng(seed)
     middles, sides = draw.uniform(20, 380, (7, 2)), draw.uniform(15, 110, 7)
     boxes = [
@@ -249,12 +217,12 @@ def test_labels_go_where_the_annotated_picture_has_them(page, seed):
     ]
     size, image = [90, 20], [400, 400]
     expected = place_labels([(90, 20)] * len(boxes), [Box(*box) for box in boxes], (400, 400))
-    places, again = page.evaluate(PLACE, [boxes, size, image])
+    places, again = script_page.evaluate(PLACE, [boxes, size, image])
     np.testing.assert_allclose(places, expected)
     assert again == places, "a picture that rests has resting labels"
 
 
-def test_a_label_stays_on_its_side_until_another_is_far_better(page):
+def test_a_label_stays_on_its_side_until_another_is_far_better(script_page):
     sides_of = """async (boxes) => {
         const { placeLabels } = await import("./label_places.js");
         const sides = new Map();
@@ -266,7 +234,7 @@ def test_a_label_stays_on_its_side_until_another_is_far_better(page):
         });
     }"""
     # The second face comes nearer from above until the label has to go below, then leaves again.
-    below = page.evaluate(sides_of, [[200, 130], [200, 138], [200, 150], [200, 142], [200, 100]])
+    below = script_page.evaluate(sides_of, [[200, 130], [200, 138], [200, 150], [200, 142], [200, 100]])
     assert below == [False, False, True, True, False]
 
 
@@ -283,89 +251,6 @@ def test_a_label_stays_on_its_side_until_another_is_far_better(page):
         pytest.param(REJECTS % "WeirdError", ["words", "another browser"], id="anything else"),
     ],
 )
-def test_what_keeps_the_camera_shut_is_said(page, devices, words):
-    said = page.evaluate(f"async () => {{ {CAMERA % devices} }}")
+def test_what_keeps_the_camera_shut_is_said(script_page, devices, words):
+    said = script_page.evaluate(f"async () => {{ {CAMERA % devices} }}")
     assert [word for word in words if word not in said] == []
-
-
-READER = """
-    const sent = [];
-    window.VideoFrame = class { constructor(video) { this.shown = video.shown; } };
-    window.Worker = class { postMessage(data) { if (data.frame || data.wake) sent.push(data.frame?.shown ?? "wake"); } };
-    const { FrameReader } = await import("./reader.js");
-    const video = { videoWidth: 4, videoHeight: 3, requestVideoFrameCallback: (seen) => (video.next = seen) };
-    const reader = new FrameReader(video, {}, { onFaces() {}, onState(state) { sent.push(state); } });
-    const show = async (number) => { video.shown = number; video.next(number); await null; await null; };
-    const hear = async (data) => { reader.receive(data); await null; await null; };
-    const answer = { answer: { kind: "frame" } };
-"""
-
-
-def test_people_on_a_frozen_frame_are_the_same_after_a_long_look(page):
-    times = page.evaluate(
-        f"""async () => {{ {READER}
-            const times = []; let now = 5000; performance.now = () => now;
-            reader.worker.postMessage = ({{ time }}) => times.push(time);
-            await hear({{ state: "open" }}); await show(5000); reader.pause(true); await hear(answer);
-            for (now of [65000, 66000]) {{ reader.readOnce(); await null; await null; await hear(answer); }}
-            return times; }}"""
-    )
-    gaps = np.diff(times)
-    assert len(times) == 3
-    assert (gaps > 0).all()
-    assert (gaps < 1).all()  # TrackingSettings().gap_s
-
-
-@pytest.mark.parametrize(
-    ("code", "expected"),
-    [
-        pytest.param(
-            """await hear({ state: "open" });
-            for (const number of [1, 2, 3, 4]) await show(number);
-            await hear(answer); await hear(answer); await show(5); return sent;""",
-            ["open", 1, 4, 5],
-            id="only the newest frame, one at a time",
-        ),
-        pytest.param(
-            """await hear({ state: "open" }); await show(1); await hear(answer);
-            await hear({ state: "idle" }); await show(2); await show(3); await hear({ state: "open" });
-            return sent;""",
-            ["open", 1, "wake", "open", 3],
-            id="a connection closed for silence is opened by the next frame",
-        ),
-        pytest.param(
-            """await hear({ state: "open" }); await show(1); reader.pause(true); await hear(answer);
-            await hear({ state: "idle" }); await show(2); reader.readOnce(); await hear({ state: "open" });
-            await hear(answer); await hear(answer); return sent;""",
-            ["open", 1, "wake", "open", 2, 2],
-            id="a frozen frame is read twice by a new connection",
-        ),
-        pytest.param(
-            """await hear({ state: "open" }); await show(1); await hear({ state: "lost" }); await show(2);
-            await hear({ state: "open" }); return sent;""",
-            ["open", 1, "lost", "open", 2],
-            id="a lost connection",
-        ),
-    ],
-)
-def test_frames_go_to_the_server_in_order(page, code, expected):
-    assert page.evaluate(f"async () => {{ {READER} {code} }}") == expected
-
-
-def test_a_connection_that_ends_for_silence_is_no_problem_to_report(page):
-    told = page.evaluate("""async () => {
-        const told = [], sockets = [];
-        window.WebSocket = class { constructor() { sockets.push(this); } send(data) { told.push(data); } };
-        window.postMessage = ({ state }) => told.push(state);
-        await import("./live_worker.js");
-        const say = (data) => window.onmessage({ data });
-        say({ address: "ws://x", settings: "settings" });
-        sockets[0].onopen();
-        sockets[0].onclose({ code: 1001, reason: "nothing was sent for a while" });
-        const before = sockets.length;
-        say({ wake: true });
-        sockets[1].onopen();
-        sockets[1].onclose({ code: 1006, reason: "" });
-        return [told, before];
-    }""")
-    assert told == [["settings", "open", "idle", "settings", "open", "lost"], 1]
