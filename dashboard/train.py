@@ -7,15 +7,8 @@ from typing import Final
 
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard.checks import (
-    Card,
-    Problem,
-    check_training,
-    list_cards,
-    make_config,
-    processor_count,
-    train_count,
-)
+from dashboard.checks import Problem, check_training, make_config, train_count
+from dashboard.devices import Card, list_cards, processor_count
 from dashboard.figure_row import duration_text, size_text
 from dashboard.picture_sets import list_sets
 from dashboard.places import Places, read_data, run_store

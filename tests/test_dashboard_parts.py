@@ -7,16 +7,9 @@ from PIL import Image
 from toy_faces import write_folder
 
 from dashboard import programs
-from dashboard.checks import (
-    Card,
-    check_training,
-    free_memory_bytes,
-    list_cards,
-    make_config,
-    parse_cards,
-    train_count,
-)
+from dashboard.checks import check_training, make_config, train_count
 from dashboard.data_check import FEW_PICTURES, check_data, class_problems, spread
+from dashboard.devices import Card, free_memory_bytes, list_cards, parse_cards
 from dashboard.figure_row import duration_text, in_percent, percent_text, size_text
 from dashboard.picture_sets import PictureSetError, crop_set, delete_set, list_sets, set_folder
 from dashboard.places import parse_places
