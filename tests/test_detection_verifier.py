@@ -20,16 +20,14 @@ from fer.detection.verifier import (
 from fer.faces import Box, Detection
 from fer.model_card import ONNX_FILE, WeightsMismatchError
 from training.detector import train_verifier as training
+from training.detector.candidates import STORED_SIDE, Candidates, find_candidates
 from training.detector.export import DetectorExport, check_golden, export_run
 from training.detector.false_places import SecondLook
 from training.detector.network import KvFaceNetwork
 from training.detector.scenes import make_scene
 from training.detector.train_verifier import VerifierConfig, main, train_verifier
 from training.detector.verifier import (
-    STORED_SIDE,
-    Candidates,
     VerifierNetwork,
-    find_candidates,
     golden_crops,
     load_verifier,
     plain_views,

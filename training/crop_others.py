@@ -19,9 +19,9 @@ from fer.images import RgbImage, UnreadableImageError, read_image
 from fer.model_card import UnknownModelError, WeightsMismatchError
 from training.crop_faces import LabelledCrop, write_crops
 from training.data.datasets import DatasetError
+from training.detector.candidates import find_candidates
 from training.detector.false_places import SecondLook
 from training.detector.scenes import find_copies, make_scene, open_teacher
-from training.detector.verifier import find_candidates
 
 _UPRIGHT: Final = replace(EAGER, tilts=())
 """Haar settings without tilts, since turned views are searched separately."""

@@ -15,16 +15,11 @@ from torch.nn import functional
 from fer.detection.card import load_detector_card
 from fer.detection.kv_face import find_faces, network_file, onnx_runner
 from fer.model_card import UnknownModelError
+from training.detector.candidates import Candidates, find_candidates
 from training.detector.evaluation import read_boxed_photos
 from training.detector.false_places import SecondLook
 from training.detector.scenes import open_teacher, read_other_photos
-from training.detector.verifier import (
-    Candidates,
-    VerifierNetwork,
-    find_candidates,
-    plain_views,
-    random_views,
-)
+from training.detector.verifier import VerifierNetwork, plain_views, random_views
 from training.frame import Schedule, Trainer
 from training.hardware import Workers, describe_environment, file_hashes, set_up_processor
 from training.run_files import LAST_FILE, VERIFIER
