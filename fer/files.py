@@ -2,7 +2,7 @@
 
 import errno
 import os
-import shutil
+import secrets
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def replaced(path: Path) -> Iterator[Path]:
         The temporary path, with the suffix of ``path``, which some writers depend on.
     """
     stem = path.stem[:_MOST_STEM_CHARACTERS]  # the whole name may be as long as names may be
-    temporary = path.with_name(f".{stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = path.with_name(f".{stem}.{secrets.token_hex(4)}.tmp{path.suffix}")
     try:
         yield temporary
         temporary.replace(path)
@@ -43,8 +43,8 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         draft.mkdir()
         yield draft
         if folder.exists():
-            shutil.rmtree(folder)
-        shutil.move(draft, folder)
+            folder.rename(draft.with_name(f"{folder.name}.old"))  # deleted with the temporary folder
+        draft.rename(folder)
 
 
 def is_folder(path: str | Path) -> bool:

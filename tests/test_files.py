@@ -15,6 +15,14 @@ def test_a_file_is_replaced_at_the_end(tmp_path):
     assert [each.read_text() for each in tmp_path.iterdir()] == ["new"]
 
 
+def test_long_names_that_begin_alike_are_written_side_by_side(tmp_path):
+    one, other = (tmp_path / f"{'a' * 60}{number}.csv" for number in (1, 2))
+    with replaced(one) as first, replaced(other) as second:
+        first.write_text("1")
+        second.write_text("2")
+    assert (one.read_text(), other.read_text()) == ("1", "2")
+
+
 def test_an_error_keeps_the_old_file(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("old")
