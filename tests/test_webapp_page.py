@@ -15,8 +15,8 @@ from fer.model_card import UnknownModelError
 from fer.palette import label_styles
 from webapp import about
 from webapp.analyzers import AnalyzerShelf
+from webapp.certificate import find_or_make_certificate
 from webapp.page import build_routes
-from webapp.serving import find_or_make_certificate
 
 
 @pytest.fixture(scope="module")

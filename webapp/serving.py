@@ -1,27 +1,18 @@
-"""The server on its socket, over HTTP or HTTPS with a self-signed certificate."""
+"""The server on its socket, over HTTP or HTTPS."""
 
 import asyncio
-import datetime
 import inspect
-import ipaddress
-import os
 import signal
 import socket
 import sys
 import threading
 import webbrowser
 from collections.abc import Callable
-from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-from platformdirs import user_cache_path
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from fer.allocator import set_thresholds
@@ -58,9 +49,6 @@ _BUSY: Final = (
     b"connection: close\r\n\r\ntoo many connections are open; try again in 15 seconds\n"
 )
 
-_CERTIFICATE_LIFETIME: Final = datetime.timedelta(days=365)
-_RENEW_BEFORE: Final = datetime.timedelta(days=7)
-
 
 def serve(server: App, listener: socket.socket, *, https: bool = False, open_browser: bool = False) -> None:
     """Serve until interrupted.
@@ -77,6 +65,8 @@ def serve(server: App, listener: socket.socket, *, https: bool = False, open_bro
     certificate: Path | None = None
     key: Path | None = None
     if https:
+        from webapp.certificate import find_or_make_certificate  # noqa: PLC0415 - others need no cryptography
+
         spare = server_folder() / "https"
         certificate, key = find_or_make_certificate(spare=spare)
         if certificate.parent == spare:
@@ -223,72 +213,3 @@ def import_gradio() -> None:
         import_module("gradio")
     finally:
         setattr(inspect, "getfile", find_file)  # noqa: B010
-
-
-def find_or_make_certificate(folder: Path | None = None, spare: Path | None = None) -> tuple[Path, Path]:
-    """Return the paths of certificate and key, created once, so that a browser warns only once.
-
-    Args:
-        folder: Their folder; None for the user's cache folder.
-        spare: Fallback if that folder is not writable, such as in a read-only home.
-
-    Raises:
-        OSError: Neither folder is writable.
-    """
-    folder = folder or user_cache_path("kv-facerecognition") / "https"
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    try:
-        if not (_is_readable(key) and _is_valid_certificate(certificate)):
-            folder.mkdir(parents=True, exist_ok=True)
-            _make_certificate(certificate, key)
-    except OSError:
-        if spare is None:
-            raise
-        return find_or_make_certificate(spare)
-    return certificate, key
-
-
-def _is_readable(path: Path) -> bool:
-    return path.is_file() and os.access(path, os.R_OK)
-
-
-def _is_valid_certificate(path: Path) -> bool:
-    try:
-        certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    except (OSError, ValueError):
-        return False
-    return certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC) > _RENEW_BEFORE
-
-
-def _make_certificate(certificate_path: Path, key_path: Path) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "KV FaceRecognition on this machine")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + _CERTIFICATE_LIFETIME)
-        .add_extension(x509.SubjectAlternativeName(_certificate_names()), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    with os.fdopen(os.open(key_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(private)
-    certificate_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-
-
-def _certificate_names() -> list[x509.GeneralName]:
-    """Return the names and addresses under which this machine may be reached."""
-    host = socket.gethostname()
-    names: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.DNSName(host)]
-    addresses = {"127.0.0.1", "::1"}
-    with suppress(OSError):  # without a resolvable host name, the loopback addresses remain
-        addresses.update(str(info[4][0]).split("%")[0] for info in socket.getaddrinfo(host, None))
-    return names + [x509.IPAddress(ipaddress.ip_address(address)) for address in sorted(addresses)]
