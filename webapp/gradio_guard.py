@@ -8,7 +8,7 @@ from fastapi import HTTPException
 
 from fer.door import App, Message, Receive, Scope, Send
 from webapp.languages import PageBlocks
-from webapp.limits import RETRY_AFTER_S, BusyError, answer_plainly
+from webapp.limits import answer_busy, answer_plainly
 
 ADDRESSES: Final = frozenset(
     {
@@ -62,8 +62,7 @@ class GradioGuard:
             receive = _limited(receive)
         is_stream = scope["method"] == "GET" and word in _STREAMS
         if is_stream and self._streams >= MAX_STREAMS:
-            headers = [(b"retry-after", str(RETRY_AFTER_S).encode())]
-            await answer_plainly(send, 503, str(BusyError()), headers)
+            await answer_busy(send)
             return
         self._streams += is_stream
         try:

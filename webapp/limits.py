@@ -184,9 +184,7 @@ class Patience:
         if is_form and self._upload_folder is not None:
             stored = await run_in_threadpool(_size_of, self._upload_folder)
             if stored > STORED_BYTES:
-                await answer_plainly(
-                    send, 503, str(BusyError()), [(b"retry-after", str(RETRY_AFTER_S).encode())]
-                )
+                await answer_busy(send)
                 return
             length = dict(scope["headers"]).get(b"content-length", b"0")
             problem = await run_in_threadpool(_problem_of_disk, self._upload_folder, length)
@@ -217,6 +215,11 @@ class Patience:
             return message
 
         await self._app(scope, receive_soon, send)
+
+
+async def answer_busy(send: Send) -> None:
+    """Answer a request with the time after which to try again."""
+    await answer_plainly(send, 503, str(BusyError()), [(b"retry-after", str(RETRY_AFTER_S).encode())])
 
 
 async def answer_plainly(
