@@ -7,8 +7,9 @@ import docstring_parser
 import tyro
 
 from app import AppOptions
-from fer.commands.outputs import AnalyzeOptions
-from fer.commands.setup import FetchOptions, PasswordOptions
+from fer.commands.fetch import FetchOptions
+from fer.commands.options import AnalyzeOptions
+from fer.commands.password import PasswordOptions
 from fer.commands.watch import WatchOptions
 from training.adopt import AdoptOptions
 from training.clean_labels import CleanOptions

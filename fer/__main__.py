@@ -1,6 +1,5 @@
 """The command line: ``python -m fer PATH…``; ``fetch``, ``watch``, ``password``, ``page``, ``dashboard``."""
 
-import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -37,10 +36,10 @@ def main(words: Sequence[str] | None = None) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - discards output flushed at exit
         return 1
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
-        print("error: the output cannot be written (no space left); free some space", file=sys.stderr)
+        place = "the output" if error.filename is None else plain_line(str(error.filename))
+        if error.filename is None:
+            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - discards what would fail again at exit
+        print(f"error: {place} cannot be used ({error.strerror or error})", file=sys.stderr)
         return 1
 
 
@@ -48,7 +47,7 @@ def _run(words: list[str]) -> int:
     """Run the named command; each is imported only when needed."""
     match words[:1]:
         case ["fetch"]:
-            from fer.commands.setup import run_fetch  # noqa: PLC0415
+            from fer.commands.fetch import run_fetch  # noqa: PLC0415
 
             return run_fetch(words[1:])
         case ["watch"]:
@@ -59,11 +58,11 @@ def _run(words: list[str]) -> int:
             print(f"kv-fer {__version__}")
             return 0
         case ["page" | "dashboard" as name]:
-            from fer.commands.setup import run_page  # noqa: PLC0415
+            from fer.commands.pages import run_page  # noqa: PLC0415
 
             return run_page(name, words[1:])
         case ["password"]:
-            from fer.commands.setup import run_password  # noqa: PLC0415
+            from fer.commands.password import run_password  # noqa: PLC0415
 
             return run_password(words[1:])
         case _:

@@ -157,6 +157,15 @@ def test_the_astronaut_is_happy(astronaut, tmp_path):
     assert answer.stderr == ""  # no progress bar where there is no terminal
 
 
+def test_an_error_of_the_system_is_a_sentence(without_weights, pictures, monkeypatch, capsys):
+    def fail(*_words):
+        raise PermissionError(13, "Permission denied", "/dev/dri")
+
+    monkeypatch.setattr("fer.commands.pictures.read_in_turn", fail)
+    assert main([str(pictures / "a.png")]) == 1
+    assert capsys.readouterr().err == "error: /dev/dri cannot be used (Permission denied)\n"
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
 @pytest.mark.parametrize("words", [["--json"], []], ids=["json", "lines"])
 def test_a_full_disk_under_the_printed_lines_is_a_sentence(
@@ -168,4 +177,4 @@ def test_a_full_disk_under_the_printed_lines_is_a_sentence(
     sys.stdout.close()
     with contextlib.suppress(OSError):
         full.close()
-    assert "the output cannot be written (no space left)" in capsys.readouterr().err
+    assert capsys.readouterr().err == "error: the output cannot be used (No space left on device)\n"

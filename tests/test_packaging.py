@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from fer import __main__, __version__, model_shelf
-from fer.commands import CommandError, setup
+from fer.commands import CommandError, pages
 from webapp import command
 
 TOPS = ("fer", "training", "webapp", "dashboard")
@@ -99,7 +99,7 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture) -> None:
 def test_without_streamlit_the_dashboard_names_its_extra(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr(setup, "find_spec", lambda name: None)
+    monkeypatch.setattr(pages, "find_spec", lambda name: None)
     assert __main__.main(["dashboard"]) == 1
     assert "pip install 'kv-facerecognition[dashboard]'" in capsys.readouterr().err
 
@@ -112,12 +112,12 @@ def test_pages_and_weights_are_found(tmp_path, monkeypatch, is_installed: bool) 
     (place / "app.py").touch()
     weights = package / "weights" if is_installed else tmp_path / "weights"
     weights.mkdir(parents=True)
-    monkeypatch.setattr(setup, "_PACKAGE", package)
+    monkeypatch.setattr(pages, "_PACKAGE", package)
     monkeypatch.setattr(model_shelf, "_PACKAGE", package)
-    assert setup.page_script("app.py") == place / "app.py"
+    assert pages.page_script("app.py") == place / "app.py"
     assert model_shelf.weights_shelf() == weights
     with pytest.raises(CommandError, match=r"expected streamlit_app.py in .*, found none"):
-        setup.page_script("streamlit_app.py")
+        pages.page_script("streamlit_app.py")
 
 
 def test_another_package_with_the_same_import_name_is_named(tmp_path, monkeypatch, capsys) -> None:

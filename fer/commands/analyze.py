@@ -5,7 +5,8 @@ import re
 from typing import Final
 
 from fer.commands import CommandError
-from fer.commands.outputs import AnalyzeOptions, check_outputs, read_options
+from fer.commands.options import AnalyzeOptions, read_options
+from fer.commands.outputs import check_outputs
 from fer.files import is_folder
 from fer.printable import hide_password
 from fer.video.frames import is_video_name

@@ -15,10 +15,18 @@ from tqdm import tqdm
 from fer.analysis import FaceAnalyzer
 from fer.anonymising import cover_photo, load_eager_detector
 from fer.commands import CommandError, say, terminable
-from fer.commands.outputs import AnalyzeOptions, named_outputs, refuse_input
+from fer.commands.options import AnalyzeOptions
+from fer.commands.outputs import named_outputs, refuse_input
 from fer.files import is_folder, replaced
 from fer.folders.listing import FolderListing, list_folder
-from fer.folders.records import AnalyzerRecipe, Record, WorkerDiedError, read_in_processes, read_in_turn
+from fer.folders.records import (
+    AnalyzerRecipe,
+    Record,
+    WorkerDiedError,
+    read_in_processes,
+    read_in_turn,
+    read_on_ray,
+)
 from fer.folders.table import PictureJournal, TableError
 from fer.images import UnreadableImageError, read_picture
 from fer.printable import plain_path
@@ -160,8 +168,6 @@ def _records(
     analyzer: FaceAnalyzer, recipe: AnalyzerRecipe, paths: list[str], options: AnalyzeOptions
 ) -> Iterator[Record]:
     if options.engine == "ray":
-        from fer.folders.records import read_on_ray  # noqa: PLC0415 - an optional dependency
-
         return read_on_ray(recipe, paths, options.workers)
     if options.workers == 1 or len(paths) < 2:
         if options.workers == 1 and len(paths) > 1:

@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from fer.anonymising import CoverPlan, copy_covered, load_eager_detector
 from fer.commands import CommandError, say, terminable
-from fer.commands.outputs import AnalyzeOptions, named_outputs
+from fer.commands.options import AnalyzeOptions
+from fer.commands.outputs import named_outputs
 from fer.detection import FaceDetector
 from fer.faces import Face
 from fer.folders.records import AnalyzerRecipe

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 import tyro
 
 from fer.commands import CommandError
-from fer.commands.outputs import Name
+from fer.commands.options import Name
 from fer.folders.records import AnalyzerRecipe
 from fer.printable import hide_password, plain_line
 from fer.video import LiveStream
