@@ -89,8 +89,9 @@ def judge_best(
         heads[head] = report_head(shares, labels, truth, labels=judged)
         heads[head] |= {"temperature": temperature, "logit_shift": shift.tolist()}
         if OTHER in labels:
-            is_face = [label in labels for label in truth]
-            heads[head]["other_above"] = other_limit(shares[is_face, labels.index(OTHER)])
+            is_face = [row for row, label in enumerate(truth) if label in labels]
+            sources = [splits.val.table.sources[row] for row in is_face]
+            heads[head]["other_above"] = other_limit(shares[is_face, labels.index(OTHER)], sources)
         if is_fitted:
             heads[head]["sets"] = judge_sets(shares, labels, sets, judged)
         if head == default:

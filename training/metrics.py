@@ -178,13 +178,21 @@ def coverage_risk(shares: NDArray[np.float64], target: NDArray[np.int64]) -> lis
     return rows
 
 
-def other_limit(other: NDArray[np.floating]) -> float:
+def other_limit(other: NDArray[np.floating], sources: Sequence[str]) -> float:
     """Return the threshold on ``other`` that at most 0.25 % of the faces exceed, in [0.5, 1].
 
+    It is the median of the thresholds of the data sets: one whose labels include images without a face must
+    not let every false detection pass.
+
     Args:
-        other: Probabilities of ``other`` for images that show a face, shape (N,).
+        other: Probabilities of ``other`` for images that are labelled as faces, shape (N,).
+        sources: Name of each image's data set, N of them.
     """
-    return 1.0 if not len(other) else max(float(np.quantile(other, 1 - _LOST_FACES, method="higher")), 0.5)
+    if not len(other):
+        return 1.0
+    by_source = [other[np.asarray(sources) == source] for source in dict.fromkeys(sources)]
+    limits = [np.quantile(some, 1 - _LOST_FACES, method="higher") for some in by_source]
+    return max(float(np.median(limits)), 0.5)
 
 
 def confidence_for_accuracy(
