@@ -59,6 +59,7 @@ _STRANGERS: Final = (
     (re.compile(rb"II[*+]\0|MM\0[*+]"), "is a TIFF image that cannot be decoded; save it as PNG or JPEG"),
     (re.compile(rb"$"), "is empty; copy or download it again"),
     (re.compile(rb"\0+$"), "contains zeros instead of an image; copy or download it again"),
+    (re.compile(rb"(\xef\xbb\xbf)?[\t\n\f\r\x20-\x7e]+$"), "is text, not an image; choose a photo"),
 )
 """First bytes of files that are often mistaken for images, with the sentence to show."""
 
@@ -80,7 +81,7 @@ def name_format(start: bytes) -> str:
     for pattern, sentence in _STRANGERS:
         if pattern.match(start):
             return sentence
-    return "is not an image that can be decoded; expected JPEG, PNG, WebP, HEIC, AVIF, TIFF, BMP or GIF"
+    return "cannot be decoded as an image; expected JPEG, PNG, WebP, HEIC, AVIF, TIFF, BMP or GIF"
 
 
 def is_canon_raw(start: bytes) -> bool:

@@ -159,7 +159,7 @@ def _named(source: str | Path | bytes | bytearray | memoryview) -> tuple[str | P
         raise UnreadableImageError(
             f"expected a path or the bytes of an image file, got {type(source).__name__}"
         )
-    name = "the image" if isinstance(source, bytes) else str(source)
+    name = "the file" if isinstance(source, bytes) else str(source)
     if not name:
         raise UnreadableImageError("expected the path of an image, got an empty one")
     if not isinstance(source, bytes) and (kind := odd_kind(source)) is not None:

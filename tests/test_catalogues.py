@@ -151,7 +151,7 @@ def test_messages_to_visitors_are_translated(code, path):
             continue
         if not any(
             is_known(code, form.format(said))
-            for form in ("{}", "This photo {}.", "This video {}.", "the image {}")
+            for form in ("{}", "This photo {}.", "This video {}.", "the file {}")
         ):
             missing.append(said)
     assert missing == []

@@ -168,12 +168,12 @@ def png_header(width: int, height: int) -> bytes:
     [
         pytest.param(b"", "is empty", id="0 bytes"),
         pytest.param(b"Dear reader, this is text.", "not an image", id="text"),
-        pytest.param(b"\xff\xd8\xff\xe0", "not an image|damaged", id="only a JPEG's start"),
+        pytest.param(b"\xff\xd8\xff\xe0", "cannot be decoded|damaged", id="only a JPEG's start"),
         pytest.param(encoded(picture(size=(200, 200)), "JPEG")[:400], "damaged", id="truncated JPEG"),
         pytest.param(encoded(Image.effect_noise((64, 64), 90), "PNG")[:900], "damaged", id="truncated PNG"),
         pytest.param(png_header(10_000, 10_000), "100 megapixels", id="bomb"),
         pytest.param(png_header(60_000, 60_000), "megapixels", id="bomb above Pillow's own limit"),
-        pytest.param(png_header(0, 0), "not an image|damaged|no pixels|with pixels", id="0×0"),
+        pytest.param(png_header(0, 0), "cannot be decoded|damaged|no pixels|with pixels", id="0×0"),
     ],
 )
 def test_bad_pictures_are_refused_in_one_sentence(content, sentence, tmp_path):
@@ -183,7 +183,7 @@ def test_bad_pictures_are_refused_in_one_sentence(content, sentence, tmp_path):
         read_image(path)
     assert "holiday.png" in str(caught.value)
     assert "\n" not in str(caught.value)
-    with pytest.raises(UnreadableImageError, match="the image"):
+    with pytest.raises(UnreadableImageError, match="the file"):
         read_image(content)
 
 

@@ -36,7 +36,7 @@ def test_russian_numbers(count, expected):
 
 
 TRANSLATED = [
-    ("the image is a folder, not an image", "снимок: это папка, а не изображение"),
+    ("the file is a folder, not an image", "файл: это папка, а не изображение"),
     ("6 expressions, also disgusted, contemptuous", "6 выражений, также отвращение, презрение"),
     ("Automatic: KV Face", "Автоматически: KV Face"),
     ("these settings cannot be used: something", "с такими настройками работать нельзя: something"),

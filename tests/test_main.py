@@ -49,7 +49,7 @@ def test_errors_stand_on_their_own_line_and_the_others_go_on(without_weights, pi
     out, err = capsys.readouterr()
     assert [line.split(":")[0] for line in lines(out)] == [str(pictures / "a.png"), str(pictures / "c.png")]
     first, last = lines(err)
-    assert "b.png is not an image" in first
+    assert "b.png cannot be decoded as an image" in first
     assert last == (
         f"{pictures}: 2 photos read, 1 could not be read, "
         "2 skipped (1 .txt, 1 subfolder (--recursive includes it))"

@@ -261,8 +261,8 @@ def test_a_model_card_keeps_its_words():
     [
         ("EPS", "is a drawing such as SVG or EPS, not an image; save it as PNG"),
         ("ICO", "is an icon, not a photo; save it as PNG"),
-        ("PCX", "is not an image that can be decoded"),
-        ("SPIDER", "is not an image that can be decoded"),
+        ("PCX", "cannot be decoded as an image"),
+        ("SPIDER", "cannot be decoded as an image"),
     ],
 )
 def test_decoders_that_nobody_promised_are_not_reached(kind, sentence):

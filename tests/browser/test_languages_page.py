@@ -127,7 +127,7 @@ def test_switch_is_remembered(browse, page_server):
 
 def test_scripts_translate_as_the_server_does(browse):
     texts = [
-        "the image is a folder, not an image", "6 expressions, also disgusted, contemptuous", "Automatic: KV Face",
+        "the file is a folder, not an image", "6 expressions, also disgusted, contemptuous", "Automatic: KV Face",
         "these settings cannot be used: something", "Happy, 1.0–2.5 s", "and 2 more people, seen more briefly",
         "words that nobody wrote", "the video is 21 minutes long; at most 10 are read here, 'python -m fer' on the "
         "command line reads any length", "0.5 s", "sad", "2.5 s", "expected a video, got an empty file",

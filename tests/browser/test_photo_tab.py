@@ -71,7 +71,7 @@ def test_no_face_and_no_picture_are_said_kindly(browse, astronaut):
         assert notice.locator("li").count() >= 2
         send(page, b"this is text")
         page.wait_for_function(
-            "document.querySelector('.kv-photo [data-part=notice]').innerText.includes('picture')"
+            "document.querySelector('.kv-photo [data-part=notice]').innerText.includes('The file is text, not an image')"
         )
         assert "Traceback" not in page.content()
         send(page, encoded(astronaut))  # and the page goes on
