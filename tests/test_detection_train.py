@@ -2,16 +2,20 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from page_fakes import encoded
 from PIL import Image
 from safetensors.torch import load_file
 
-from fer.faces import Box, Detection
+from fer.faces import Box, Detection, Landmarks
 from training.detector import train as training
+from training.detector.scenes import read_crowds, read_held_out
 from training.detector.train import DetectorConfig
 from training.run_files import BEST_FILE, RunState, kept_epoch
 from training.runs import read_run
@@ -85,6 +89,51 @@ def test_a_training_can_start_from_another_one(config: DetectorConfig) -> None:
         json.loads(line) for line in (folder / "history" / "01" / "epochs.jsonl").read_text().splitlines()
     ]
     assert [row["epoch"] for row in kept] == [1, 2]
+
+
+class Finder:
+    """Finds one face everywhere."""
+
+    def __init__(self, *corners: float) -> None:
+        self.box = Box(*corners)
+
+    def detect(self, image):
+        points = np.array(FACE["landmarks"], np.float64)
+        return [Detection(self.box, 0.9, landmarks=Landmarks.from_array(points))]
+
+
+@pytest.fixture
+def crowds(astronaut, tmp_path: Path) -> Path:
+    """Eleven rows in turn with two faces and with none."""
+    image = {"bytes": encoded(astronaut), "path": "a.png"}
+    boxes = [json.dumps([FACE["box"], [10, 10, 40, 40]] if row % 2 else []) for row in range(11)]
+    table = pd.DataFrame({"image": [image] * 11, "boxes": boxes, "exhaustive": [True] * 11})
+    table.to_parquet(tmp_path / "crowds.parquet")
+    return tmp_path / "crowds.parquet"
+
+
+def test_hand_labelled_photos_get_the_landmarks_that_the_teacher_finds(crowds: Path) -> None:
+    scenes = read_crowds(crowds, Finder(170, 50, 290, 205))  # type: ignore[arg-type]
+    assert [len(scene.boxes) for scene in scenes] == [2, 0, 0, 2, 2, 0, 2]  # rows 1, 2, 4, 5, 7, 8 and 9
+    held = read_held_out(crowds)
+    assert len(scenes) + len(held) == 11
+    assert [len(photo.boxes) for photo in held] == [0, 2, 0, 0]  # rows 0, 3, 6 and 10
+    first = scenes[0]
+    assert first.boxes[0].tolist() == FACE["box"]  # the label's box, not the teacher's
+    assert first.landmarks[0].tolist() == FACE["landmarks"]
+    assert np.isnan(first.landmarks[1]).all()
+    assert first.is_sure.all()
+
+
+def test_crowds_train_and_are_judged(config: DetectorConfig, crowds: Path, monkeypatch) -> None:
+    monkeypatch.setattr(training, "open_teacher", lambda *_: Finder(170, 50, 290, 205))
+    run = read_run(training.train(replace(config, crowds=(crowds,), epochs=1)))
+    assert run.state is RunState.FINISHED
+    assert run.config["crowds"] == [str(crowds)]
+    assert "crowds.parquet" in str(run.environment["data"])
+    assert all(np.isfinite(value) for name, value in run.epochs[0].items() if name.startswith("train"))
+    assert 0 <= run.report["val_crowd_recall"] <= 1
+    assert run.report["val_crowd_false_boxes"] >= 0
 
 
 def test_a_killed_training_goes_on_with_the_places_it_had(config: DetectorConfig, monkeypatch) -> None:

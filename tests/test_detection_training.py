@@ -197,6 +197,22 @@ class TestLoss:
         parts = detector_loss(self.perfect(batch, grid), batch, grid)
         assert float(parts["loss"]) < 1e-4
 
+    def test_unknown_landmarks_cost_nothing_and_leave_no_trace(self):
+        known, unknown = scene(), scene()
+        unknown.landmarks[:] = np.nan
+        grid = torch.from_numpy(cell_grid(96, 96).copy())
+        for first in (known, unknown):
+            batch = make_batch([first, unknown])
+            cells = torch.zeros(*batch.rows.shape, FIELD_COUNT, requires_grad=True)
+            parts = detector_loss(cells, batch, grid)
+            parts["loss"].backward()
+            assert parts["loss"].isfinite()
+            assert cells.grad is not None
+            assert cells.grad.isfinite().all()
+            assert (parts["landmarks"] > 0) == (first is known)
+            assert (cells.grad[1, :, 5:] == 0).all()
+            assert (cells.grad[1, :, 1:5] != 0).any()  # its box is learned
+
     def test_and_is_decoded_to_the_face(self):
         batch, grid = make_batch([scene()]), cell_grid(96, 96)
         cells = self.perfect(batch, torch.from_numpy(grid.copy()))

@@ -1,6 +1,8 @@
 """The verifier: training data, input crops, effect on scores, files."""
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -224,6 +226,32 @@ class TestTraining:
         assert run.report["best_epoch"] == run.epochs[-1]["epoch"]
         assert load_verifier(folder)(torch.from_numpy(golden_crops())).shape == (3,)
 
+    def test_hand_labelled_photos_are_searched_closer_and_trusted(self, config, astronaut, monkeypatch):
+        monkeypatch.undo()
+        monkeypatch.setattr(training, "load_detector_card", lambda folder: SimpleNamespace(framing=FRAMING))
+        monkeypatch.setattr(training, "network_file", lambda folder, card: folder)
+        monkeypatch.setattr(training, "onnx_runner", lambda file: None)
+        monkeypatch.setattr(training, "read_boxed_photos", lambda path: [])
+        monkeypatch.setattr(training, "read_other_photos", lambda path, choosing: ([scene(astronaut)], 0))
+        monkeypatch.setattr(training, "read_crowds", lambda path, teacher: [scene(astronaut, FACE)])
+        monkeypatch.setattr(training, "open_teacher", lambda *_: None)
+        sides = []
+
+        def find(run, image, *, longest_side, least_score):
+            sides.append(longest_side)
+            return [place(*FACE, score=0.6)]
+
+        monkeypatch.setattr(training, "find_faces", find)
+        looks = []
+        monkeypatch.setattr(
+            SecondLook, "sees_face", lambda self, scene, found: looks.append(found) is not None
+        )
+        found = training.gather_candidates(replace(config, crowds=(config.photos,)))
+        assert {512, 640} <= set(sides)
+        assert looks  # a face that nobody listed is looked for in the teacher's photos alone
+        assert set(found.scenes[found.is_face]) == {1}
+        assert found.is_face[found.scenes == 1][:3].all()
+
     def test_a_killed_training_goes_on(self, config, monkeypatch):
         whole = load_verifier(train_verifier(config)).state_dict()
         run_epoch = training.VerifierTrainer.run_epoch
@@ -232,8 +260,6 @@ class TestTraining:
             if epoch == 2:
                 raise RuntimeError("killed")
             run_epoch(self, epoch)
-
-        from dataclasses import replace  # noqa: PLC0415
 
         config = replace(config, name="second")
         monkeypatch.setattr(training.VerifierTrainer, "run_epoch", die_in_second)

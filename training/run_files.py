@@ -85,6 +85,17 @@ def portable(data: Mapping[str, Any]) -> dict[str, Any]:
     return {key: shorten(value) for key, value in data.items()}
 
 
+def plain_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as stored in a run directory: paths as strings, tuples as lists."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Path):
+            return str(value)
+        return [plain(item) for item in value] if isinstance(value, tuple) else value
+
+    return {name: plain(value) for name, value in values.items()}
+
+
 def add_line(path: Path, row: Mapping[str, Any]) -> None:
     """Append one object as a line and flush it."""
     with path.open("a", encoding="utf-8") as file:
@@ -249,7 +260,8 @@ def detector_figure(row: Mapping[str, Any]) -> float | None:
         return None
     boxed, web, loss = values
     false_boxes = float(row.get("val_false_boxes") or 0.0)
-    return float(boxed + web - 0.01 * loss - PRICE_OF_FALSE_BOXES * false_boxes)
+    crowds = float(row.get("val_crowd_recall") or 0.0)
+    return float(boxed + web + crowds - 0.01 * loss - PRICE_OF_FALSE_BOXES * false_boxes)
 
 
 def kept_epoch(

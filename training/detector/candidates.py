@@ -53,6 +53,16 @@ class Candidates:
         return Candidates(self.crops[rows], self.is_face[rows], self.scores[rows], self.scenes[rows])
 
 
+def join_candidates(one: Candidates, other: Candidates) -> Candidates:
+    """Join the detections in different photos."""
+    return Candidates(
+        np.concatenate([one.crops, other.crops]),
+        np.concatenate([one.is_face, other.is_face]),
+        np.concatenate([one.scores, other.scores]),
+        np.concatenate([one.scenes, other.scenes + one.scenes.max(initial=-1) + 1]),
+    )
+
+
 def find_candidates(
     detects: Sequence[Detect],
     framing: Framing,

@@ -107,7 +107,7 @@ class DetectorBatch:
         images: ``uint8`` RGB of shape (N, 3, H, W).
         rows: Shape (N, cells): an index into the faces below, ``BACKGROUND`` or ``LEFT_ASIDE``.
         boxes: All certain faces of the batch, shape (F, 4), pixels.
-        landmarks: Shape (F, 5, 2), pixels.
+        landmarks: Shape (F, 5, 2), pixels; NaN where unknown.
     """
 
     images: Tensor
@@ -148,6 +148,7 @@ def detector_loss(cells: Tensor, batch: DetectorBatch, grid: Tensor) -> dict[str
     side = (wanted[:, 2:] - wanted[:, :2]).mean(1)[:, None, None]
     points = centre[:, None] + found[:, 5:].reshape(-1, 5, 2) * stride[:, None]
     offset = (points - batch.landmarks[face]) / side
+    offset = offset[batch.landmarks[face].isfinite().all(2).all(1)]  # not every face has known landmarks
     landmark_loss = functional.smooth_l1_loss(offset, torch.zeros_like(offset), reduction="none", beta=0.05)
 
     count = max(len(face), 1)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fer.detection.yunet import YuNetDetector
 from fer.images import RgbImage, read_image
-from training.detector.evaluation import BoxedPhoto
+from training.detector.evaluation import BoxedPhoto, match, read_boxed_photos
 
 SURE_SCORE: Final = 0.7
 """Minimum teacher score; faces with lower scores count neither as positives nor as negatives."""
@@ -21,6 +21,11 @@ SURE_SCORE: Final = 0.7
 _MIRRORED: Final = [1, 0, 2, 4, 3]
 
 _TEACHER_SIDE: Final = 320
+CROWD_SIDE: Final = 640
+_SAME_IOU: Final = 0.5
+
+HELD_OUT_OF_TEN: Final = (0, 3, 6)
+"""Last digits of the row numbers of hand-labelled photos that are never trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,7 @@ class Scene:
         image: RGB ``uint8`` of shape (H, W, 3).
         sizes: Width and height of each face when upright, shape (N, 2), pixels.
         centres: Shape (N, 2), pixels.
-        landmarks: Shape (N, 5, 2), pixels, in the order of ``fer.faces.Landmarks``.
+        landmarks: Shape (N, 5, 2), pixels, in the order of ``fer.faces.Landmarks``; NaN where unknown.
         rolls: Rotation of each face since it was labelled, shape (N,), radians, clockwise.
         is_sure: Whether the teacher is certain of a face, shape (N,); other faces are ignored in training.
     """
@@ -164,16 +169,46 @@ def read_face_crops(
             )
 
 
-def open_teacher(path: str) -> YuNetDetector:
+def read_crowds(path: Path, teacher: YuNetDetector) -> list[Scene]:
+    """Read the training rows of photos with hand-labelled boxes of all faces, or without any face.
+
+    Boxes are the labels; the teacher adds the landmarks of those faces that it finds, too.
+
+    Args:
+        path: Parquet file with ``image`` and a JSON list of boxes in ``boxes``.
+        teacher: Detector of landmarks.
+    """
+    scenes = []
+    for row, photo in enumerate(read_boxed_photos(path)):
+        if row % 10 in HELD_OUT_OF_TEN:
+            continue
+        landmarks = np.full((len(photo.boxes), 5, 2), np.nan, np.float32)
+        detections = teacher.detect(photo.image) if photo.boxes else []
+        for face, column in enumerate(match(photo.boxes, detections, _SAME_IOU)):
+            if column is not None and (points := detections[column].landmarks) is not None:
+                landmarks[face] = points.as_array()
+        boxes = np.array([box.as_tuple() for box in photo.boxes], np.float32)
+        scenes.append(make_scene(photo.image, boxes, landmarks, np.ones(len(boxes), np.float32)))
+    return scenes
+
+
+def read_held_out(path: Path) -> list[BoxedPhoto]:
+    """Read the rows that ``read_crowds`` leaves out."""
+    photos = read_boxed_photos(path)
+    return [photo for row, photo in enumerate(photos) if row % 10 in HELD_OUT_OF_TEN]
+
+
+def open_teacher(path: str, longest_side: int = _TEACHER_SIDE) -> YuNetDetector:
     """Open YuNet with the settings used for labelling.
 
     Args:
         path: YuNet's file; empty for the fetched one.
+        longest_side: Side of the search in pixels; crowds need ``CROWD_SIDE``.
 
     Raises:
         UnknownModelError: The file is missing.
     """
-    return YuNetDetector(Path(path) if path else None, longest_side=_TEACHER_SIDE)
+    return YuNetDetector(Path(path) if path else None, longest_side=longest_side)
 
 
 def read_other_photos(path: Path, choosing: Sequence[BoxedPhoto]) -> tuple[list[Scene], int]:

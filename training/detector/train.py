@@ -21,7 +21,15 @@ from training.detector.augmentation import SceneAugmentation
 from training.detector.evaluation import BOXED_IOU, WEB_IOU, measure_recall, read_boxed_photos
 from training.detector.false_places import FalsePlace, SecondLook, find_false_places
 from training.detector.network import ExportedDetector, KvFaceNetwork, detector_loss, make_batch
-from training.detector.scenes import Scene, open_teacher, read_face_crops, read_other_photos
+from training.detector.scenes import (
+    CROWD_SIDE,
+    Scene,
+    open_teacher,
+    read_crowds,
+    read_face_crops,
+    read_held_out,
+    read_other_photos,
+)
 from training.frame import Schedule, Trainer
 from training.hardware import Workers, describe_environment, file_hashes, set_up_processor
 from training.run_files import (
@@ -32,6 +40,7 @@ from training.run_files import (
     copy_history,
     detector_figure,
     earlier_runs,
+    plain_settings,
 )
 from training.runs import RunInUseError, RunWriter, new_run_folder
 
@@ -49,6 +58,8 @@ class DetectorConfig:
 
     Attributes:
         photos: Parquet file with whole photos and the teacher's faces.
+        crowds: Parquet files with photos and hand-labelled boxes of all faces, or without a face; three rows
+            of ten are held out for selecting the epoch.
         faces: Parquet file with crops of single faces to paste; empty for none.
         teacher: YuNet's file, for labelling those crops and checking false positives; empty for the fetched
             one.
@@ -73,6 +84,7 @@ class DetectorConfig:
     """
 
     photos: Path
+    crowds: tuple[Path, ...] = ()
     faces: str = ""
     teacher: str = ""
     boxed_photos: Path
@@ -108,10 +120,7 @@ class DetectorConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as stored in a run directory."""
-        data = {
-            name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()
-        }
-        return {"architecture": DETECTOR, **data}
+        return {"architecture": DETECTOR, **plain_settings(asdict(self))}
 
 
 def train(config: DetectorConfig) -> Path:
@@ -132,6 +141,8 @@ class DetectorTrainer(Trainer):
         self.boxed = read_boxed_photos(config.boxed_photos)
         self.web = read_boxed_photos(config.web_photos)
         photos, copy_count = read_other_photos(config.photos, (*self.boxed, *self.web))
+        self.crowds = [photo for path in config.crowds for photo in read_held_out(path)]
+        photos += _read_crowds(config)
         is_val = np.random.default_rng(config.seed).random(len(photos)) < config.val_share
         self.train_scenes = [scene for scene, held in zip(photos, is_val, strict=True) if not held]
         self.val_scenes = [scene for scene, held in zip(photos, is_val, strict=True) if held]
@@ -242,11 +253,17 @@ class DetectorTrainer(Trainer):
         detect = partial(find_faces, run, longest_side=_CHOOSING_SIDE, least_score=LEAST_SCORE)
         boxed = measure_recall(detect, self.boxed, BOXED_IOU)
         web = measure_recall(detect, self.web, WEB_IOU)
-        return {
+        row = {
             "val_boxed_recall": boxed.share,
             "val_web_recall": web.share,
             "val_false_boxes": boxed.false_boxes / max(boxed.exhaustive_count, 1),
         }
+        if not self.crowds:
+            return row
+        detect = partial(find_faces, run, longest_side=CROWD_SIDE, least_score=LEAST_SCORE)
+        crowds = measure_recall(detect, self.crowds, BOXED_IOU)
+        beside = crowds.false_boxes / max(crowds.exhaustive_count, 1)
+        return row | {"val_crowd_recall": crowds.share, "val_crowd_false_boxes": beside}
 
 
 def _read_faces(config: DetectorConfig) -> list[Scene]:
@@ -260,8 +277,16 @@ def _read_faces(config: DetectorConfig) -> list[Scene]:
     return list(read_face_crops(Path(config.faces), open_teacher(config.teacher), left_out=held_out))
 
 
+def _read_crowds(config: DetectorConfig) -> list[Scene]:
+    """Read the hand-labelled photos."""
+    if not config.crowds:
+        return []
+    teacher = open_teacher(config.teacher, CROWD_SIDE)
+    return [scene for path in config.crowds for scene in read_crowds(path, teacher)]
+
+
 def _environment(config: DetectorConfig) -> dict[str, Any]:
-    files = [config.photos, config.boxed_photos, config.web_photos]
+    files = [config.photos, config.boxed_photos, config.web_photos, *config.crowds]
     files += [Path(config.faces)] if config.faces else []
     return describe_environment(torch.device("cpu"), Workers(), file_hashes(files))
 

@@ -15,20 +15,21 @@ from torch.nn import functional
 from fer.detection.card import load_detector_card
 from fer.detection.kv_face import find_faces, network_file, onnx_runner
 from fer.model_card import UnknownModelError
-from training.detector.candidates import Candidates, find_candidates
-from training.detector.evaluation import read_boxed_photos
+from training.detector.candidates import Candidates, find_candidates, join_candidates
+from training.detector.evaluation import Detect, read_boxed_photos
 from training.detector.false_places import SecondLook
-from training.detector.scenes import open_teacher, read_other_photos
+from training.detector.scenes import CROWD_SIDE, open_teacher, read_crowds, read_other_photos
 from training.detector.verifier import VerifierNetwork, plain_views, random_views
 from training.frame import Schedule, Trainer
 from training.hardware import Workers, describe_environment, file_hashes, set_up_processor
-from training.run_files import LAST_FILE, VERIFIER
+from training.run_files import LAST_FILE, VERIFIER, plain_settings
 from training.runs import RunInUseError, RunWriter, new_run_folder
 
 EAGER_SCORE: Final = 0.15
 """Score threshold, well below that of candidates in use."""
 
 _SIDES: Final = (352, 220)
+_CROWD_SIDES: Final = (512, 640, 320)
 _WARMUP: Final = 0.02
 _WEIGHT_DECAY: Final = 0.02
 _EMA_DECAY: Final = 0.998
@@ -44,6 +45,8 @@ class VerifierConfig:
     Attributes:
         detector: Weights folder of the detector.
         photos: Parquet file with whole photos and the teacher's faces.
+        crowds: Parquet files with photos and hand-labelled boxes of all faces, or without a face; three rows
+            of ten are never used.
         boxed_photos: Evaluation photos, whose copies are excluded from the training.
         web_photos: More evaluation photos.
         teacher: YuNet's file, for checking false positives; empty for the fetched one.
@@ -60,6 +63,7 @@ class VerifierConfig:
 
     detector: Path
     photos: Path
+    crowds: tuple[Path, ...] = ()
     boxed_photos: Path
     web_photos: Path
     teacher: str = ""
@@ -86,9 +90,7 @@ class VerifierConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as stored in a run directory."""
-        values = asdict(self).items()
-        data = {name: str(value) if isinstance(value, Path) else value for name, value in values}
-        return {"architecture": VERIFIER, **data}
+        return {"architecture": VERIFIER, **plain_settings(asdict(self))}
 
 
 def train_verifier(config: VerifierConfig) -> Path:
@@ -100,7 +102,7 @@ def train_verifier(config: VerifierConfig) -> Path:
     set_up_processor(config.thread_count)
     torch.manual_seed(config.seed)
     folder = config.runs / config.name if config.name else new_run_folder(config.runs, VERIFIER)
-    files = file_hashes((config.photos, config.boxed_photos, config.web_photos))
+    files = file_hashes((config.photos, *config.crowds, config.boxed_photos, config.web_photos))
     environment = describe_environment(torch.device("cpu"), Workers(), files)
     with RunWriter(folder, config.to_dict(), environment, config.epochs) as writer:
         VerifierTrainer(config, folder, writer).fit(resume=(folder / LAST_FILE).is_file())
@@ -192,8 +194,18 @@ def gather_candidates(config: VerifierConfig) -> Candidates:
     choosing = [*read_boxed_photos(config.boxed_photos), *read_boxed_photos(config.web_photos)]
     scenes, _ = read_other_photos(config.photos, choosing)
     look = SecondLook(open_teacher(config.teacher))
-    detects = [partial(find_faces, run, longest_side=side, least_score=EAGER_SCORE) for side in _SIDES]
-    return find_candidates(detects, card.framing, scenes, look, seed=config.seed)
+
+    def at_sides(sides: Sequence[int]) -> list[Detect]:
+        return [partial(find_faces, run, longest_side=side, least_score=EAGER_SCORE) for side in sides]
+
+    found = find_candidates(at_sides(_SIDES), card.framing, scenes, look, seed=config.seed)
+    if not config.crowds:
+        return found
+    teacher = open_teacher(config.teacher, CROWD_SIDE)
+    crowds = [scene for path in config.crowds for scene in read_crowds(path, teacher)]
+    # All faces are listed, so the teacher need not look for others.
+    more = find_candidates(at_sides(_CROWD_SIDES), card.framing, crowds, None, seed=config.seed)
+    return join_candidates(found, more)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
