@@ -22,6 +22,7 @@ from training.detector.train_verifier import VerifierConfig
 from training.evaluate import EvaluateOptions
 from training.export import ExportOptions
 from training.recipe import RecipeOptions
+from training.repeat import RepeatOptions
 from training.setting_help import SETTING_HELP
 from training.train import ResumeOptions
 
@@ -33,6 +34,7 @@ PROGRAMS: Final[dict[str, type]] = {
     "python app.py": AppOptions,
     "python -m training.train": TrainConfig,
     "python -m training.train --resume": ResumeOptions,
+    "python -m training.train --repeat": RepeatOptions,
     "python -m training.evaluate": EvaluateOptions,
     "python -m training.export": ExportOptions,
     "python -m training.recipe": RecipeOptions,

@@ -77,7 +77,6 @@ def model_card_text(
     """
     head = card.head()
     shown = ", ".join(label.display_name for label in head.emotions)
-    heads_option = f" --heads {OWN_HEAD}" if card.default_head == OWN_HEAD else ""
     heads = "; ".join(f"`{each.name}` ({', '.join(each.labels)})" for each in card.heads)
     sections = [
         f"# {card.name}",
@@ -110,7 +109,7 @@ def model_card_text(
         "The most frequent confusions are fear with surprise and sadness with neutral. Accuracy is low for profiles, "
         "hands in front of the mouth, strong shadows and faces below 24 pixels.",
         "## Reproduction",
-        f"```\npython -m training.train --data DATA --architecture {card.architecture}{heads_option}\n"
+        f"```\npython -m training.train --repeat {card.name} --folders DATA_FOLDER …\n"
         "python -m training.export --run runs/RUN --tag TAG\n```\n"
         "`run/` contains all settings, the metrics of every epoch and the full report; `history/` contains those of "
         "earlier trainings, if the training started from existing weights.",

@@ -33,6 +33,7 @@ from training.hardware import (
 from training.loop import SplitTensors, batch_losses, load_teachers, mix, predict
 from training.metrics import report_head
 from training.pace import memory_advice
+from training.repeat import RepeatOptions, repeated_settings
 from training.run_files import CONFIG_FILE, LAST_FILE, RunState, classifier_figure, state_of
 from training.runs import RunInUseError, RunWriter, StopRequestedError, new_run_folder, read_run
 from training.setup import (
@@ -256,7 +257,13 @@ def main(arguments: list[str] | None = None) -> int:
                 raise ValueError(f"{folder} cannot be resumed: {run.problem or f'it has no {LAST_FILE}'}")
             config, resume = TrainConfig.from_dict(run.config), True
         else:
-            config = tyro.cli(TrainConfig, args=arguments, prog="python -m training.train")
+            if "--repeat" in arguments:
+                options = tyro.cli(RepeatOptions, args=arguments, prog="python -m training.train")
+                config, warnings = repeated_settings(options)
+                for sentence in warnings:
+                    log.warning("%s", sentence)
+            else:
+                config = tyro.cli(TrainConfig, args=arguments, prog="python -m training.train")
             folder = (
                 config.runs / config.name if config.name else new_run_folder(config.runs, config.architecture)
             )
