@@ -20,6 +20,7 @@ _LABELS: Final = {
     "initial_weights": "Initial weights",
     "ema_decay": "EMA decay",
     "val_share": "Validation share",
+    "compile": "Compile the network",
     "tensorboard": "TensorBoard",
 }
 """Labels of settings whose names are not clear enough."""

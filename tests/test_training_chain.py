@@ -43,6 +43,32 @@ def test_a_training_learns_and_leaves_a_whole_record(run: Path) -> None:
         assert (mistakes["target"] != mistakes["predicted"]).all()
 
 
+def test_a_compiled_network_takes_whole_batches_and_learns_the_same(
+    config: TrainConfig, run: Path, tmp_path: Path, monkeypatch
+) -> None:
+    sizes = set()
+
+    def compiled(network, *, dynamic):
+        assert not dynamic
+        return lambda crops: sizes.add(len(crops)) or network(crops)
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    train.train(replace(config, compile=True, epochs=EPOCHS), tmp_path / "compiled")
+    assert sizes == {config.batch_size}
+    losses = [row["train_loss"] for row in read_epochs(run)]
+    assert [row["train_loss"] for row in read_epochs(tmp_path / "compiled")] == pytest.approx(
+        losses, rel=1e-3
+    )
+
+
+def test_compiling_without_a_compiler_is_one_sentence(
+    config: TrainConfig, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ValueError, match=r"expected a C\+\+ compiler for --compile, got no-such-compiler"):
+        train.train(replace(config, compile=True), tmp_path / "run")
+
+
 def test_a_resumed_training_gives_the_same_curve(config: TrainConfig, run: Path, tmp_path: Path) -> None:
     whole = read_epochs(run)
     cut = tmp_path / "cut"

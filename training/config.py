@@ -85,6 +85,7 @@ class TrainConfig:
     device: Device = "auto"
     precision: Precision = "auto"
     thread_count: int = 0
+    compile: bool = False
     tensorboard: bool = False
     runs: Path = Path("runs")
     name: str = ""

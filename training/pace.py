@@ -17,7 +17,7 @@ from training.config import TrainConfig
 from training.frame import LARGEST_GRADIENT, average_of
 from training.hardware import Workers, autocast_for, choose_device, set_up_processor
 from training.loop import SplitTensors, batch_losses, predict
-from training.setup import head_shares, initial_network, make_optimizer
+from training.setup import compiled, head_shares, initial_network, make_optimizer
 
 WARM_UP_STEPS: Final = 3
 SMALLEST_BATCH: Final = 2
@@ -63,12 +63,13 @@ def measure_pace(
     split = made_up_split(config, config.batch_size * steps, device)
     order = torch.arange(len(split), device=device)
     augment = _augmentation(device) if config.augment else None
+    model = compiled(network) if config.compile else network
 
     def train(rows: Tensor) -> None:
         network.train()
         for batch in split.batches(rows, config.batch_size):
             seen = batch if augment is None else replace(batch, crops=augment(batch.crops))
-            _step(network, optimizer, seen, config, device)
+            _step(model, optimizer, seen, config, device)
             if config.ema_decay:
                 averaged.update_parameters(network)
 

@@ -1,8 +1,10 @@
 """Network, optimizer and tensors of a training, built from its settings."""
 
+import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import torch
@@ -55,6 +57,23 @@ def initial_network(config: TrainConfig) -> ExpressionNetwork:
         for temperature in network.temperatures.values():
             temperature.data.fill_(1.0)
     return network
+
+
+def compiled(network: nn.Module) -> nn.Module:
+    """Return the network with fused normalisation, activation and addition, for batches of one size.
+
+    The compiled code is kept in PyTorch's cache between trainings.
+
+    Raises:
+        ValueError: There is no C++ compiler.
+    """
+    compiler = os.environ.get("CXX", "")
+    if not any(map(shutil.which, [compiler] if compiler else ["g++", "clang++", "cl"])):
+        raise ValueError(
+            f"expected a C++ compiler for --compile, got {compiler or 'none'}; install g++, or train without "
+            "--compile"
+        )
+    return cast(nn.Module, torch.compile(network, dynamic=False))
 
 
 def _lacking_heads(config: TrainConfig, card: ModelCard) -> tuple[str, ...]:
