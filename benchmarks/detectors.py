@@ -35,6 +35,7 @@ from training.detector.evaluation import (
     measure_recall,
     read_boxed_photos,
 )
+from training.detector.scenes import read_held_out
 
 DEGREES = (0, 10, 20, 30, 45, 60, 90)
 CROP = 160
@@ -50,7 +51,8 @@ class Options:
     Attributes:
         photos: Folder with boxed_photos_dev.parquet and expw_photos_dev.parquet; crowd_photos.parquet and
             photos_without_faces.parquet are used if they exist.
-        crowd_step: Use every n-th photo of crowds and of those without a face.
+        crowd_step: Use every n-th of the photos of crowds and of those without a face that no detector was
+            trained on.
         yunet: YuNet's file; YuNet is skipped if it does not exist.
         turned_count: Number of single faces to turn.
         crop_count: Number of face-free crops.
@@ -62,7 +64,7 @@ class Options:
 
     photos: Path = Path("../shared/photos")
     yunet: Path = Path("../shared/models/face_detection_yunet_2023mar.onnx")
-    crowd_step: int = 10
+    crowd_step: int = 1
     turned_count: int = 150
     crop_count: int = 400
     repeats: int = 40
@@ -82,7 +84,7 @@ def main() -> None:
     single = single[:: max(len(single) // options.turned_count, 1)][: options.turned_count]
     crops = face_free_crops([*boxed, *web], teacher, options.crop_count)
     crowds, faceless = (
-        read_boxed_photos(path, options.crowd_step) if (path := options.photos / name).is_file() else []
+        read_held_out(path)[:: options.crowd_step] if (path := options.photos / name).is_file() else []
         for name in ("crowd_photos.parquet", "photos_without_faces.parquet")
     )
     classifier = None if options.weights == "none" else EmotionClassifier(find_weights(options.weights))
