@@ -207,8 +207,8 @@ def _by_set(report: Mapping[str, Any]) -> list[str]:
 def _confidence(report: Mapping[str, Any], unsure_below: float) -> str:
     head = report.get("heads", {}).get(report.get("default_head", ""), {})
     text = (
-        "One temperature per head was fitted on the validation split, so that about 80 of 100 answers with 80 % "
-        "confidence are right."
+        "Confidence was fitted on the validation split, so that over all its sets together about 80 of 100 answers "
+        "with 80 % confidence are right."
     )
     if unsure_below:
         text += f" Answers below {unsure_below:.0%} are marked unsure: at least 90 % of the others are right."
