@@ -242,13 +242,7 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as stored in a run directory."""
-        data = asdict(self)
-        for name in ("data", "other_places"):
-            data[name] = [str(path) for path in data[name]]
-        for name in _WORD_LISTS:
-            data[name] = list(data[name])
-        data["runs"] = str(self.runs)
-        return data
+        return plain_settings(asdict(self))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "TrainConfig":
@@ -266,6 +260,17 @@ class TrainConfig:
         if "runs" in values:
             values["runs"] = Path(values["runs"])
         return cls(**values)
+
+
+def plain_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as stored in a run directory: paths as strings, tuples as lists."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Path):
+            return str(value)
+        return [plain(item) for item in value] if isinstance(value, tuple) else value
+
+    return {name: plain(value) for name, value in values.items()}
 
 
 _WORD_LISTS: Final = ("heads", "labels", "teachers", "teaches", "insets", "draws")

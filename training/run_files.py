@@ -85,17 +85,6 @@ def portable(data: Mapping[str, Any]) -> dict[str, Any]:
     return {key: shorten(value) for key, value in data.items()}
 
 
-def plain_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings as stored in a run directory: paths as strings, tuples as lists."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, Path):
-            return str(value)
-        return [plain(item) for item in value] if isinstance(value, tuple) else value
-
-    return {name: plain(value) for name, value in values.items()}
-
-
 def add_line(path: Path, row: Mapping[str, Any]) -> None:
     """Append one object as a line and flush it."""
     with path.open("a", encoding="utf-8") as file:

@@ -17,6 +17,7 @@ from torch import Tensor
 from fer.detection.decoding import cell_grid
 from fer.detection.kv_face import find_faces
 from fer.model_card import UnknownModelError
+from training.config import plain_settings
 from training.detector.augmentation import SceneAugmentation
 from training.detector.evaluation import BOXED_IOU, WEB_IOU, measure_recall, read_boxed_photos
 from training.detector.false_places import FalsePlace, SecondLook, find_false_places
@@ -40,7 +41,6 @@ from training.run_files import (
     copy_history,
     detector_figure,
     earlier_runs,
-    plain_settings,
 )
 from training.runs import RunInUseError, RunWriter, new_run_folder
 

@@ -15,6 +15,7 @@ from torch.nn import functional
 from fer.detection.card import load_detector_card
 from fer.detection.kv_face import find_faces, network_file, onnx_runner
 from fer.model_card import UnknownModelError
+from training.config import plain_settings
 from training.detector.candidates import Candidates, find_candidates, join_candidates
 from training.detector.evaluation import Detect, read_boxed_photos
 from training.detector.false_places import SecondLook
@@ -22,7 +23,7 @@ from training.detector.scenes import CROWD_SIDE, open_teacher, read_crowds, read
 from training.detector.verifier import VerifierNetwork, plain_views, random_views
 from training.frame import Schedule, Trainer
 from training.hardware import Workers, describe_environment, file_hashes, set_up_processor
-from training.run_files import LAST_FILE, VERIFIER, plain_settings
+from training.run_files import LAST_FILE, VERIFIER
 from training.runs import RunInUseError, RunWriter, new_run_folder
 
 EAGER_SCORE: Final = 0.15
