@@ -40,7 +40,7 @@ does not recognise people. **Not for** identifying people, counting them for sur
 {sets}
 
 Boxes and landmarks were labelled by a teacher, YuNet (OpenCV Zoo, MIT licence), at two sizes; faces with a teacher
-score below 0.7 were ignored. Augmentation: rotation by up to 110°, mirroring, scaling, darkening, blur, compression,
+score below 0.7 were ignored.{_crowds(config)} Augmentation: rotation by up to 110°, mirroring, scaling, darkening, blur, compression,
 mosaics; single faces, and an equal number of patches without a face, were pasted into photos. Copies of the evaluation
 photos, and frames of the same clips, were excluded. {epoch_count} epochs, seed {config.get("seed", "?")}, settings in `run/config.json`, history in
 `run/epochs.jsonl`; `history/` contains those of earlier trainings, if the training started from one.{_verifier_data(card)}
@@ -65,8 +65,8 @@ set. The classifiers' reference square has {card.framing.scale:g} times the mean
 ## Reproduction
 
 ```
-python -m training.detector.train --photos … --faces … --boxed-photos … --web-photos … --epochs {config.get("epochs", epoch_count)}
-{_verifier_command(card)}python -m training.detector.export --run runs/…{_verifier_options(card)} --photos … --least-score {card.least_score:g} --photo-side {card.photo_side} --live-side {card.live_side} --scale {card.framing.scale:g} --shift-y={card.framing.shift_y:g}
+python -m training.detector.train --photos …{_crowds_option(config)} --faces … --boxed-photos … --web-photos … --epochs {config.get("epochs", epoch_count)}
+{_verifier_command(card, config)}python -m training.detector.export --run runs/…{_verifier_options(card)} --photos … --least-score {card.least_score:g} --photo-side {card.photo_side} --live-side {card.live_side} --scale {card.framing.scale:g} --shift-y={card.framing.shift_y:g}
 python -m benchmarks.detectors
 ```
 """
@@ -88,6 +88,18 @@ def _verification(card: DetectorCard) -> str:
     )
 
 
+def _crowds(config: Mapping[str, Any]) -> str:
+    if not config.get("crowds"):
+        return ""
+    return """ In photos of crowds, all faces were labelled by hand and
+the teacher added landmarks where it found them; further photos show no face at all. Three of ten of both kinds were
+held out of every training."""
+
+
+def _crowds_option(config: Mapping[str, Any]) -> str:
+    return " --crowds …" if config.get("crowds") else ""
+
+
 def _verifier_data(card: DetectorCard) -> str:
     if card.verification is None:
         return ""
@@ -98,13 +110,13 @@ Positives are faces of which the teacher is certain; negatives are parts of face
 labels nor a second check by the teacher show a face. `run/verifier/` contains its settings and history."""
 
 
-def _verifier_command(card: DetectorCard) -> str:
+def _verifier_command(card: DetectorCard, config: Mapping[str, Any]) -> str:
     if card.verification is None:
         return ""
     return (
         "python -m training.detector.export --run runs/… --photos …\n"
-        "python -m training.detector.train_verifier --detector weights/… --photos … --boxed-photos … "
-        "--web-photos …\n"
+        f"python -m training.detector.train_verifier --detector weights/… --photos …{_crowds_option(config)} "
+        "--boxed-photos … --web-photos …\n"
     )
 
 
