@@ -20,6 +20,11 @@ from webapp.server_folder import server_folder
 serving.MAX_CONNECTIONS, serving.MAX_SILENCE_S, serving.MAX_UNREAD_S = 20, 1.0, 1.0
 
 async def app(scope, receive, send):
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "bytes": message["bytes"]})
     if scope["type"] == "http":
         body = b"ok" if scope["path"] == "/" else bytes(30_000_000)
         length = str(len(body)).encode()
@@ -92,6 +97,31 @@ def test_visitors_who_read_nothing_are_left(server):
     finally:
         for line in lines:
             line.close()
+    server.send_signal(signal.SIGTERM)
+    assert server.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    "frame", [b"\x00\x80\0\0\0\0", b"\x89\x80\0\0\0\0"], ids=["empty fragments", "pings"]
+)
+def test_frames_without_end_end_the_socket(server, frame):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as line:
+        line.sendall(
+            b"GET / HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+            b"sec-websocket-version: 13\r\nsec-websocket-key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+        )
+        assert b" 101 " in line.recv(1000)
+        start = b"\x02\x81\0\0\0\0a"  # the first fragment of a message: "a"
+        line.sendall(start + 100 * frame + b"\x80\x81\0\0\0\0b")
+        answer = line.recv(10_000)
+        while b"\x82\x02ab" not in answer:  # a hundred are served, the pongs come first
+            answer += line.recv(10_000)
+        line.sendall(start)
+        with pytest.raises((ConnectionError, BrokenPipeError)):
+            for _ in range(2_000):
+                line.sendall(1_000 * frame)
+            raise AssertionError("two million frames were taken")
+    assert ask(server.port).startswith(b"HTTP/1.1 200")
     server.send_signal(signal.SIGTERM)
     assert server.stderr.read() == ""
 

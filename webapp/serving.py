@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 
 from fer.allocator import set_thresholds
 from fer.door import App
@@ -26,6 +27,9 @@ MAX_CONNECTIONS: Final = 500
 
 MAX_SILENCE_S: Final = 15.0
 """Time after which a connection without complete request headers is closed."""
+
+MAX_FRAGMENTS: Final = 256
+"""Maximum number of WebSocket fragments and pings before a message is complete; browsers send one."""
 
 MAX_UNREAD_S: Final = 30.0
 """Time after which a connection is closed whose client reads nothing of what it asked for."""
@@ -82,6 +86,7 @@ def serve(server: App, listener: socket.socket, *, https: bool = False, open_bro
     config = uvicorn.Config(
         server,
         http=PatientProtocol,
+        ws=PatientWebSocket,
         log_level="warning",
         ssl_certfile=certificate,
         ssl_keyfile=key,
@@ -150,6 +155,32 @@ class PatientProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         is_ours = self.transport.get_protocol() is self  # otherwise upgraded to a WebSocket
         if is_ours and not self._is_served() and not self.transport.is_closing():
             self.transport.close()
+
+
+class PatientWebSocket(AutoWebSocketsProtocol):  # type: ignore[misc, valid-type]
+    """Protocol that drops clients who send fragments or pings without end instead of messages."""
+
+    _fragments = 0
+
+    def handle_cont(self, event: Any) -> None:
+        """Receive a further fragment of a message."""
+        self._count()
+        super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        """Answer a ping."""
+        self._count()
+        super().handle_ping()
+
+    def send_receive_event_to_app(self) -> None:
+        """Pass a complete message on."""
+        self._fragments = 0
+        super().send_receive_event_to_app()
+
+    def _count(self) -> None:
+        self._fragments += 1
+        if self._fragments > MAX_FRAGMENTS:
+            self.transport.abort()
 
 
 def _most_connections() -> int:
