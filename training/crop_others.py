@@ -56,7 +56,7 @@ class CropOthersOptions:
 
 
 def known_photos(path: Path, *, incomplete: bool = False) -> Iterator[tuple[RgbImage, list[Box]]]:
-    """Yield photos with the boxes of all their faces.
+    """Yield photos with the boxes of all their faces; boxes without area are skipped.
 
     Args:
         path: The file.
@@ -81,16 +81,17 @@ def known_photos(path: Path, *, incomplete: bool = False) -> Iterator[tuple[RgbI
                 image = read_image(row["image"]["bytes"])
             except UnreadableImageError:
                 continue
-            yield image, [_box(face) for face in json.loads(row[column])]
+            corners = [_corners(face) for face in json.loads(row[column])]
+            yield image, [Box(*box) for box in corners if box[0] < box[2] and box[1] < box[3]]
 
 
-def _box(face: object) -> Box:
+def _corners(face: object) -> list[float]:
     """Parse a box: a list of four numbers, an object with such a ``box``, or one with a number per side."""
     if isinstance(face, dict):
         face = face.get("box") or [face[side] for side in ("left", "top", "right", "bottom")]
-    if not isinstance(face, list):
+    if not isinstance(face, list) or len(face) != 4:
         raise DatasetError(f"expected a box as left, top, right, bottom, got {face!r}")
-    return Box(*(float(value) for value in face))
+    return [float(value) for value in face]
 
 
 def _eager_detector(name: str) -> tuple[Callable[[RgbImage], list[Detection]], Framing]:

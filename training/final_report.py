@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.nn import functional
 
 from fer.emotions import OTHER, Label
 from fer.files import replaced
@@ -34,6 +35,11 @@ from training.shown_answer import (
     judge_sets,
     judged_sets,
 )
+
+SMALL_FACE_SIDE: Final = 24
+"""Side in pixels of the smallest faces that detectors are expected to find."""
+
+_SHRUNK_AT_ONCE: Final = 1024
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +83,7 @@ def judge_best(
         save_weights(network, folder / BEST_FILE)
     save_sample(folder / SAMPLE_FILE, splits.train.crops, splits.val.crops, truths)
     heads: dict[str, Any] = {}
+    small_scores = predict(network, as_small_faces(val_crops))
     for head, scores in predict(network, val_crops).items():
         truth, labels, is_fitted = truths[head], config.labels_of(head), head in SHOWN_HEADS
         # The default head should also name rare expressions; fitted heads are adjusted already.
@@ -91,13 +98,29 @@ def judge_best(
         if OTHER in labels:
             is_face = [row for row, label in enumerate(truth) if label in labels]
             sources = [splits.val.table.sources[row] for row in is_face]
-            heads[head]["other_above"] = other_limit(shares[is_face, labels.index(OTHER)], sources)
+            small = torch.softmax((small_scores[head] + torch.from_numpy(shift).float()) / temperature, dim=1)
+            # Small faces look less like faces; a threshold for large ones would drop them.
+            other = np.maximum(shares, small.numpy())[is_face, labels.index(OTHER)]
+            heads[head]["other_above"] = other_limit(other, sources)
         if is_fitted:
             heads[head]["sets"] = judge_sets(shares, labels, sets, judged)
         if head == default:
             heads[head] |= more
             save_mistakes(folder / MISTAKES_FILE, shares, labels, splits.val, truth)
     return heads
+
+
+def as_small_faces(crops: Tensor) -> Tensor:
+    """Return crops as they look if the faces have ``SMALL_FACE_SIDE`` pixels, in the shape they had.
+
+    Args:
+        crops: ``uint8`` of shape (N, C, size, size).
+    """
+    parts = []
+    for batch in torch.split(crops, _SHRUNK_AT_ONCE):
+        small = functional.interpolate(batch.float(), size=SMALL_FACE_SIDE, mode="area")
+        parts.append(functional.interpolate(small, size=crops.shape[-2:], mode="bilinear").round())
+    return torch.cat(parts).to(torch.uint8)
 
 
 def is_shown_fitted(config: TrainConfig) -> bool:
