@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from page_fakes import encoded
 from PIL import Image
 from toy_faces import write_folder
 
@@ -19,7 +20,7 @@ from fer.networks import ExpressionNetwork
 from training import crop_faces, crop_others, train
 from training.config import TrainConfig
 from training.crop_faces import LabelledCrop, write_crops
-from training.data.datasets import DecodedFaces, decode, read_table
+from training.data.datasets import DatasetError, DecodedFaces, decode, read_table
 from training.data.targets import head_targets
 from training.loop import predict
 from training.other_output import fit_other
@@ -72,6 +73,18 @@ def test_crops_without_a_face_teach_other(tmp_path: Path) -> None:
     shares, weights = head_targets("crowd", list(table.labels), table.votes)
     assert shares[0, -1] == weights[0] == 1
     assert head_targets("fer2013", list(table.labels), table.votes)[1].tolist() == [0]
+
+
+def test_boxes_without_area_are_skipped_and_broken_ones_told(astronaut, tmp_path: Path) -> None:
+    def photos(*boxes: list[float]) -> Path:
+        image = {"bytes": encoded(astronaut), "path": "a.png"}
+        pq.write_table(pa.table({"image": [image], "boxes": [json.dumps(boxes)]}), tmp_path / "a.parquet")
+        return tmp_path / "a.parquet"
+
+    ((_, known),) = crop_others.known_photos(photos([165, 50, 290, 200], [481.2, 1.9, 481.2, 2.5]))
+    assert [box.as_tuple() for box in known] == [(165, 50, 290, 200)]
+    with pytest.raises(DatasetError, match="left, top, right, bottom"):
+        list(crop_others.known_photos(photos([165, 50, 290])))
 
 
 def test_what_is_no_list_of_photos_is_told(tmp_path: Path, capsys) -> None:
