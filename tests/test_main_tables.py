@@ -36,7 +36,7 @@ def test_tables_hold_every_face_and_every_error(without_weights, pictures, tmp_p
     assert [Path(row["path"]).name for row in rows] == ["a.png", "b.png", "c.png"]
     face, broken, empty = rows
     assert (face["face"], face["left"], face["emotion"], face["error"]) == (1, 16.0, "happy", None)
-    assert "not an image" in broken["error"]
+    assert "cannot be decoded as an image" in broken["error"]
     assert (empty["face"], empty["width"], empty["emotion"], empty["error"]) == (None, 40, None, None)
     with copy.open(newline="", encoding="utf-8") as file:
         assert [row["emotion"] for row in csv.DictReader(file)] == ["happy", "", ""]

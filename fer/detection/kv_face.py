@@ -28,7 +28,7 @@ _SAME: Final = 0.3
 """Overlap (IoU) above which the boxes of two passes are one face."""
 
 EAGER_SIDE: Final = 640
-EAGER_SCORE: Final = 0.2
+EAGER_SCORE: Final = 0.15
 """Search size and minimum score that find doubtful faces, too, with far more false positives."""
 
 FINER_SIDE: Final = 512

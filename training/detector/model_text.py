@@ -40,10 +40,10 @@ does not recognise people. **Not for** identifying people, counting them for sur
 {sets}
 
 Boxes and landmarks were labelled by a teacher, YuNet (OpenCV Zoo, MIT licence), at two sizes; faces with a teacher
-score below 0.7 were ignored.{_crowds(config)} Augmentation: rotation by up to 110°, mirroring, scaling, darkening, blur, compression,
+score below 0.7 were ignored. Augmentation: rotation by up to 110°, mirroring, scaling, darkening, blur, compression,
 mosaics; single faces, and an equal number of patches without a face, were pasted into photos. Copies of the evaluation
 photos, and frames of the same clips, were excluded. {epoch_count} epochs, seed {config.get("seed", "?")}, settings in `run/config.json`, history in
-`run/epochs.jsonl`; `history/` contains those of earlier trainings, if the training started from one.{_verifier_data(card)}
+`run/epochs.jsonl`; `history/` contains those of earlier trainings, if the training started from one.{_crowds(config)}{_verifier_data(card)}
 
 ## Figures
 
@@ -91,9 +91,10 @@ def _verification(card: DetectorCard) -> str:
 def _crowds(config: Mapping[str, Any]) -> str:
     if not config.get("crowds"):
         return ""
-    return """ In photos of crowds, all faces were labelled by hand and
-the teacher added landmarks where it found them; further photos show no face at all. Three of ten of both kinds were
-held out of every training."""
+    return """
+
+In further photos of crowds, all faces were labelled by hand, and the teacher added the landmarks that it found; others show
+no face at all. Three of ten of both kinds were held out of every training."""
 
 
 def _crowds_option(config: Mapping[str, Any]) -> str:
