@@ -212,7 +212,7 @@ def test_own_classes_train_and_export(own_run: Path, own_weights: Path):
     assert [head.name for head in card.choices] == ["own"]
     text = (own_weights / "README.md").read_text(encoding="utf-8")
     assert "Classifies face crops as Bored, Focused" in text
-    assert "--heads own" in text
+    assert "--repeat kv_fast.mine" in text
     assert "FER2013" not in text
 
 
