@@ -97,7 +97,7 @@ SETTING_HELP: Final[Mapping[str, str]] = MappingProxyType(
         "precision": "``auto`` uses bfloat16 where the hardware is fast at it.",
         "thread_count": "CPU threads of PyTorch; 0 for PyTorch's default.",
         "compile": (
-            "Compile the network first: about a minute for steps that are a fifth faster; needs a C++ "
+            "Compile the network first: about a minute for steps that are 10 to 25 % faster; needs a C++ "
             "compiler."
         ),
         "tensorboard": "Also write the metrics of each epoch for TensorBoard into the run directory.",
