@@ -35,7 +35,6 @@ from training.detector.evaluation import (
     measure_recall,
     read_boxed_photos,
 )
-from training.detector.scenes import read_held_out
 
 DEGREES = (0, 10, 20, 30, 45, 60, 90)
 CROP = 160
@@ -84,7 +83,9 @@ def main() -> None:
     single = single[:: max(len(single) // options.turned_count, 1)][: options.turned_count]
     crops = face_free_crops([*boxed, *web], teacher, options.crop_count)
     crowds, faceless = (
-        read_held_out(path)[:: options.crowd_step] if (path := options.photos / name).is_file() else []
+        read_boxed_photos(path, held_out=True)[:: options.crowd_step]
+        if (path := options.photos / name).is_file()
+        else []
         for name in ("crowd_photos.parquet", "photos_without_faces.parquet")
     )
     classifier = None if options.weights == "none" else EmotionClassifier(find_weights(options.weights))

@@ -14,8 +14,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from fer.faces import Box, Detection, Landmarks
+from training.detector import scenes as scenes_module
 from training.detector import train as training
-from training.detector.scenes import read_crowds, read_held_out
+from training.detector.evaluation import read_boxed_photos
+from training.detector.scenes import read_crowds
 from training.detector.train import DetectorConfig
 from training.run_files import BEST_FILE, RunState, kept_epoch
 from training.runs import read_run
@@ -104,18 +106,22 @@ class Finder:
 
 @pytest.fixture
 def crowds(astronaut, tmp_path: Path) -> Path:
-    """Eleven rows in turn with two faces and with none."""
-    image = {"bytes": encoded(astronaut), "path": "a.png"}
+    """Eleven rows in turn with two faces and with none; those held out are upside down, so not copies."""
+    images = [
+        {"bytes": encoded(astronaut[::-1] if row in (0, 3, 6, 10) else astronaut), "path": "a.png"}
+        for row in range(11)
+    ]
     boxes = [json.dumps([FACE["box"], [10, 10, 40, 40]] if row % 2 else []) for row in range(11)]
-    table = pd.DataFrame({"image": [image] * 11, "boxes": boxes, "exhaustive": [True] * 11})
+    table = pd.DataFrame({"image": images, "boxes": boxes, "exhaustive": [True] * 11})
     table.to_parquet(tmp_path / "crowds.parquet")
     return tmp_path / "crowds.parquet"
 
 
-def test_hand_labelled_photos_get_the_landmarks_that_the_teacher_finds(crowds: Path) -> None:
-    scenes = read_crowds(crowds, Finder(170, 50, 290, 205))  # type: ignore[arg-type]
+def test_hand_labelled_photos_get_the_landmarks_that_the_teacher_finds(crowds: Path, monkeypatch) -> None:
+    monkeypatch.setattr(scenes_module, "open_teacher", lambda path, side: Finder(170, 50, 290, 205))
+    scenes = read_crowds([crowds], "")
     assert [len(scene.boxes) for scene in scenes] == [2, 0, 0, 2, 2, 0, 2]  # rows 1, 2, 4, 5, 7, 8 and 9
-    held = read_held_out(crowds)
+    held = read_boxed_photos(crowds, held_out=True)
     assert len(scenes) + len(held) == 11
     assert [len(photo.boxes) for photo in held] == [0, 2, 0, 0]  # rows 0, 3, 6 and 10
     first = scenes[0]
@@ -123,10 +129,11 @@ def test_hand_labelled_photos_get_the_landmarks_that_the_teacher_finds(crowds: P
     assert first.landmarks[0].tolist() == FACE["landmarks"]
     assert np.isnan(first.landmarks[1]).all()
     assert first.is_sure.all()
+    assert read_crowds([], "no such file") == []
 
 
 def test_crowds_train_and_are_judged(config: DetectorConfig, crowds: Path, monkeypatch) -> None:
-    monkeypatch.setattr(training, "open_teacher", lambda *_: Finder(170, 50, 290, 205))
+    monkeypatch.setattr(scenes_module, "open_teacher", lambda path, side: Finder(170, 50, 290, 205))
     run = read_run(training.train(replace(config, crowds=(crowds,), epochs=1)))
     assert run.state is RunState.FINISHED
     assert run.config["crowds"] == [str(crowds)]
@@ -134,6 +141,17 @@ def test_crowds_train_and_are_judged(config: DetectorConfig, crowds: Path, monke
     assert all(np.isfinite(value) for name, value in run.epochs[0].items() if name.startswith("train"))
     assert 0 <= run.report["val_crowd_recall"] <= 1
     assert run.report["val_crowd_false_boxes"] >= 0
+
+
+def test_copies_of_held_out_photos_are_not_trained_on(
+    config: DetectorConfig, crowds: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(scenes_module, "open_teacher", lambda path, side: Finder(170, 50, 290, 205))
+    table = pd.read_parquet(crowds)
+    table["image"] = [table["image"][1]] * 11
+    table.to_parquet(crowds)
+    with pytest.raises(ValueError, match="got 10, all copies of evaluation photos"):
+        training.train(replace(config, crowds=(crowds,), epochs=1))
 
 
 def test_a_killed_training_goes_on_with_the_places_it_had(config: DetectorConfig, monkeypatch) -> None:

@@ -231,9 +231,9 @@ class TestTraining:
         monkeypatch.setattr(training, "load_detector_card", lambda folder: SimpleNamespace(framing=FRAMING))
         monkeypatch.setattr(training, "network_file", lambda folder, card: folder)
         monkeypatch.setattr(training, "onnx_runner", lambda file: None)
-        monkeypatch.setattr(training, "read_boxed_photos", lambda path: [])
-        monkeypatch.setattr(training, "read_other_photos", lambda path, choosing: ([scene(astronaut)], 0))
-        monkeypatch.setattr(training, "read_crowds", lambda path, teacher: [scene(astronaut, FACE)])
+        monkeypatch.setattr(training, "read_boxed_photos", lambda path, **_: [])
+        monkeypatch.setattr(training, "read_photos", lambda path: [scene(astronaut)])
+        monkeypatch.setattr(training, "read_crowds", lambda paths, teacher: [scene(astronaut, FACE)])
         monkeypatch.setattr(training, "open_teacher", lambda *_: None)
         sides = []
 

@@ -20,6 +20,7 @@ from fer.model_card import UnknownModelError, WeightsMismatchError
 from training.crop_faces import LabelledCrop, write_crops
 from training.data.datasets import DatasetError
 from training.detector.candidates import find_candidates
+from training.detector.evaluation import parse_box
 from training.detector.false_places import SecondLook
 from training.detector.scenes import find_copies, make_scene, open_teacher
 
@@ -81,17 +82,8 @@ def known_photos(path: Path, *, incomplete: bool = False) -> Iterator[tuple[RgbI
                 image = read_image(row["image"]["bytes"])
             except UnreadableImageError:
                 continue
-            corners = [_corners(face) for face in json.loads(row[column])]
-            yield image, [Box(*box) for box in corners if box[0] < box[2] and box[1] < box[3]]
-
-
-def _corners(face: object) -> list[float]:
-    """Parse a box: a list of four numbers, an object with such a ``box``, or one with a number per side."""
-    if isinstance(face, dict):
-        face = face.get("box") or [face[side] for side in ("left", "top", "right", "bottom")]
-    if not isinstance(face, list) or len(face) != 4:
-        raise DatasetError(f"expected a box as left, top, right, bottom, got {face!r}")
-    return [float(value) for value in face]
+            boxes = map(parse_box, json.loads(row[column]))
+            yield image, [box for box in boxes if box is not None]
 
 
 def _eager_detector(name: str) -> tuple[Callable[[RgbImage], list[Detection]], Framing]:

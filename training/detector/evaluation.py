@@ -4,15 +4,20 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Final
 
+import numpy as np
 import pandas as pd
 
 from fer.faces import Box, Detection
 from fer.images import RgbImage, read_image
+from training.data.datasets import DatasetError
 
 BOXED_IOU = 0.4
 WEB_IOU = 0.3
+
+HELD_OUT_OF_TEN: Final = (0, 3, 6)
+"""Last digits of the row numbers of hand-labelled photos that are never trained on."""
 
 Detect = Callable[[RgbImage], list[Detection]]
 
@@ -49,38 +54,53 @@ class Recall:
         return self.found / self.count if self.count else 0.0
 
 
-def read_boxed_photos(path: Path, step: int = 1) -> list[BoxedPhoto]:
+def read_boxed_photos(path: Path, *, held_out: bool | None = None) -> list[BoxedPhoto]:
     """Read photos from parquet: ``image``, and ``boxes`` as a JSON list of boxes or objects with a label.
 
     Boxes without area are skipped.
 
     Args:
         path: The file.
-        step: Read every n-th row.
+        held_out: Whether to read the rows that no training uses, or the others; None for all.
+
+    Raises:
+        DatasetError: A box is malformed.
     """
-    table = pd.read_parquet(path).iloc[::step]
+    table = pd.read_parquet(path)
+    if held_out is not None:
+        table = table[np.isin(np.arange(len(table)) % 10, HELD_OUT_OF_TEN) == held_out]
     exhaustive = table["exhaustive"] if "exhaustive" in table else [False] * len(table)
     photos = []
     for image, text, complete in zip(table["image"], table["boxes"], exhaustive, strict=True):
-        rows = [row for row in json.loads(text) if _has_area(_corners(row))]
+        rows = [(row, box) for row in json.loads(text) if (box := parse_box(row)) is not None]
         photos.append(
             BoxedPhoto(
                 read_image(image["bytes"]),
-                tuple(Box(*map(float, _corners(row))) for row in rows),
-                tuple(str(row.get("label", "")) for row in rows if isinstance(row, dict)),
+                tuple(box for _, box in rows),
+                tuple(str(row.get("label", "")) for row, _ in rows if isinstance(row, dict)),
                 bool(complete),
             )
         )
     return photos
 
 
-def _corners(row: Mapping[str, Any] | Sequence[float]) -> Sequence[float]:
-    return [row[name] for name in ("left", "top", "right", "bottom")] if isinstance(row, Mapping) else row
+def parse_box(face: object) -> Box | None:
+    """Parse a box: a list of four numbers, an object with such a ``box``, or one with a number per side.
 
+    Returns:
+        The box; None if it has no area.
 
-def _has_area(corners: Sequence[float]) -> bool:
-    left, top, right, bottom = corners
-    return left < right and top < bottom
+    Raises:
+        DatasetError: It is none of these.
+    """
+    corners = face
+    try:
+        if isinstance(face, Mapping):
+            corners = face.get("box") or [face[side] for side in ("left", "top", "right", "bottom")]
+        left, top, right, bottom = map(float, corners)  # type: ignore[call-overload]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DatasetError(f"expected a box as left, top, right, bottom, got {face!r}") from error
+    return Box(left, top, right, bottom) if left < right and top < bottom else None
 
 
 def match(boxes: Sequence[Box], detections: Sequence[Detection], least_iou: float) -> list[int | None]:

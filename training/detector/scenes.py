@@ -22,10 +22,9 @@ _MIRRORED: Final = [1, 0, 2, 4, 3]
 
 _TEACHER_SIDE: Final = 320
 CROWD_SIDE: Final = 640
-_SAME_IOU: Final = 0.5
+"""Side of the search in photos of crowds, in pixels."""
 
-HELD_OUT_OF_TEN: Final = (0, 3, 6)
-"""Last digits of the row numbers of hand-labelled photos that are never trained on."""
+_SAME_IOU: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,19 +168,22 @@ def read_face_crops(
             )
 
 
-def read_crowds(path: Path, teacher: YuNetDetector) -> list[Scene]:
+def read_crowds(paths: Sequence[Path], teacher_path: str) -> list[Scene]:
     """Read the training rows of photos with hand-labelled boxes of all faces, or without any face.
 
     Boxes are the labels; the teacher adds the landmarks of those faces that it finds, too.
 
     Args:
-        path: Parquet file with ``image`` and a JSON list of boxes in ``boxes``.
-        teacher: Detector of landmarks.
+        paths: Parquet files with ``image`` and a JSON list of boxes in ``boxes``; may be none.
+        teacher_path: YuNet's file; empty for the fetched one.
+
+    Raises:
+        UnknownModelError: YuNet's file is missing.
     """
-    scenes = []
-    for row, photo in enumerate(read_boxed_photos(path)):
-        if row % 10 in HELD_OUT_OF_TEN:
-            continue
+    if not paths:
+        return []
+    teacher, scenes = open_teacher(teacher_path, CROWD_SIDE), []
+    for photo in (photo for path in paths for photo in read_boxed_photos(path, held_out=False)):
         landmarks = np.full((len(photo.boxes), 5, 2), np.nan, np.float32)
         detections = teacher.detect(photo.image) if photo.boxes else []
         for face, column in enumerate(match(photo.boxes, detections, _SAME_IOU)):
@@ -190,12 +192,6 @@ def read_crowds(path: Path, teacher: YuNetDetector) -> list[Scene]:
         boxes = np.array([box.as_tuple() for box in photo.boxes], np.float32)
         scenes.append(make_scene(photo.image, boxes, landmarks, np.ones(len(boxes), np.float32)))
     return scenes
-
-
-def read_held_out(path: Path) -> list[BoxedPhoto]:
-    """Read the rows that ``read_crowds`` leaves out."""
-    photos = read_boxed_photos(path)
-    return [photo for row, photo in enumerate(photos) if row % 10 in HELD_OUT_OF_TEN]
 
 
 def open_teacher(path: str, longest_side: int = _TEACHER_SIDE) -> YuNetDetector:
@@ -211,15 +207,10 @@ def open_teacher(path: str, longest_side: int = _TEACHER_SIDE) -> YuNetDetector:
     return YuNetDetector(Path(path) if path else None, longest_side=longest_side)
 
 
-def read_other_photos(path: Path, choosing: Sequence[BoxedPhoto]) -> tuple[list[Scene], int]:
-    """Read training photos, without copies of the evaluation photos.
-
-    Returns:
-        The photos, and the number of skipped copies.
-    """
-    photos = read_photos(path)
-    is_copy = find_copies([scene.image for scene in photos], [photo.image for photo in choosing])
-    return [scene for scene, copied in zip(photos, is_copy, strict=True) if not copied], int(is_copy.sum())
+def drop_copies(scenes: Sequence[Scene], choosing: Sequence[BoxedPhoto]) -> list[Scene]:
+    """Return training photos without the copies of evaluation photos."""
+    is_copy = find_copies([scene.image for scene in scenes], [photo.image for photo in choosing])
+    return [scene for scene, copied in zip(scenes, is_copy, strict=True) if not copied]
 
 
 _SKETCH_SIDE: Final = 16

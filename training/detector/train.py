@@ -25,11 +25,11 @@ from training.detector.network import ExportedDetector, KvFaceNetwork, detector_
 from training.detector.scenes import (
     CROWD_SIDE,
     Scene,
+    drop_copies,
     open_teacher,
     read_crowds,
     read_face_crops,
-    read_held_out,
-    read_other_photos,
+    read_photos,
 )
 from training.frame import Schedule, Trainer
 from training.hardware import Workers, describe_environment, file_hashes, set_up_processor
@@ -140,16 +140,20 @@ class DetectorTrainer(Trainer):
         self.config = config
         self.boxed = read_boxed_photos(config.boxed_photos)
         self.web = read_boxed_photos(config.web_photos)
-        photos, copy_count = read_other_photos(config.photos, (*self.boxed, *self.web))
-        self.crowds = [photo for path in config.crowds for photo in read_held_out(path)]
-        photos += _read_crowds(config)
+        self.crowds = [photo for path in config.crowds for photo in read_boxed_photos(path, held_out=True)]
+        found = [*read_photos(config.photos), *read_crowds(config.crowds, config.teacher)]
+        photos = drop_copies(found, (*self.boxed, *self.web, *self.crowds))
+        if not photos:
+            raise ValueError(
+                f"expected photos to train on, got {len(found)}, all copies of evaluation photos; add others"
+            )
         is_val = np.random.default_rng(config.seed).random(len(photos)) < config.val_share
         self.train_scenes = [scene for scene, held in zip(photos, is_val, strict=True) if not held]
         self.val_scenes = [scene for scene, held in zip(photos, is_val, strict=True) if held]
         self.faces = _read_faces(config)
         log.info(
             "%d photos, %d held out, %d skipped as copies, %d single faces",
-            len(self.train_scenes), len(self.val_scenes), copy_count, len(self.faces),
+            len(self.train_scenes), len(self.val_scenes), len(found) - len(photos), len(self.faces),
         )  # fmt: skip
         network = KvFaceNetwork()
         if config.initial_run:
@@ -275,14 +279,6 @@ def _read_faces(config: DetectorConfig) -> list[Scene]:
     table = pd.read_parquet(config.web_photos, columns=["image"])
     held_out = frozenset(str(image["path"]) for image in table["image"])
     return list(read_face_crops(Path(config.faces), open_teacher(config.teacher), left_out=held_out))
-
-
-def _read_crowds(config: DetectorConfig) -> list[Scene]:
-    """Read the hand-labelled photos."""
-    if not config.crowds:
-        return []
-    teacher = open_teacher(config.teacher, CROWD_SIDE)
-    return [scene for path in config.crowds for scene in read_crowds(path, teacher)]
 
 
 def _environment(config: DetectorConfig) -> dict[str, Any]:

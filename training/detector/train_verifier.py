@@ -17,9 +17,9 @@ from fer.detection.kv_face import find_faces, network_file, onnx_runner
 from fer.model_card import UnknownModelError
 from training.config import plain_settings
 from training.detector.candidates import Candidates, find_candidates, join_candidates
-from training.detector.evaluation import Detect, read_boxed_photos
+from training.detector.evaluation import read_boxed_photos
 from training.detector.false_places import SecondLook
-from training.detector.scenes import CROWD_SIDE, open_teacher, read_crowds, read_other_photos
+from training.detector.scenes import Scene, drop_copies, open_teacher, read_crowds, read_photos
 from training.detector.verifier import VerifierNetwork, plain_views, random_views
 from training.frame import Schedule, Trainer
 from training.hardware import Workers, describe_environment, file_hashes, set_up_processor
@@ -193,20 +193,18 @@ def gather_candidates(config: VerifierConfig) -> Candidates:
     card = load_detector_card(config.detector)
     run = onnx_runner(network_file(config.detector, card))
     choosing = [*read_boxed_photos(config.boxed_photos), *read_boxed_photos(config.web_photos)]
-    scenes, _ = read_other_photos(config.photos, choosing)
+    choosing += [photo for path in config.crowds for photo in read_boxed_photos(path, held_out=True)]
+
+    def search(scenes: Sequence[Scene], sides: Sequence[int], look: SecondLook | None) -> Candidates:
+        detects = [partial(find_faces, run, longest_side=side, least_score=EAGER_SCORE) for side in sides]
+        return find_candidates(detects, card.framing, drop_copies(scenes, choosing), look, seed=config.seed)
+
     look = SecondLook(open_teacher(config.teacher))
-
-    def at_sides(sides: Sequence[int]) -> list[Detect]:
-        return [partial(find_faces, run, longest_side=side, least_score=EAGER_SCORE) for side in sides]
-
-    found = find_candidates(at_sides(_SIDES), card.framing, scenes, look, seed=config.seed)
-    if not config.crowds:
-        return found
-    teacher = open_teacher(config.teacher, CROWD_SIDE)
-    crowds = [scene for path in config.crowds for scene in read_crowds(path, teacher)]
-    # All faces are listed, so the teacher need not look for others.
-    more = find_candidates(at_sides(_CROWD_SIDES), card.framing, crowds, None, seed=config.seed)
-    return join_candidates(found, more)
+    # All faces of crowds are listed, so the teacher need not look for others.
+    return join_candidates(
+        search(read_photos(config.photos), _SIDES, look),
+        search(read_crowds(config.crowds, config.teacher), _CROWD_SIDES, None),
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
