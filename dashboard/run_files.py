@@ -37,10 +37,10 @@ def show_environment(shown: ShownRun) -> None:
     rows = [(name.replace("_", " "), str(value)) for name, value in environment.items() if name != "data"]
     st.dataframe(pd.DataFrame(rows, columns=["what", "value"]), hide_index=True)
     if isinstance(data := environment.get("data"), Mapping):
-        _show_data(data)
+        _show_data(data, shown.run.data_files)
 
 
-def _show_data(data: Mapping[str, Any]) -> None:
+def _show_data(data: Mapping[str, Any], files: Mapping[str, str]) -> None:
     st.subheader("Pictures")
     counts = {split: data[split] for split in ("train", "val") if isinstance(data.get(split), Mapping)}
     if counts:
@@ -52,11 +52,8 @@ def _show_data(data: Mapping[str, Any]) -> None:
     unreadable = data.get("unreadable") or []
     if unreadable:
         st.caption(f"{len(unreadable)} pictures could not be read: {'; '.join(map(str, unreadable[:5]))}")
-    # Detector runs list their files without splits.
-    plain = {name: digest for name, digest in data.items() if isinstance(digest, str)}
-    if isinstance(files := data.get("files") or plain, Mapping) and files:
-        rows = [(str(path), str(digest)) for path, digest in files.items()]
-        st.dataframe(pd.DataFrame(rows, columns=["data", "SHA-256"]), hide_index=True)
+    if files:
+        st.dataframe(pd.DataFrame(files.items(), columns=["data", "SHA-256"]), hide_index=True)
 
 
 def show_log(shown: ShownRun, run_every: float | None) -> None:

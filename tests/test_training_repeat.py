@@ -41,6 +41,10 @@ def test_what_is_missing_or_changed_is_named(run: Path, tmp_path: Path, capsys) 
         repeated_settings(RepeatOptions(str(run), (tmp_path,)))
     assert train.main(["--repeat", str(tmp_path / "nothing"), "--folders", str(tmp_path)]) == 1
     assert capsys.readouterr().err.count("\n") == 1
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text("[")
+    assert train.main(["--repeat", str(tmp_path / "broken"), "--folders", str(tmp_path)]) == 1
+    assert "cannot be repeated: broken cannot be read" in capsys.readouterr().err
 
 
 def test_the_shipped_weights_can_be_repeated(tmp_path: Path) -> None:
@@ -49,5 +53,11 @@ def test_the_shipped_weights_can_be_repeated(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"other content")
     settings, warnings = repeated_settings(RepeatOptions("kv_fast.crowd", (tmp_path,)))
     assert settings.architecture == "kv_fast"
-    assert len(warnings) == len(stored["data"]) + len(stored["other_places"])
-    assert "differs from the" in warnings[0]
+    *files, weights = warnings
+    assert len(files) == len(stored["data"]) + len(stored["other_places"])
+    assert all("differs from the" in sentence for sentence in files)
+    assert "starts from kv_fast.crowd as it is now" in weights
+    others = RepeatOptions("kv_fast.crowd", (tmp_path,), initial_weights="kv_accurate.crowd")
+    settings, warnings = repeated_settings(others)
+    assert settings.initial_weights == "kv_accurate.crowd"
+    assert warnings == files

@@ -75,7 +75,7 @@ def export_run(options: ExportOptions) -> Path:
         default_head=report["default_head"],
         description=options.description,
         data_sets=tuple(
-            {"name": Path(name).name, "sha256": digest} for name, digest in _files(run.environment)
+            {"name": Path(name).name, "sha256": digest} for name, digest in run.data_files.items()
         ),
         metrics={name: _figures(head) for name, head in report["heads"].items()},
         mirror_average=config.mirror_average,
@@ -111,10 +111,6 @@ def _head(name: str, labels: tuple[str, ...], report: Mapping[str, Any]) -> Head
 
 def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
     return key_figures(report) | {name: report[name] for name in ("sets", "left_out") if name in report}
-
-
-def _files(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return list(environment.get("data", {}).get("files", {}).items())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from fer.model_card import file_hash
 from fer.model_shelf import find_weights
 from training.config import TrainConfig
 from training.data.datasets import DatasetError
-from training.run_files import CONFIG_FILE, ENVIRONMENT_FILE, read_object
+from training.run_files import CONFIG_FILE
+from training.runs import read_run
 
-_ELSEWHERE: Final = ("device", "thread_count", "runs", "name", "tensorboard")
+_ELSEWHERE: Final = ("device", "thread_count", "runs", "name", "tensorboard", "compile")
 """Settings that belong to a machine, not to a training."""
 
 
@@ -22,6 +23,7 @@ class RepeatOptions:
     Attributes:
         repeat: A run directory, a weights folder, or the name of weights.
         folders: Folders with the data files, which are found by name.
+        initial_weights: Other initial weights; empty for those that now have the name of the earlier ones.
         epochs: Another number of epochs; 0 for the same.
         runs: Parent folder of the new run directory.
         name: Name of the new run directory; empty for ``<time>_<architecture>``.
@@ -29,6 +31,7 @@ class RepeatOptions:
 
     repeat: str
     folders: tuple[Path, ...]
+    initial_weights: str = ""
     epochs: int = 0
     runs: Path = Path("runs")
     name: str = ""
@@ -38,27 +41,37 @@ def repeated_settings(options: RepeatOptions) -> tuple[TrainConfig, list[str]]:
     """Return the settings of an earlier training with the data files of this machine.
 
     Returns:
-        The settings, and a sentence for each data file that differs from the one used then.
+        The settings, and a sentence for each difference that they cannot tell: other data under the same name,
+        initial weights that may have been replaced.
 
     Raises:
         DatasetError: A data file is missing from the folders.
         UnknownModelError: There are no such weights.
-        ValueError: The run's files cannot be read.
-        OSError: The run's files are missing.
+        ValueError: The run cannot be read.
     """
     folder = Path(options.repeat)
     if not (folder / CONFIG_FILE).is_file():
         folder = find_weights(options.repeat) / "run"
-    stored = read_object(folder / CONFIG_FILE)
-    digests = _digests(read_object(folder / ENVIRONMENT_FILE))
-    values: dict[str, Any] = {name: value for name, value in stored.items() if name not in _ELSEWHERE}
+    run = read_run(folder)
+    if run.problem:
+        raise ValueError(f"{options.repeat} cannot be repeated: {run.problem}")
+    digests = {Path(path).name: digest for path, digest in run.data_files.items()}
+    values = {name: value for name, value in run.config.items() if name not in _ELSEWHERE}
     warnings = []
     for setting in ("data", "other_places"):
-        names = [Path(name).name for name in values.get(setting, ())]
-        values[setting] = [str(_find(name, options.folders)) for name in names]
-        for name, path in zip(names, values[setting], strict=True):
-            if name in digests and Path(path).is_file() and file_hash(Path(path)) != digests[name]:
-                warnings.append(f"{path} differs from the {name} that was used then")
+        values[setting] = [_find(Path(path).name, options.folders) for path in values.get(setting, ())]
+        warnings += [
+            f"{path} differs from the {path.name} that was used then"
+            for path in values[setting]
+            if path.name in digests and path.is_file() and file_hash(path) != digests[path.name]
+        ]
+    if options.initial_weights:
+        values["initial_weights"] = options.initial_weights
+    elif values.get("initial_weights"):
+        warnings.append(
+            f"starts from {values['initial_weights']} as it is now, which may differ from that of then; "
+            "--initial-weights names other weights"
+        )
     values |= {"runs": options.runs, "name": options.name}
     if options.epochs:
         values["epochs"] = options.epochs
@@ -71,9 +84,3 @@ def _find(name: str, folders: Sequence[Path]) -> Path:
             return folder / name
     searched = ", ".join(map(str, folders))
     raise DatasetError(f"expected {name} in {searched}; name its folder with --folders, too")
-
-
-def _digests(environment: dict[str, Any]) -> dict[str, str]:
-    data = environment.get("data")
-    files = data.get("files", data) if isinstance(data, dict) else {}
-    return {Path(name).name: digest for name, digest in files.items() if isinstance(digest, str)}

@@ -198,6 +198,13 @@ class Run:
         return self.folder.name
 
     @property
+    def data_files(self) -> dict[str, str]:
+        """SHA-256 by path of all data files; records of early versions list them beside other entries."""
+        data = self.environment.get("data")
+        files = data.get("files", data) if isinstance(data, Mapping) else {}
+        return {path: digest for path, digest in dict(files).items() if isinstance(digest, str)}
+
+    @property
     def is_active(self) -> bool:
         """Whether a process is training or queued."""
         return self.state in (RunState.RUNNING, RunState.QUEUED)

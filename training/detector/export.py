@@ -122,8 +122,6 @@ def export_run(options: DetectorExport) -> Path:
     network.load_state_dict(load_file(options.run / BEST_FILE))
     verifier = load_verifier(Path(options.verifier)) if options.verifier else None
     figures = json.loads(Path(options.figures).read_text(encoding="utf-8")) if options.figures else {}
-    data = run.environment.get("data", {})
-    files = data.get("files", data)  # runs of earlier versions contain only the list of files
     card = DetectorCard(
         name=f"{DETECTOR}.{options.tag}",
         architecture=DETECTOR,
@@ -133,7 +131,9 @@ def export_run(options: DetectorExport) -> Path:
         framing=Framing(options.scale, 0.0, options.shift_y),
         verification=Verification(options.candidate_score, options.trust) if verifier else None,
         description=options.description,
-        data_sets=tuple({"name": Path(name).name, "sha256": str(digest)} for name, digest in files.items()),
+        data_sets=tuple(
+            {"name": Path(name).name, "sha256": digest} for name, digest in run.data_files.items()
+        ),
         metrics=figures,
     )
     folder = options.weights / card.name
