@@ -59,3 +59,12 @@ def test_shrinking_averages_areas() -> None:
     assert small.dtype == torch.uint8
     assert (small[:, :, :12] == 200).all()
     assert (small[:, :, 12:] == 0).all()
+
+
+def test_coarse_crops_show_no_finer_detail_than_small_faces() -> None:
+    fine = torch.zeros(2, 1, 64, 64, dtype=torch.uint8)
+    fine[:, :, ::2] = 200  # rows of single pixels
+    coarse = augmentation.coarsen(fine, 24)
+    assert (coarse.shape, coarse.dtype) == (fine.shape, torch.uint8)
+    assert coarse.float().std() < fine.float().std() / 2
+    assert coarse.float().mean() == pytest.approx(100, abs=3)

@@ -13,7 +13,6 @@ from fer.networks import ExpressionNetwork
 from tests.toy_faces import WORDS, toy_face
 from training import weights_folder
 from training.data.targets import HEAD_LABELS
-from training.final_report import as_small_faces
 from training.metrics import other_limit
 from training.quantisation import SAMPLE_FILE, accuracies, save_sample
 
@@ -162,11 +161,3 @@ def test_a_set_with_images_of_no_face_does_not_set_the_limit_of_other() -> None:
     shares = [0.0] * 90 + [0.7] * 10 + [0.0] * 90 + [0.6] * 10 + [0.0] * 90 + [0.99] * 10
     sources = ["a"] * 100 + ["b"] * 100 + ["films"] * 100
     assert other_limit(np.array(shares), sources) == pytest.approx(0.7)
-
-
-def test_the_limit_of_other_is_fitted_to_small_faces_too() -> None:
-    fine = torch.zeros(2, 1, 64, 64, dtype=torch.uint8)
-    fine[:, :, ::2] = 200  # rows of single pixels, which small faces cannot show
-    small = as_small_faces(fine)
-    assert (small.shape, small.dtype) == (fine.shape, torch.uint8)
-    assert small.float().std() < fine.float().std() / 2

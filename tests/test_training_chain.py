@@ -1,6 +1,7 @@
 """Training on synthetic faces, evaluation, distillation and fine-tuning, end to end."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,9 +21,11 @@ from fer.model_card import (
     load_card,
 )
 from fer.networks import ExpressionNetwork
-from training import evaluate, export, train, weights_folder
+from training import evaluate, export, final_report, train, weights_folder
 from training.config import TrainConfig
+from training.data.splits import head_truth, load_splits
 from training.data.targets import HEAD_LABELS
+from training.final_report import judge_best
 from training.loop import load_teachers
 from training.run_files import RunState, read_epochs
 from training.runs import read_run
@@ -59,6 +62,25 @@ def test_a_compiled_network_takes_whole_batches_and_learns_the_same(
     assert [row["train_loss"] for row in read_epochs(tmp_path / "compiled")] == pytest.approx(
         losses, rel=1e-3
     )
+
+
+def test_the_limit_of_other_spares_small_faces(
+    config: TrainConfig, run: Path, tmp_path: Path, monkeypatch
+) -> None:
+    shutil.copytree(run, folder := tmp_path / "judged")
+    splits = load_splits(config, Preprocessing())
+    crops = torch.from_numpy(splits.val.crops)
+    truth = {head: head_truth(head, splits.val.table, config) for head in config.heads}
+
+    def limit() -> float:
+        return float(judge_best(config, folder, splits, crops, truth)["crowd"]["other_above"])
+
+    assert limit() < 0.99
+    others = (
+        torch.nn.functional.one_hot(torch.tensor([6] * len(crops)), 7) * 50.0
+    )  # small faces look like none
+    monkeypatch.setattr(final_report, "_scores_of_small_faces", lambda network, crops: {"crowd": others})
+    assert limit() == pytest.approx(1.0)
 
 
 def test_compiling_without_a_compiler_is_one_sentence(

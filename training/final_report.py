@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.nn import functional
 
 from fer.emotions import OTHER, Label
 from fer.files import replaced
@@ -83,7 +82,8 @@ def judge_best(
         save_weights(network, folder / BEST_FILE)
     save_sample(folder / SAMPLE_FILE, splits.train.crops, splits.val.crops, truths)
     heads: dict[str, Any] = {}
-    small_scores = predict(network, as_small_faces(val_crops))
+    has_other = any(OTHER in config.labels_of(head) for head in network.output_counts)
+    small_scores = _scores_of_small_faces(network, val_crops) if has_other else {}
     for head, scores in predict(network, val_crops).items():
         truth, labels, is_fitted = truths[head], config.labels_of(head), head in SHOWN_HEADS
         # The default head should also name rare expressions; fitted heads are adjusted already.
@@ -110,17 +110,12 @@ def judge_best(
     return heads
 
 
-def as_small_faces(crops: Tensor) -> Tensor:
-    """Return crops as they look if the faces have ``SMALL_FACE_SIDE`` pixels, in the shape they had.
+def _scores_of_small_faces(network: ExpressionNetwork, crops: Tensor) -> dict[str, Tensor]:
+    """Return the logits by head for crops as they look if the faces have ``SMALL_FACE_SIDE`` pixels."""
+    from training.data.augmentation import coarsen  # noqa: PLC0415 - imports torchvision
 
-    Args:
-        crops: ``uint8`` of shape (N, C, size, size).
-    """
-    parts = []
-    for batch in torch.split(crops, _SHRUNK_AT_ONCE):
-        small = functional.interpolate(batch.float(), size=SMALL_FACE_SIDE, mode="area")
-        parts.append(functional.interpolate(small, size=crops.shape[-2:], mode="bilinear").round())
-    return torch.cat(parts).to(torch.uint8)
+    batches = torch.split(crops, _SHRUNK_AT_ONCE)
+    return predict(network, torch.cat([coarsen(batch, SMALL_FACE_SIDE) for batch in batches]))
 
 
 def is_shown_fitted(config: TrainConfig) -> bool:

@@ -63,7 +63,7 @@ def measure_pace(
     split = made_up_split(config, config.batch_size * steps, device)
     order = torch.arange(len(split), device=device)
     augment = _augmentation(device) if config.augment else None
-    model = compiled(network) if config.compile else network
+    model = compiled(network, config.batch_size) if config.compile else network
 
     def train(rows: Tensor) -> None:
         network.train()

@@ -41,8 +41,8 @@ def repeated_settings(options: RepeatOptions) -> tuple[TrainConfig, list[str]]:
     """Return the settings of an earlier training with the data files of this machine.
 
     Returns:
-        The settings, and a sentence for each difference that they cannot tell: other data under the same name,
-        initial weights that may have been replaced.
+        The settings, and a sentence for each difference that they cannot express: other data under the same
+        name, initial weights that may have been replaced.
 
     Raises:
         DatasetError: A data file is missing from the folders.

@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 import torch
@@ -59,10 +59,28 @@ def initial_network(config: TrainConfig) -> ExpressionNetwork:
     return network
 
 
-def compiled(network: nn.Module) -> nn.Module:
-    """Return the network with fused normalisation, activation and addition, for batches of one size.
+class _CompiledNetwork(nn.Module):
+    """Compiled code for whole batches; the last one of an epoch is smaller and not worth compiling for."""
+
+    def __init__(self, network: nn.Module, batch_size: int) -> None:
+        super().__init__()
+        self.network, self.batch_size = network, batch_size
+        self.fused = torch.compile(network, dynamic=False)
+
+    def forward(self, crops: Tensor) -> dict[str, Tensor]:
+        network = self.fused if len(crops) == self.batch_size else self.network
+        logits: dict[str, Tensor] = network(crops)
+        return logits
+
+
+def compiled(network: nn.Module, batch_size: int) -> nn.Module:
+    """Return the network with fused normalisation, activation and addition.
 
     The compiled code is kept in PyTorch's cache between trainings.
+
+    Args:
+        network: Takes crops, returns logits by head.
+        batch_size: Size of the batches to compile for.
 
     Raises:
         ValueError: There is no C++ compiler.
@@ -73,7 +91,7 @@ def compiled(network: nn.Module) -> nn.Module:
             f"expected a C++ compiler for --compile, got {compiler or 'none'}; install g++, or train without "
             "--compile"
         )
-    return cast(nn.Module, torch.compile(network, dynamic=False))
+    return _CompiledNetwork(network, batch_size)
 
 
 def _lacking_heads(config: TrainConfig, card: ModelCard) -> tuple[str, ...]:

@@ -112,7 +112,7 @@ class ClassifierTrainer(Trainer):
             ids = [device.index] if device.type == "cuda" else None
             self.model = DistributedDataParallel(network, device_ids=ids)
         if config.compile:
-            self.model = compiled(self.model)
+            self.model = compiled(self.model, config.batch_size)
         self.train_split = split_tensors(splits.train, config, device)
         self.val_crops = torch.from_numpy(splits.val.crops).to(device)
         self.shown_labels = config.expressions_of(default_head(config))  # all heads are evaluated on these
@@ -157,10 +157,7 @@ class ClassifierTrainer(Trainer):
                 batch = SplitTensors(augment(batch.crops), batch.targets, batch.weights)
             if mixup is not None:
                 batch = mixup(batch)
-            # The last batch is smaller: compiling for its size would take longer than it does.
-            is_whole = len(batch.crops) == config.batch_size or self.workers.count > 1
-            model = self.model if is_whole else self.network
-            losses, logits = batch_losses(model, batch, shares, self.autocast, self.teachers)
+            losses, logits = batch_losses(self.model, batch, shares, self.autocast, self.teachers)
             self.take_step(losses.mean(), epoch, step, self.step_count)
             first = config.heads[0]
             hits = logits[first].detach().argmax(dim=1) == batch.targets[first].argmax(dim=1)

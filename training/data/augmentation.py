@@ -175,6 +175,12 @@ def shrink(crops: Tensor, side: int) -> Tensor:
     return small.round().to(torch.uint8)
 
 
+def coarsen(crops: Tensor, side: int) -> Tensor:
+    """Return ``uint8`` crops of shape (N, C, S, S) as they look if the faces have ``side`` pixels."""
+    enlarged = functional.interpolate(shrink(crops, side).float(), size=crops.shape[-2:], mode="bilinear")
+    return enlarged.round().to(torch.uint8)
+
+
 def _equalise(pixels: Tensor) -> Tensor:
     equalised: Tensor = transforms.equalize((pixels.clamp(0, 1) * 255).to(torch.uint8))
     return equalised.float() / 255
