@@ -206,3 +206,11 @@ def test_unusable_photos_end_the_command_with_one_sentence(config: DetectorConfi
     assert said.out == ""
     assert said.err.startswith("training stopped: ")
     assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": 0}, {"view_size": 100}, {"learning_rate": 2.0}, {"val_share": 1.0}]
+)
+def test_wrong_settings_are_refused(wrong, tmp_path):
+    with pytest.raises(ValueError, match=f"expected {next(iter(wrong))}"):
+        DetectorConfig(photos=tmp_path, boxed_photos=tmp_path, web_photos=tmp_path, **wrong)
