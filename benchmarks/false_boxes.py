@@ -1,16 +1,21 @@
 """Count the detector's false positives that the classifier's ``other`` rejects, and the true faces lost this way."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import tyro
+from numpy.typing import NDArray
 
 from fer.classification import EmotionClassifier
 from fer.cropping import crop_face, reference_square
 from fer.detection import load_detector
 from fer.model_shelf import find_weights
 from training.crop_others import known_photos
+
+SIDES = (24, 40, 80)
+"""Bounds of the groups of faces, square root of the box's area in pixels."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Options:
 def main(options: Options) -> None:
     classifier, detector = EmotionClassifier(find_weights(options.weights)), load_detector(options.detector)
     margin = classifier.card.preprocessing.margin
-    true_shares, false_shares = [], []
+    true_faces, false_shares = [], []
     for path in options.photos:
         for image, known in known_photos(path):
             detections = detector.detect(image)
@@ -41,25 +46,28 @@ def main(options: Options) -> None:
             for detection, prediction in zip(detections, classifier.classify(crops), strict=True):
                 overlap = max((detection.box.iou(box) for box in known), default=0.0)
                 if overlap >= 0.3:
-                    true_shares.append(prediction.other)
+                    true_faces.append((prediction.other, detection.box.area**0.5))
                 elif overlap < 0.1:
                     false_shares.append(prediction.other)
-    if not true_shares or not false_shares:
-        print(f"{len(true_shares)} true and {len(false_shares)} false boxes: nothing to evaluate")
-        return
-    limit = float(np.quantile(true_shares, 1 - options.lost, method="higher"))
-    dropped = float((np.array(false_shares) > limit).mean())
+    others, sides = np.array(true_faces).reshape(-1, 2).T
+    false = np.array(false_shares)
+    print(f"{classifier.card.name}, {detector.name}: {len(others)} true, {len(false)} false boxes")
+    if len(others) and len(false):
+        limit = float(np.quantile(others, 1 - options.lost, method="higher"))
+        print(
+            f"losing at most {options.lost:.1%} of the faces: other above {limit:.3f} drops {(false > limit).mean():.1%} of the false boxes"
+        )
     in_card = classifier.head.other_above
     print(
-        f"{classifier.card.name}, {detector.name}: {len(true_shares)} true, {len(false_shares)} false boxes"
+        f"with the card's threshold (other above {in_card:.3f}): {dropped(false > in_card)} of the false boxes"
     )
-    print(
-        f"losing at most {options.lost:.1%} of the faces: other above {limit:.3f} drops {dropped:.1%} of the false boxes"
-    )
-    print(
-        f"with the card's threshold (other above {in_card:.3f}): {(np.array(true_shares) > in_card).mean():.2%} of the faces, "
-        f"{(np.array(false_shares) > in_card).mean():.1%} of the false boxes"
-    )
+    for low, high in pairwise((0, *SIDES, np.inf)):
+        chosen = (sides >= low) & (sides < high)
+        print(f"  faces of {low:.0f} to {high:.0f} pixels: {dropped(others[chosen] > in_card)}")
+
+
+def dropped(rows: NDArray[np.bool_]) -> str:
+    return f"{rows.mean():.1%} of {len(rows)} dropped" if len(rows) else "none"
 
 
 if __name__ == "__main__":
