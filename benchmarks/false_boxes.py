@@ -58,9 +58,7 @@ def main(options: Options) -> None:
             f"losing at most {options.lost:.1%} of the faces: other above {limit:.3f} drops {(false > limit).mean():.1%} of the false boxes"
         )
     in_card = classifier.head.other_above
-    print(
-        f"with the card's threshold (other above {in_card:.3f}): {dropped(false > in_card)} of the false boxes"
-    )
+    print(f"with the card's threshold (other above {in_card:.3f}): false boxes: {dropped(false > in_card)}")
     for low, high in pairwise((0, *SIDES, np.inf)):
         chosen = (sides >= low) & (sides < high)
         print(f"  faces of {low:.0f} to {high:.0f} pixels: {dropped(others[chosen] > in_card)}")
