@@ -22,6 +22,9 @@ from training.runs import RunWriter, StopRequestedError
 LARGEST_GRADIENT: Final = 5.0
 """Maximum gradient norm; larger gradients are clipped."""
 
+GPU_CHECKPOINT_INTERVAL_S: Final = 20.0
+"""Seconds between two checkpoints on a GPU, which a resumed training may have to repeat."""
+
 log = logging.getLogger(__name__)
 
 
@@ -102,9 +105,10 @@ class Trainer(ABC):
     ) -> None:
         self.folder, self.writer, self.schedule, self.device = folder, writer, schedule, device
         self.network, self.optimizer, self.ema_decay = network, optimizer, ema_decay
-        self.averaged = AveragedModel(network, avg_fn=average_of(ema_decay), use_buffers=True)
+        self.averaged = AveragedModel(network, multi_avg_fn=average_of(ema_decay), use_buffers=True)
         self.progress = Progress()
         self.usage = Usage(device)
+        self.saved_at_s = -math.inf
 
     @abstractmethod
     def train_epoch(self, epoch: int) -> dict[str, float]:
@@ -138,11 +142,12 @@ class Trainer(ABC):
         averaged: nn.Module = self.averaged.module
         return averaged if self.ema_decay else self.network
 
-    def fit(self, *, resume: bool) -> None:
+    def fit(self, *, resume: bool, with_report: bool = True) -> None:
         """Train the remaining epochs, then report on the best one.
 
         Args:
             resume: Continue from the checkpoint in the run directory.
+            with_report: Whether to report; ``training.report`` can do so later.
         """
         if resume:
             self._restore()
@@ -150,7 +155,7 @@ class Trainer(ABC):
             self.writer.keep_epochs(self.progress.epoch)
         while self.progress.epoch < self.schedule.epochs and not self.is_stopped_early:
             self.run_epoch(self.progress.epoch + 1)
-        if self.writer is not None:
+        if self.writer is not None and with_report:
             chosen = {
                 "best_epoch": self.progress.best_epoch,
                 "epochs_run": self.progress.epoch,
@@ -175,7 +180,8 @@ class Trainer(ABC):
         if self.writer is not None:
             # Before the checkpoint: resuming can drop a surplus row, but cannot restore a lost one.
             self.writer.add_epoch(row)
-            self._save()
+            if self._is_checkpoint_due():
+                self._save()
             self.writer.progress(force=True, epoch=epoch, step=0, best_epoch=self.progress.best_epoch)
             shown = {name: round(value, 4) for name, value in row.items() if name != "epoch"}
             log.info("epoch %d/%d  %s", epoch, self.schedule.epochs, shown)
@@ -229,6 +235,12 @@ class Trainer(ABC):
         if self.schedule.kind == "plateau" and progress.plateau_epochs > self.schedule.plateau_patience:
             progress.plateau_factor, progress.plateau_epochs = progress.plateau_factor / 10, 0
 
+    def _is_checkpoint_due(self) -> bool:
+        """Whether to write a checkpoint: after every epoch, on a GPU at intervals."""
+        is_last = self.progress.epoch >= self.schedule.epochs or self.is_stopped_early
+        waited_s = time.perf_counter() - self.saved_at_s
+        return self.device.type == "cpu" or is_last or waited_s >= GPU_CHECKPOINT_INTERVAL_S
+
     def _save(self) -> None:
         """Write the checkpoint atomically."""
         checkpoint = self.memory() | {
@@ -240,6 +252,7 @@ class Trainer(ABC):
         temporary = self.folder / f".{LAST_FILE}.tmp"
         torch.save(checkpoint, temporary)
         temporary.replace(self.folder / LAST_FILE)
+        self.saved_at_s = time.perf_counter()
 
     def _restore(self) -> None:
         checkpoint = torch.load(self.folder / LAST_FILE, map_location=self.device, weights_only=True)
@@ -253,12 +266,24 @@ class Trainer(ABC):
         self.recall(checkpoint)
 
 
-def average_of(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """Return an exponential moving average with a warm-up, so that short trainings benefit too."""
+_Tensors = tuple[Tensor, ...] | list[Tensor]
 
-    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        share = min(decay, (1 + int(count)) / (10 + int(count)))
-        return averaged * share + current * (1 - share)
+
+def average_of(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
+    """Return an exponential moving average with a warm-up, so that short trainings benefit too.
+
+    Nothing waits for the device: a GPU would otherwise idle once per step.
+    """
+
+    def average(averaged: _Tensors, current: _Tensors, count: Tensor | int) -> None:
+        if not averaged[0].is_floating_point():  # counters of batches
+            torch._foreach_copy_(averaged, current)
+            return
+        count = torch.as_tensor(count, device=averaged[0].device)
+        share = ((1 + count) / (10 + count)).clamp(max=decay).to(averaged[0].dtype)
+        steps = torch._foreach_sub(current, averaged)
+        torch._foreach_mul_(steps, 1 - share)
+        torch._foreach_add_(averaged, steps)
 
     return average
 

@@ -59,7 +59,7 @@ def measure_pace(
         torch.OutOfMemoryError: The batch does not fit into GPU memory.
     """
     network, optimizer = _network(config, device)
-    averaged = AveragedModel(network, avg_fn=average_of(config.ema_decay), use_buffers=True)
+    averaged = AveragedModel(network, multi_avg_fn=average_of(config.ema_decay), use_buffers=True)
     split = made_up_split(config, config.batch_size * steps, device)
     order = torch.arange(len(split), device=device)
     augment = _augmentation(device) if config.augment else None

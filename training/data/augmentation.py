@@ -113,12 +113,15 @@ class Augmentation:
             return functional.interpolate(small, size=(side, side), mode="bilinear", align_corners=False)
 
         sigma = float(self._uniform(1, 0.4, 1.2).item()) * side / 48
+
+        def blur(chosen: Tensor) -> Tensor:
+            # cuDNN would search for the fastest convolution at every new number of chosen crops.
+            with torch.backends.cudnn.flags(enabled=True, benchmark=False):
+                blurred: Tensor = transforms.gaussian_blur(chosen, kernel_size=[5, 5], sigma=[sigma, sigma])
+            return blurred
+
         pixels = self._some(pixels, 0.3, coarsen)
-        pixels = self._some(
-            pixels,
-            0.15,
-            lambda chosen: transforms.gaussian_blur(chosen, kernel_size=[5, 5], sigma=[sigma, sigma]),
-        )
+        pixels = self._some(pixels, 0.15, blur)
         noise = torch.randn(pixels.shape, generator=self.generator, device=self.device)
         strength = self._uniform(count, 0, 0.06)[:, None, None, None]
         pixels = torch.where(self._chosen(count, 0.3), pixels + noise * strength, pixels)
