@@ -107,7 +107,7 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = MappingProxyType(
             lambda channels: residual_trunk(channels, (64, 96, 192, 384), (2, 2, 2, 1), 2), 384, 0.3
         ),
         "kv_teacher": Architecture(
-            lambda channels: residual_trunk(channels, (64, 128, 256, 512), (2, 2, 2, 2), 1), 512, 0.3
+            lambda channels: residual_trunk(channels, (64, 128, 256, 512), (2, 2, 2, 2), 2), 512, 0.3
         ),
         "kv_cnn": Architecture(origin_trunk, 1024, 0.5),
     }

@@ -230,7 +230,7 @@ def test_the_teachers_answer_is_where_the_students_loss_is_least(weights: Path) 
     teachers = load_teachers([str(weights)], ["crowd"], 0.8, 2.0, torch.device("cpu"))
     crops = torch.from_numpy(np.stack([toy_face(word, 7)[None] for word in SIX_WORDS]))
     answers = teachers.answers(crops)
-    same = {head: logits.float() for head, logits in teachers.networks[0](crops).items()}
+    same = {head: logits.float() for head, logits in teachers.networks[0][0](crops).items()}
     other = {head: logits.roll(1, dims=0) for head, logits in same.items()}
     shares = {"crowd": 1.0}
     assert (teachers.loss(same, answers, shares) < teachers.loss(other, answers, shares)).all()

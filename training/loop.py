@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Final
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from fer.model_card import WEIGHTS_FILE, UnknownModelError, load_card, verified_file
 from fer.model_shelf import find_weights
 from fer.networks import ExpressionNetwork, load_network
+from training.config import TrainConfig
+from training.run_files import BEST_FILE, CONFIG_FILE, read_object
 
 _PREDICTED_AT_ONCE: Final = 512
 
@@ -75,13 +78,15 @@ class Teachers:
     """Ensemble of teachers that see the student's augmented crops (Hinton et al. 2015, Beyer et al. 2022).
 
     Args:
-        networks: Trained networks with the student's heads, on its device.
+        networks: Trained networks with the student's heads, on its device, and the side of their crops.
         share: Weight of the distillation loss, in [0, 1]; the loss on labels has the rest.
         temperature: Distillation temperature, for teachers and student.
     """
 
-    def __init__(self, networks: Sequence[ExpressionNetwork], share: float, temperature: float) -> None:
-        self.networks = [network.eval().requires_grad_(False) for network in networks]
+    def __init__(
+        self, networks: Sequence[tuple[ExpressionNetwork, int]], share: float, temperature: float
+    ) -> None:
+        self.networks = [(network.eval().requires_grad_(False), side) for network, side in networks]
         self.share, self.temperature = share, temperature
 
     @torch.no_grad()
@@ -89,9 +94,10 @@ class Teachers:
         """Return the mean of the teachers' softened probabilities, by head.
 
         Args:
-            crops: ``uint8`` of shape (N, C, S, S), as the student gets them.
+            crops: ``uint8`` of shape (N, C, S, S), as the student gets them; teachers with larger or smaller
+                crops get them resized.
         """
-        all_logits = [network.judged_logits(crops) for network in self.networks]
+        all_logits = [network.judged_logits(_resized(crops, side)) for network, side in self.networks]
         return {
             head: torch.stack(
                 [torch.softmax(logits[head].float() / self.temperature, dim=1) for logits in all_logits]
@@ -154,21 +160,47 @@ def predict(network: ExpressionNetwork, crops: Tensor) -> dict[str, Tensor]:
 def load_teachers(
     names: Sequence[str], heads: Sequence[str], share: float, temperature: float, device: torch.device
 ) -> Teachers:
-    """Load teachers from weights folders.
+    """Load teachers from weights folders or run directories.
 
     Raises:
         UnknownModelError: A teacher is missing or lacks a head of the student.
     """
     networks = []
     for name in names:
-        folder = find_weights(Path(name))
-        card = load_card(folder)
-        lacking = set(heads) - {head.name for head in card.heads}
+        network, side = _load_teacher(Path(name))
+        lacking = set(heads) - set(network.output_counts)
         if lacking:
             raise UnknownModelError(
-                f"expected a teacher with heads {', '.join(heads)}, "
-                f"{folder} lacks {', '.join(sorted(lacking))}"
+                f"expected a teacher with heads {', '.join(heads)}, {name} lacks {', '.join(sorted(lacking))}"
             )
-        network = load_network(verified_file(folder, card, WEIGHTS_FILE), card)
-        networks.append(network.to(device).to(memory_format=torch.channels_last))
+        networks.append((network.to(device).to(memory_format=torch.channels_last), side))
     return Teachers(networks, share, temperature)
+
+
+def _load_teacher(path: Path) -> tuple[ExpressionNetwork, int]:
+    """Return the network of a weights folder, or the best epoch of a run, with the side of its crops."""
+    if (path / BEST_FILE).is_file():
+        config = TrainConfig.from_dict(read_object(path / CONFIG_FILE))
+        network = untrained_network(config)
+        network.load_state_dict(load_file(path / BEST_FILE))
+        return network, config.size
+    folder = find_weights(path)
+    card = load_card(folder)
+    return load_network(verified_file(folder, card, WEIGHTS_FILE), card), card.preprocessing.size
+
+
+def untrained_network(config: TrainConfig) -> ExpressionNetwork:
+    """Return the network of the settings with random weights."""
+    return ExpressionNetwork(
+        config.architecture,
+        {head: len(config.labels_of(head)) for head in config.heads},
+        dropout=config.dropout,
+        mirror_average=config.mirror_average,
+        inner_view=config.inner_view,
+    )
+
+
+def _resized(crops: Tensor, side: int) -> Tensor:
+    if crops.shape[-1] == side:
+        return crops
+    return functional.interpolate(crops.float(), size=(side, side), mode="bilinear", antialias=True)

@@ -16,7 +16,7 @@ from fer.networks import ExpressionNetwork, load_network
 from training.config import TrainConfig
 from training.data.datasets import DecodedFaces
 from training.data.targets import head_targets
-from training.loop import SplitTensors
+from training.loop import SplitTensors, untrained_network
 from training.run_files import HISTORY_FOLDER, copy_history, earlier_runs
 
 _LARGEST_BALANCE: Final = 3.0
@@ -28,14 +28,7 @@ def initial_network(config: TrainConfig) -> ExpressionNetwork:
     Raises:
         UnknownModelError: The initial weights are missing, or do not match the architecture or the heads.
     """
-    output_counts = {head: len(config.labels_of(head)) for head in config.heads}
-    network = ExpressionNetwork(
-        config.architecture,
-        output_counts,
-        dropout=config.dropout,
-        mirror_average=config.mirror_average,
-        inner_view=config.inner_view,
-    )
+    network = untrained_network(config)
     if config.initial_weights:
         folder = find_weights(config.initial_weights)
         card = load_card(folder)
