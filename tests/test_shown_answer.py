@@ -61,32 +61,25 @@ def test_resting_faces_are_spared():
     others = np.arange(7) != lead
     alone = fit_shown({"web": logits["web"]}, sets)
     assert spared.bias[others] == pytest.approx(alone.bias[others])
-    assert 0 < spared.bias[lead] - alone.bias[lead] <= 0.5
+    assert 0 < spared.bias[lead] - alone.bias[lead] <= 0.6
 
 
-def test_an_answer_that_spares_resting_faces_stays():
+def test_the_neutral_logit_rises_as_far_as_it_costs_nothing():
     logits, truth = made_up_logits(0)
     for row, label in enumerate(truth):
-        logits["web"][row, HEAD_LABELS["web"].index(label)] += 3
+        logits["web"][row, HEAD_LABELS["web"].index(label)] += 9
     sets = [JudgedSet("a", np.arange(COUNT), truth)]
-    chosen = choose_shown({"web": logits["web"]}, sets)
-    assert chosen.bias == pytest.approx(fit_shown({"web": logits["web"]}, sets).bias)
+    plain, chosen = fit_shown(logits, sets), choose_shown(logits, sets)
+    lead = chosen.labels.index(Emotion.NEUTRAL)
+    assert chosen.bias[lead] - plain.bias[lead] == pytest.approx(0.6)
 
-
-def test_the_combination_with_the_best_balanced_accuracy_is_shown() -> None:
-    generator = np.random.default_rng(5)
+    # Where expressions are hard to tell apart, every shift costs some of them.
     logits, truth = made_up_logits(0)
-    logits["fer2013"] = generator.normal(size=(COUNT, len(HEAD_LABELS["fer2013"])))
-    shown = choose_shown(logits, [JudgedSet("a", np.arange(COUNT), truth)])
-    assert "web" in shown.weights
-    right = [
-        shown.labels[i] == label for i, label in zip(shown.logits(logits).argmax(axis=1), truth, strict=True)
-    ]
-    for head in ("votes", "fer2013"):
-        alone = choose_shown({head: logits[head]}, [JudgedSet("a", np.arange(COUNT), truth)])
-        assert list(alone.weights) == [head]
-        guesses = [alone.labels[i] for i in alone.logits(logits).argmax(axis=1)]
-        assert np.mean(right) > np.mean([guess == label for guess, label in zip(guesses, truth, strict=True)])
+    for row, label in enumerate(truth):
+        logits["web"][row, HEAD_LABELS["web"].index(label)] -= 1.5
+    sets = [JudgedSet("a", np.arange(COUNT), truth)]
+    plain, chosen = fit_shown(logits, sets), choose_shown(logits, sets)
+    assert chosen.bias[lead] - plain.bias[lead] < 0.6
 
 
 def test_every_set_counts_the_same_whatever_its_size() -> None:
