@@ -21,8 +21,10 @@ from training.detector.train import DetectorConfig
 from training.detector.train_verifier import VerifierConfig
 from training.evaluate import EvaluateOptions
 from training.export import ExportOptions
+from training.pack import PackOptions
 from training.recipe import RecipeOptions
 from training.repeat import RepeatOptions
+from training.report import ReportOptions
 from training.setting_help import SETTING_HELP
 from training.train import ResumeOptions
 
@@ -38,6 +40,8 @@ PROGRAMS: Final[dict[str, type]] = {
     "python -m training.evaluate": EvaluateOptions,
     "python -m training.export": ExportOptions,
     "python -m training.recipe": RecipeOptions,
+    "python -m training.pack": PackOptions,
+    "python -m training.report": ReportOptions,
     "python -m training.adopt": AdoptOptions,
     "python -m training.clean_labels": CleanOptions,
     "python -m training.crop_faces": CropFacesOptions,

@@ -1,31 +1,148 @@
+"""Plans of several trainings, and reports that are repeated on another machine."""
+
+import shutil
 from pathlib import Path
 
 import pytest
-from toy_faces import write_folder
+from toy_faces import WORDS, write_folder
 
 from fer.classification import EmotionClassifier
-from training.recipe import RecipeOptions, follow
+from training.pack import PackOptions, pack
+from training.recipe import SHIPPED_PLAN, RecipeOptions, follow, main, read_plan
+from training.report import ReportOptions, repeat_report
+from training.run_files import read_object
 from training.runs import read_run
+
+PLAN = """
+[settings]
+data = ["web", "crowd"]
+heads = ["votes", "web"]
+teaches = ["web=votes+web", "crowd=votes"]
+batch_size = 12
+warmup_epochs = 1
+epochs = 2
+
+[[stages]]
+name = "teacher_0"
+architecture = "kv_fast"
+size = 64
+mirror_average = false
+
+[[stages]]
+name = "teacher_1"
+architecture = "kv_fast"
+seed = 1
+
+[[stages]]
+name = "student"
+architecture = "kv_fast"
+tag = "toy"
+teachers = ["teacher_0", "teacher_1"]
+"""
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> RecipeOptions:
+    for name in ("web", "crowd"):
+        write_folder(tmp_path / "data" / name, count=2 + (name == "web"), words=WORDS)
+    (tmp_path / "plan.toml").write_text(PLAN)
+    return RecipeOptions(
+        folders=(tmp_path / "data",), plan=tmp_path / "plan.toml", weights=tmp_path / "weights",
+        runs=tmp_path / "runs", device="cpu", thread_count=1,
+    )  # fmt: skip
 
 
 @pytest.mark.slow
-def test_the_recipe_goes_from_data_to_both_networks_and_does_nothing_twice(tmp_path: Path) -> None:
-    options = RecipeOptions(
-        data=(write_folder(tmp_path / "faces", count=4),), weights=tmp_path / "weights", runs=tmp_path / "runs",
-        tag="toy", teacher="kv_fast", teacher_count=2, teacher_epochs=2, student_epochs=2, batch_size=12,
-        device="cpu", thread_count=1,
-    )  # fmt: skip
-    fast, accurate = follow(options)
-    assert (fast.name, accurate.name) == ("kv_fast.toy", "kv_accurate.toy")
-    assert EmotionClassifier(accurate).card.architecture == "kv_accurate"
-    views = [EmotionClassifier(folder).card.inner_view for folder in (fast, accurate)]
-    assert views == [pytest.approx(40 / 48), 1.0], "as they ship"
-    config = read_run(tmp_path / "runs" / "toy_kv_fast").config
-    assert [Path(name).name for name in config["teachers"]] == [
-        "kv_fast.toy_teacher_0",
-        "kv_fast.toy_teacher_1",
-    ]
-    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("toy_*/epochs.jsonl")}
-    assert len(stamps) == 4
+def test_a_plan_goes_from_data_to_weights_and_does_nothing_twice(
+    options: RecipeOptions, tmp_path: Path
+) -> None:
+    (folder,) = follow(options)
+    assert folder.name == "kv_fast.toy"
+    assert [head.name for head in EmotionClassifier(folder).card.heads] == ["six", "seven", "votes", "web"]
+    student = read_run(options.runs / "student")
+    assert student.config["teachers"] == [str(options.runs / name) for name in ("teacher_0", "teacher_1")]
+    stamps = {path: path.stat().st_mtime_ns for path in options.runs.glob("*/epochs.jsonl")}
+    assert len(stamps) == 3
     follow(options)
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+    # The same report comes out again from the weights and the data alone, as on another machine.
+    shutil.copytree(options.runs / "student", moved := tmp_path / "moved")
+    (moved / "report.json").unlink()
+    (moved / "last.pt").unlink()
+    repeat_report(ReportOptions(run=moved, folders=options.folders, thread_count=1))
+    first, again = (read_object(run / "report.json") for run in (options.runs / "student", moved))
+    assert first["heads"]["six"]["nll"] == pytest.approx(again["heads"]["six"]["nll"], rel=1e-4)
+    assert first["best_epoch"] == again["best_epoch"]
+
+
+@pytest.mark.slow
+def test_stages_train_side_by_side_after_their_teachers(tmp_path: Path, options: RecipeOptions) -> None:
+    pack(PackOptions(data=(tmp_path / "data" / "web",), output=tmp_path / "packed"))
+    (tmp_path / "plan.toml").write_text(PLAN.replace('"web", "crowd"', '"web.parquet"'))
+    arguments = ["--folders", str(tmp_path / "packed"), "--plan", str(options.plan), "--processes", "2"]
+    arguments += ["--runs", str(options.runs), "--weights", str(options.weights), "--device", "cpu"]
+    assert main([*arguments, "--no-report", "--epochs", "1", "--thread-count", "1"]) == 0
+    runs = [read_run(options.runs / name) for name in ("teacher_0", "teacher_1", "student")]
+    assert [len(run.epochs) for run in runs] == [1, 1, 1]
+    assert max(run.status["updated_at"] for run in runs[:2]) <= runs[2].status["started_at"]
+    assert not options.weights.exists()
+
+
+def test_packed_images_keep_labels_splits_and_sizes(tmp_path: Path) -> None:
+    from training.data.datasets import pixels_of, read_table  # noqa: PLC0415
+
+    source = write_folder(tmp_path / "web", count=3, words=WORDS)
+    (path,) = pack(PackOptions(data=(source,), output=tmp_path / "packed", size=32))
+    table, packed = read_table(source), read_table(path)
+    assert sorted(zip(table.splits, map(str, table.labels), strict=True)) == sorted(
+        zip(packed.splits, map(str, packed.labels), strict=True)
+    )
+    assert packed.sources == ("web",) * len(table)
+    assert pixels_of(packed.pictures[0]).shape == (32, 32, 3)
+    (large,) = pack(PackOptions(data=(source,), output=tmp_path / "large", size=80))
+    assert pixels_of(read_table(large).pictures[0]).shape == (48, 48, 3)
+
+
+@pytest.mark.parametrize(
+    ("plan", "expected"),
+    [
+        pytest.param("stages = 3", "expected a table 'settings' and tables 'stages'", id="no tables"),
+        pytest.param("[[stages", "is no TOML file", id="no TOML"),
+        pytest.param(PLAN.replace("teacher_1", "teacher_0", 1), "a name of its own", id="twice"),
+        pytest.param(PLAN.replace('"web", "crowd"', '"lost"'), "expected lost in", id="no data"),
+        pytest.param(PLAN.replace("batch_size = 12", "batch_size = 0"), "batch_size", id="setting"),
+        pytest.param(PLAN.replace("batch_size", "batch"), "unknown batch", id="unknown"),
+    ],
+)
+def test_a_faulty_plan_is_refused_with_a_sentence(
+    options: RecipeOptions, capsys, plan: str, expected: str
+) -> None:
+    options.plan.write_text(plan)
+    arguments = ["--folders", str(options.folders[0]), "--plan", str(options.plan)]
+    assert main([*arguments, "--runs", str(options.runs)]) == 1
+    assert expected in capsys.readouterr().err
+
+
+def test_unknown_stages_are_named(options: RecipeOptions, capsys) -> None:
+    arguments = ["--folders", str(options.folders[0]), "--plan", str(options.plan), "--stages", "teacher_7"]
+    assert main(arguments) == 1
+    assert "got teacher_7" in capsys.readouterr().err
+
+
+def test_the_shipped_plan_can_be_read(tmp_path: Path) -> None:
+    names = [
+        "fer2013_train",
+        "fer2013_publictest",
+        "rafdb",
+        "affectnet_found",
+        "rafml",
+        "films",
+        "posed",
+        "expw_train",
+    ]
+    for name in (*names, "others_places", "others_without"):
+        (tmp_path / f"{name}.parquet").touch()
+    stages = read_plan(RecipeOptions(folders=(tmp_path,), plan=SHIPPED_PLAN))
+    assert [stage.name for stage in stages if stage.tag] == ["kv_fast", "kv_accurate"]
+    assert all(set(stage.after) < {each.name for each in stages} for stage in stages if stage.tag)

@@ -105,7 +105,7 @@ def write_crops(path: Path, crops: Sequence[LabelledCrop]) -> None:
     own = {str(item.label) for item in crops if item.label is not None} - set(_WORDS)
     words = sorted({str(item.label) for item in crops if item.label is not None}) if own else list(_WORDS)
     labels = [None if item.label is None else words.index(item.label) for item in crops]
-    columns = {"image": pa.array(images, _IMAGE), "label": pa.array(labels, pa.int64())}
+    columns = {"image": pa.array(images, IMAGE_TYPE), "label": pa.array(labels, pa.int64())}
     if any(item.split for item in crops):
         columns["split"] = pa.array([item.split for item in crops])
     if any(not item.is_face for item in crops):
@@ -118,7 +118,7 @@ def write_crops(path: Path, crops: Sequence[LabelledCrop]) -> None:
         pq.write_table(table, temporary)
 
 
-_IMAGE: Final = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+IMAGE_TYPE: Final = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
 def _encode(crop: RgbImage) -> bytes:

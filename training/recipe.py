@@ -1,122 +1,192 @@
-"""Entry point: trains and exports both shipped networks from data: teachers, then students."""
+"""Entry point: trains the networks of a plan: teachers first, then students, which are exported."""
 
 import logging
+import multiprocessing
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import tomllib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from fer.model_card import Preprocessing
 from training.config import Device, TrainConfig
 from training.data.datasets import DatasetError
+from training.data.splits import Splits, load_splits
 from training.export import ExportOptions, export_run
+from training.repeat import find_data
 from training.run_files import LAST_FILE, RunState
 from training.runs import read_run
 from training.train import train
 
-log = logging.getLogger(__name__)
+SHIPPED_PLAN: Final = Path(__file__).parent / "plans" / "crowd.toml"
+"""Plan of the shipped networks."""
 
-_STUDENTS: Final = {"kv_fast": 40 / 48, "kv_accurate": 1.0}
-"""Shipped architectures with their best side of the inner view."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipeOptions:
-    """Train the teachers, then distil both students from their ensemble; finished stages are skipped.
+    """Train and export the networks of a plan; finished stages are skipped, interrupted ones resumed.
 
     Attributes:
-        data: As for a single training.
-        weights: Parent folder of ``kv_fast.<tag>`` and ``kv_accurate.<tag>``.
-        runs: Parent folder of the run directories and of the teachers' weights.
-        tag: Suffix of the weights' names, after the architecture.
-        teacher: Architecture of the teachers.
-        teacher_count: Number of teachers, each with its own seed.
-        teacher_epochs: Epochs per teacher.
-        student_epochs: Epochs per student.
-        batch_size: Images per step.
-        learning_rate: Peak learning rate.
-        augment_strength: Frequency of changes of light, degradation and occlusion, in [0, 1].
+        folders: Folders with the data files, which are found by name.
+        plan: TOML file with the table ``settings``, which all stages share, and one table per stage.
+        weights: Parent folder of the exported weights.
+        runs: Parent folder of the run directories.
+        stages: The stages to train; empty for all.
+        processes: Number of stages to train at the same time, for GPUs that one small network leaves idle.
+        report: Whether to evaluate and export the stages that the plan marks with ``tag``; without it,
+            ``training.report`` and ``training.export`` can do so on another machine.
         device: ``auto`` uses CUDA if there is a GPU.
         thread_count: CPU threads of PyTorch; 0 for PyTorch's default.
+        epochs: Another number of epochs for every stage; 0 for those of the plan.
     """
 
-    data: tuple[Path, ...]
+    folders: tuple[Path, ...]
+    plan: Path = SHIPPED_PLAN
     weights: Path = Path("weights")
     runs: Path = Path("runs")
-    tag: str = "crowd"
-    teacher: str = "kv_teacher"
-    teacher_count: int = 3
-    teacher_epochs: int = 100
-    student_epochs: int = 250
-    batch_size: int = 256
-    learning_rate: float = 0.15
-    augment_strength: float = 0.7
+    stages: tuple[str, ...] = ()
+    processes: int = 1
+    report: bool = True
     device: Device = "auto"
     thread_count: int = 0
+    epochs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One training of a plan.
+
+    Attributes:
+        name: Name of its run directory.
+        config: Its settings.
+        tag: Suffix of the exported weights' name, after the architecture; empty for teachers.
+        after: Stages that must be finished before it.
+    """
+
+    name: str
+    config: TrainConfig
+    tag: str = ""
+    after: tuple[str, ...] = field(default=())
+
+
+def read_plan(options: RecipeOptions) -> list[Stage]:
+    """Read the stages of a plan.
+
+    Raises:
+        ValueError: The file is no plan, a setting is invalid, or a stage needs one that does not precede it.
+        DatasetError: A data file is missing from the folders.
+    """
+    try:
+        plan = tomllib.loads(options.plan.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{options.plan} is no TOML file ({error})") from error
+    shared, tables = plan.get("settings", {}), plan.get("stages", [])
+    if not isinstance(shared, Mapping) or not isinstance(tables, list) or not tables:
+        raise ValueError(f"{options.plan}: expected a table 'settings' and tables 'stages'")
+    stages: list[Stage] = []
+    for table in tables:
+        stages.append(_stage(shared | table, [stage.name for stage in stages], options))
+    unknown = set(options.stages) - {stage.name for stage in stages}
+    if unknown:
+        raise ValueError(
+            f"expected stages of {options.plan} ({', '.join(stage.name for stage in stages)}), "
+            f"got {', '.join(sorted(unknown))}"
+        )
+    return stages
+
+
+def _stage(table: Mapping[str, Any], earlier: Sequence[str], options: RecipeOptions) -> Stage:
+    values = dict(table)
+    name, tag = str(values.pop("name", "")), str(values.pop("tag", ""))
+    if not name or name in earlier:
+        raise ValueError(f"{options.plan}: expected a name of its own for every stage, got {name!r}")
+    for setting in ("data", "other_places"):
+        values[setting] = [find_data(file, options.folders) for file in values.get(setting, ())]
+    after = tuple(teacher for teacher in values.get("teachers", ()) if teacher in earlier)
+    values["teachers"] = [
+        str(options.runs / teacher) if teacher in after else teacher for teacher in values.get("teachers", ())
+    ]
+    if options.epochs:
+        values["epochs"] = options.epochs
+        values["warmup_epochs"] = min(values.get("warmup_epochs", 0), options.epochs)
+    values |= {
+        "runs": options.runs,
+        "name": name,
+        "device": options.device,
+        "thread_count": options.thread_count,
+    }
+    return Stage(name, TrainConfig.from_dict(values), tag, after)
 
 
 def follow(options: RecipeOptions) -> list[Path]:
-    """Run all unfinished stages; resume an interrupted one.
+    """Train all unfinished stages, each as soon as its teachers are finished.
 
     Returns:
-        The weights folders of both students.
+        The exported weights folders.
     """
-    shared = TrainConfig(
-        data=options.data,
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
-        augment_strength=options.augment_strength,
-        device=options.device,
-        thread_count=options.thread_count,
-        runs=options.runs,
-        warmup_epochs=min(5, options.student_epochs, options.teacher_epochs),
-        mixup=0.2,
-    )
-    teachers = [
-        _stage(
-            replace(shared, architecture=options.teacher, epochs=options.teacher_epochs, seed=seed),
-            f"{options.tag}_teacher_{seed}",
-            options.runs / "teachers",
-        )
-        for seed in range(options.teacher_count)
-    ]
+    stages = read_plan(options)
+    wanted = [stage for stage in stages if not options.stages or stage.name in options.stages]
+    if options.processes > 1:
+        _train_side_by_side(wanted, options)
+    else:
+        for stage in wanted:
+            train_stage(stage, options)
     return [
-        _stage(
-            replace(
-                shared,
-                architecture=architecture,
-                inner_view=inner_view,
-                epochs=options.student_epochs,
-                teachers=tuple(str(teacher) for teacher in teachers),
-            ),
-            f"{options.tag}_{architecture}",
-            options.weights,
-            options.tag,
-        )
-        for architecture, inner_view in _STUDENTS.items()
+        export_run(ExportOptions(run=stage.config.runs / stage.name, tag=stage.tag, weights=options.weights))
+        for stage in wanted
+        if stage.tag and options.report
     ]
 
 
-def _stage(config: TrainConfig, name: str, weights: Path, tag: str = "") -> Path:
-    """Train unless the run is finished, then export."""
-    folder = config.runs / name
+def _train_side_by_side(stages: Sequence[Stage], options: RecipeOptions) -> None:
+    waiting, running = list(stages), dict[Future[None], str]()
+    # CUDA cannot be used in forked processes.
+    with ProcessPoolExecutor(options.processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        while waiting or running:
+            open_names = {stage.name for stage in waiting} | set(running.values())
+            for stage in [stage for stage in waiting if not open_names & set(stage.after)]:
+                running[pool.submit(train_stage, stage, options)] = stage.name
+                waiting.remove(stage)
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                del running[done]
+                done.result()
+
+
+def train_stage(stage: Stage, options: RecipeOptions) -> None:
+    """Train unless the run is finished; only exported networks are evaluated after their last epoch."""
+    logging.basicConfig(level=logging.INFO, format=f"{stage.name}: %(message)s", force=True)
+    folder = stage.config.runs / stage.name
     run = read_run(folder) if folder.is_dir() else None
     if run is None or run.state is not RunState.FINISHED:
-        log.info("stage %s", name)
-        train(config, folder, resume=(folder / LAST_FILE).is_file())
-    return export_run(ExportOptions(run=folder, tag=tag or name, weights=weights))
+        log.info("starts")
+        is_interrupted = (folder / LAST_FILE).is_file()
+        with_report = bool(stage.tag) and options.report
+        train(stage.config, folder, resume=is_interrupted, with_report=with_report, load=_load)
+
+
+def _load(config: TrainConfig, preprocessing: Preprocessing) -> Splits:
+    """Load the data of a stage; the next stage of this process often has the same."""
+    of_data = ("data", "other_places", "insets", "val_share", "keep_duplicates", "size", "heads", "seed")
+    return _load_once(TrainConfig(**{name: getattr(config, name) for name in of_data}), preprocessing)
+
+
+_load_once = lru_cache(maxsize=1)(load_splits)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line and follow the recipe; return 1 with a sentence on an error."""
+    """Read the command line and follow the plan; return 1 with a sentence on an error."""
     import tyro  # noqa: PLC0415 - the entry point alone needs it
 
     options = tyro.cli(RecipeOptions, args=arguments, prog="python -m training.recipe")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         for folder in follow(options):
             print(f"wrote {folder}")
-    except (ValueError, LookupError, DatasetError, OSError) as error:
+    except (ValueError, LookupError, DatasetError, OSError, MemoryError) as error:
         print(f"recipe stopped: {error}", file=sys.stderr)
         return 1
     return 0

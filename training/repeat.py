@@ -59,7 +59,7 @@ def repeated_settings(options: RepeatOptions) -> tuple[TrainConfig, list[str]]:
     values = {name: value for name, value in run.config.items() if name not in _ELSEWHERE}
     warnings = []
     for setting in ("data", "other_places"):
-        values[setting] = [_find(Path(path).name, options.folders) for path in values.get(setting, ())]
+        values[setting] = [find_data(Path(path).name, options.folders) for path in values.get(setting, ())]
         warnings += [
             f"{path} differs from the {path.name} that was used then"
             for path in values[setting]
@@ -78,7 +78,12 @@ def repeated_settings(options: RepeatOptions) -> tuple[TrainConfig, list[str]]:
     return TrainConfig.from_dict(values), warnings
 
 
-def _find(name: str, folders: Sequence[Path]) -> Path:
+def find_data(name: str, folders: Sequence[Path]) -> Path:
+    """Return the path of a data set in the first folder that has it.
+
+    Raises:
+        DatasetError: No folder has it.
+    """
     for folder in folders:
         if (folder / name).exists():
             return folder / name

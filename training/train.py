@@ -50,13 +50,22 @@ _LAST_WITHOUT_MIXUP: Final = 0.15
 log = logging.getLogger(__name__)
 
 
-def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> None:
+def train(
+    config: TrainConfig,
+    folder: Path,
+    *,
+    resume: bool = False,
+    with_report: bool = True,
+    load: Callable[[TrainConfig, Preprocessing], Splits] = load_splits,
+) -> None:
     """Train a network and write the run directory.
 
     Args:
         config: The settings.
         folder: The run directory.
         resume: Continue from the folder's checkpoint.
+        with_report: Whether to evaluate the best epoch; ``training.report`` can do so later.
+        load: Loads the data.
 
     Raises:
         ModuleNotFoundError: The settings ask for TensorBoard, which is not installed.
@@ -68,7 +77,7 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> None:
     device = choose_device(config, workers)
     set_up_processor(config.thread_count)
     preprocessing = Preprocessing(size=config.size)
-    splits = load_splits(config, preprocessing)
+    splits = load(config, preprocessing)
     config = splits.settle(config)
     for sentence in splits.warnings():
         log.warning("%s", sentence)
@@ -79,7 +88,9 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> None:
         return
     with RunWriter(folder, config.to_dict(), environment, config.epochs, mirror) as writer:
         keep_history(config, folder)
-        ClassifierTrainer(config, folder, splits, device, workers, writer).fit(resume=resume)
+        ClassifierTrainer(config, folder, splits, device, workers, writer).fit(
+            resume=resume, with_report=with_report
+        )
 
 
 class ClassifierTrainer(Trainer):

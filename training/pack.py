@@ -1,0 +1,113 @@
+"""Entry point: writes small copies of data sets, to train on another machine."""
+
+import io
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from fer.files import replaced
+from fer.images import RgbImage
+from fer.model_card import Preprocessing
+from fer.preprocessing import prepare_crops
+from training.config import TrainConfig
+from training.crop_faces import IMAGE_TYPE
+from training.data.datasets import DatasetError, FaceTable, pixels_of, square_of
+from training.data.splits import load_splits
+from training.data.targets import VOTE_WORDS, was_voted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackOptions:
+    """Write data sets as small grey crops, without duplicates, each as a parquet file with the same name.
+
+    Attributes:
+        data: As for a training.
+        output: Folder of the new files.
+        size: Side of the crops in pixels; smaller images keep their size.
+        quality: Quality of WebP, from 1 to 100.
+    """
+
+    data: tuple[Path, ...]
+    output: Path
+    size: int = 80
+    quality: int = 90
+
+
+def pack(options: PackOptions) -> list[Path]:
+    """Write the files and return their paths.
+
+    Raises:
+        DatasetError: The data cannot be used, or two data sets have the same name.
+        ValueError: Size or quality is out of range.
+    """
+    if not 1 <= options.quality <= 100:
+        raise ValueError(f"expected quality to be 1 to 100, got {options.quality}")
+    sources = [path.stem for path in options.data]
+    if len(set(sources)) < len(sources):
+        raise DatasetError(f"expected data sets with different names, got {', '.join(sources)}")
+    splits = load_splits(TrainConfig(data=options.data, size=options.size), Preprocessing(size=options.size))
+    options.output.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for source in sources:
+        parts = [
+            table.take(row for row, name in enumerate(table.sources) if name == source)
+            for table in (splits.train.table, splits.val.table)
+        ]
+        paths.append(options.output / f"{source}.parquet")
+        _write(paths[-1], parts, options)
+    return paths
+
+
+def _write(path: Path, parts: Sequence[FaceTable], options: PackOptions) -> None:
+    """Write one data set in the layout that ``read_parquet_faces`` reads, atomically."""
+    labels = [label for part in parts for label in part.labels]
+    words = sorted({str(label) for label in labels if label is not None})
+    images = [_encode(pixels_of(picture), options) for part in parts for picture in part.pictures]
+    columns = {
+        "image": pa.array([{"bytes": image, "path": None} for image in images], IMAGE_TYPE),
+        "label": pa.array(
+            [None if label is None else words.index(str(label)) for label in labels], pa.int64()
+        ),
+        "split": pa.array([split for part in parts for split in part.splits]),
+    }
+    votes = np.concatenate([part.votes for part in parts])
+    if was_voted(votes).any():
+        columns |= {f"votes_{word}": pa.array(votes[:, i]) for i, word in enumerate(VOTE_WORDS)}
+    info = {"info": {"features": {"label": {"_type": "ClassLabel", "names": words}}}}
+    table = pa.table(columns).replace_schema_metadata({"huggingface": json.dumps(info)})
+    with replaced(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def _encode(image: RgbImage, options: PackOptions) -> bytes:
+    square = square_of(image)
+    crop = prepare_crops([square], Preprocessing(size=min(len(square), options.size)))[0, 0]
+    buffer = io.BytesIO()
+    Image.fromarray(crop).save(buffer, "WEBP", quality=options.quality, method=6)
+    return buffer.getvalue()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line, write the files, print their sizes; return 1 with a sentence on an error."""
+    import tyro  # noqa: PLC0415 - the entry point alone needs it
+
+    options = tyro.cli(PackOptions, args=arguments, prog="python -m training.pack")
+    try:
+        paths = pack(options)
+    except (DatasetError, ValueError, OSError) as error:
+        print(f"packing stopped: {error}", file=sys.stderr)
+        return 1
+    for path in paths:
+        print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

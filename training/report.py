@@ -1,0 +1,96 @@
+"""Entry point: repeats the report of a training, such as one that ran on another machine."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from fer.model_card import Preprocessing, UnknownModelError
+from training.config import TrainConfig
+from training.data.datasets import DatasetError
+from training.data.splits import head_truth, load_splits
+from training.final_report import default_head, judge_best
+from training.hardware import set_up_processor
+from training.repeat import find_data
+from training.run_files import BEST_FILE, CONFIG_FILE, ENVIRONMENT_FILE, REPORT_FILE, write_json
+from training.runs import read_run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportOptions:
+    """Evaluate the best epoch of a training again, with the data files of this machine.
+
+    Attributes:
+        run: The run directory.
+        folders: Folders with the data files, which are found by name.
+        other_places: Other files with crops without a face; empty for those of the run.
+        thread_count: CPU threads of PyTorch; 0 for PyTorch's default.
+    """
+
+    run: Path
+    folders: tuple[Path, ...]
+    other_places: tuple[str, ...] = ()
+    thread_count: int = 0
+
+
+def repeat_report(options: ReportOptions) -> None:
+    """Write the report; the record of the run's data becomes that of this machine.
+
+    Raises:
+        ValueError: The run cannot be read, or has no weights.
+        DatasetError: A data file is missing or cannot be used.
+        UnknownModelError: The weights do not match the settings.
+    """
+    folder = options.run
+    run = read_run(folder)
+    if run.problem or not (folder / BEST_FILE).is_file():
+        raise ValueError(f"{folder} cannot be evaluated: {run.problem or f'it has no {BEST_FILE}'}")
+    stored = TrainConfig.from_dict(run.config)
+    names = options.other_places or tuple(path.name for path in stored.other_places)
+    config = replace(
+        stored,
+        data=tuple(find_data(path.name, options.folders) for path in stored.data),
+        other_places=tuple(find_data(name, options.folders) for name in names),
+        initial_weights="",  # the best epoch replaces them
+        teachers=(),
+    )
+    set_up_processor(options.thread_count)
+    splits = load_splits(config, Preprocessing(size=config.size))
+    config = splits.settle(config)
+    truth = {head: head_truth(head, splits.val.table, config) for head in config.heads}
+    heads = judge_best(config, folder, splits, torch.from_numpy(splits.val.crops), truth)
+    chosen = dict(run.report or {})
+    if not chosen:
+        best = min(run.epochs, key=lambda row: row.get("val_loss", float("inf")))
+        chosen = {"best_epoch": best["epoch"], "epochs_run": len(run.epochs), "stopped_early": False}
+    write_json(
+        folder / REPORT_FILE, chosen | {"split": "val", "default_head": default_head(config), "heads": heads}
+    )
+    if options.other_places:
+        write_json(folder / CONFIG_FILE, dict(run.config) | {"other_places": list(options.other_places)})
+    environment = dict(run.environment) | {"data": dict(splits.summary)}
+    if run.data_files != splits.summary["files"]:
+        environment["trained_on"] = run.data_files
+    write_json(folder / ENVIRONMENT_FILE, environment)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line and write the report; return 1 with a sentence on an error."""
+    import tyro  # noqa: PLC0415 - the entry point alone needs it
+
+    options = tyro.cli(ReportOptions, args=arguments, prog="python -m training.report")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        repeat_report(options)
+    except (ValueError, DatasetError, UnknownModelError, OSError) as error:
+        print(f"report stopped: {error}", file=sys.stderr)
+        return 1
+    print(f"wrote {options.run / REPORT_FILE}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
