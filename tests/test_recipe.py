@@ -10,7 +10,7 @@ from fer.classification import EmotionClassifier
 from training.pack import PackOptions, pack
 from training.recipe import SHIPPED_PLAN, RecipeOptions, follow, main, read_plan
 from training.report import ReportOptions, repeat_report
-from training.run_files import read_object
+from training.run_files import earlier_runs, read_object
 from training.runs import read_run
 
 PLAN = """
@@ -61,6 +61,9 @@ def test_a_plan_goes_from_data_to_weights_and_does_nothing_twice(
     assert [head.name for head in EmotionClassifier(folder).card.heads] == ["six", "seven", "votes", "web"]
     student = read_run(options.runs / "student")
     assert student.config["teachers"] == [str(options.runs / name) for name in ("teacher_0", "teacher_1")]
+    history = [read_object(run / "config.json") for run in earlier_runs(options.runs / "student")]
+    assert [record["name"] for record in history] == ["teacher_0", "teacher_1"]
+    assert [Path(path).parent for record in history for path in record["data"]] == [Path()] * 4
     stamps = {path: path.stat().st_mtime_ns for path in options.runs.glob("*/epochs.jsonl")}
     assert len(stamps) == 3
     follow(options)

@@ -300,7 +300,7 @@ def earlier_runs(run: Path) -> list[Path]:
 
 
 def copy_history(runs: Sequence[Path], folder: Path) -> None:
-    """Copy the records of trainings, without weights, into ``01``, ``02``, … of a new folder.
+    """Copy the records of trainings, without weights and paths, into ``01``, ``02``, … of a new folder.
 
     Args:
         runs: In order.
@@ -311,6 +311,8 @@ def copy_history(runs: Sequence[Path], folder: Path) -> None:
     for number, run in enumerate(runs, 1):
         part = folder / f"{number:02}"
         part.mkdir(parents=True)
-        for file in (*run.glob("*.json"), *run.glob("*.jsonl")):
+        for file in run.glob("*.json"):
             if file.name != STATUS_FILE:
-                shutil.copy(file, part / file.name)
+                write_json(part / file.name, portable(read_object(file)))
+        for file in run.glob("*.jsonl"):
+            shutil.copy(file, part / file.name)

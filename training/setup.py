@@ -17,7 +17,7 @@ from training.config import TrainConfig
 from training.data.datasets import DecodedFaces
 from training.data.targets import head_targets
 from training.loop import SplitTensors, untrained_network
-from training.run_files import HISTORY_FOLDER, copy_history, earlier_runs
+from training.run_files import CONFIG_FILE, HISTORY_FOLDER, copy_history, earlier_runs
 
 _LARGEST_BALANCE: Final = 3.0
 
@@ -94,11 +94,14 @@ def _lacking_heads(config: TrainConfig, card: ModelCard) -> tuple[str, ...]:
 
 
 def keep_history(config: TrainConfig, folder: Path) -> None:
-    """Copy the history of the initial weights into the run directory."""
-    if config.initial_weights:
-        run = find_weights(config.initial_weights) / "run"
-        if run.is_dir() and not earlier_runs(folder):
-            copy_history([*earlier_runs(run), run], folder / HISTORY_FOLDER)
+    """Copy the records of initial weights and teachers, and of what led to them, into the run directory."""
+    origins = [config.initial_weights] if config.initial_weights else []
+    runs: list[Path] = []
+    for name in (*origins, *config.teachers):
+        run = Path(name) if (Path(name) / CONFIG_FILE).is_file() else find_weights(name) / "run"
+        runs += [each for each in (*earlier_runs(run), run) if run.is_dir() and each not in runs]
+    if runs and not earlier_runs(folder):
+        copy_history(runs, folder / HISTORY_FOLDER)
 
 
 def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
