@@ -51,13 +51,23 @@ def test_the_shipped_weights_can_be_repeated(tmp_path: Path) -> None:
     stored = json.loads((find_weights("kv_fast.crowd") / "run" / "config.json").read_text())
     for name in (*stored["data"], *stored["other_places"]):
         (tmp_path / name).write_bytes(b"other content")
-    settings, warnings = repeated_settings(RepeatOptions("kv_fast.crowd", (tmp_path,)))
-    assert settings.architecture == "kv_fast"
-    *files, weights = warnings
-    assert len(files) == len(stored["data"]) + len(stored["other_places"])
-    assert all("differs from the" in sentence for sentence in files)
-    assert "starts from kv_fast.crowd as it is now" in weights
-    others = RepeatOptions("kv_fast.crowd", (tmp_path,), initial_weights="kv_accurate.crowd")
+    with pytest.raises(ValueError, match="learned from teacher_0, teacher_1, and there is no teacher_0"):
+        repeated_settings(RepeatOptions("kv_fast.crowd", (tmp_path,)))
+    teachers = ("kv_accurate.crowd", "kv_fast.crowd")
+    settings, warnings = repeated_settings(RepeatOptions("kv_fast.crowd", (tmp_path,), teachers))
+    assert (settings.architecture, settings.teachers) == ("kv_fast", teachers)
+    assert len(warnings) == len(stored["data"]) + len(stored["other_places"])
+    assert all("differs from the" in sentence for sentence in warnings)
+
+
+def test_other_initial_weights_than_then_are_named(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, again := tmp_path / "again")
+    stored = json.loads((run / "config.json").read_text())
+    (again / "config.json").write_text(json.dumps(stored | {"initial_weights": "kv_fast.crowd"}))
+    folders = tuple({Path(path).parent for path in stored["data"]})
+    settings, warnings = repeated_settings(RepeatOptions(str(again), folders))
+    assert settings.initial_weights == "kv_fast.crowd"
+    assert ["starts from kv_fast.crowd as it is now" in sentence for sentence in warnings] == [True]
+    others = RepeatOptions(str(again), folders, initial_weights="kv_accurate.crowd")
     settings, warnings = repeated_settings(others)
-    assert settings.initial_weights == "kv_accurate.crowd"
-    assert warnings == files
+    assert (settings.initial_weights, warnings) == ("kv_accurate.crowd", [])

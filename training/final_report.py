@@ -97,11 +97,10 @@ def judge_best(
         heads[head] |= {"temperature": temperature, "logit_shift": shift.tolist()}
         if OTHER in labels:
             is_face = [row for row, label in enumerate(truth) if label in labels]
-            sources = [splits.val.table.sources[row] for row in is_face]
             small = torch.softmax((small_scores[head] + torch.from_numpy(shift).float()) / temperature, dim=1)
             # Small faces look less like faces; a threshold for large ones would drop them.
             other = np.maximum(shares, small.numpy())[is_face, labels.index(OTHER)]
-            heads[head]["other_above"] = other_limit(other, sources)
+            heads[head]["other_above"] = other_limit(other)
         if is_fitted:
             heads[head]["sets"] = judge_sets(shares, labels, sets, judged)
         if head == default:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fer.model_card import file_hash
+from fer.model_card import UnknownModelError, file_hash
 from fer.model_shelf import find_weights
 from training.config import TrainConfig
 from training.data.datasets import DatasetError
@@ -23,6 +23,7 @@ class RepeatOptions:
     Attributes:
         repeat: A run directory, a weights folder, or the name of weights.
         folders: Folders with the data files, which are found by name.
+        teachers: Weights or run directories of the teachers; empty for those that have their earlier names.
         initial_weights: Other initial weights; empty for those that now have the name of the earlier ones.
         epochs: Another number of epochs; 0 for the same.
         runs: Parent folder of the new run directory.
@@ -31,6 +32,7 @@ class RepeatOptions:
 
     repeat: str
     folders: tuple[Path, ...]
+    teachers: tuple[str, ...] = ()
     initial_weights: str = ""
     epochs: int = 0
     runs: Path = Path("runs")
@@ -47,7 +49,7 @@ def repeated_settings(options: RepeatOptions) -> tuple[TrainConfig, list[str]]:
     Raises:
         DatasetError: A data file is missing from the folders.
         UnknownModelError: There are no such weights.
-        ValueError: The run cannot be read.
+        ValueError: The run cannot be read, or its teachers are missing.
     """
     folder = Path(options.repeat)
     if not (folder / CONFIG_FILE).is_file():
@@ -65,6 +67,14 @@ def repeated_settings(options: RepeatOptions) -> tuple[TrainConfig, list[str]]:
             for path in values[setting]
             if path.name in digests and path.is_file() and file_hash(path) != digests[path.name]
         ]
+    teachers = list(options.teachers or values.get("teachers", ()))
+    if missing := [teacher for teacher in teachers if not _is_teacher(teacher)]:
+        raise ValueError(
+            f"{options.repeat} learned from {', '.join(map(str, values['teachers']))}, and there is no "
+            f"{', '.join(missing)}; name its teachers with --teachers, or repeat the trainings of a plan "
+            "with python -m training.recipe"
+        )
+    values["teachers"] = teachers
     if options.initial_weights:
         values["initial_weights"] = options.initial_weights
     elif values.get("initial_weights"):
@@ -76,6 +86,13 @@ def repeated_settings(options: RepeatOptions) -> tuple[TrainConfig, list[str]]:
     if options.epochs:
         values["epochs"] = options.epochs
     return TrainConfig.from_dict(values), warnings
+
+
+def _is_teacher(name: str) -> bool:
+    try:
+        return (Path(name) / CONFIG_FILE).is_file() or find_weights(name).is_dir()
+    except UnknownModelError:
+        return False
 
 
 def find_data(name: str, folders: Sequence[Path]) -> Path:
