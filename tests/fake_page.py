@@ -38,4 +38,6 @@ if __name__ == "__main__":  # the process that reads videos imports this file, t
     server = build_server(tabs, FakeAnalyzers())
     listener = socket.create_server(("127.0.0.1", 0))
     print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
-    uvicorn.Server(uvicorn.Config(server, log_level="error")).run([listener])
+    # Clients of older Gradio versions hold a stream open; it must not keep the process alive.
+    config = uvicorn.Config(server, log_level="error", timeout_graceful_shutdown=2)
+    uvicorn.Server(config).run([listener])

@@ -138,7 +138,8 @@ def test_the_space_answers_under_its_public_name(space: Path) -> None:
                 with urllib.request.urlopen(request, timeout=60) as answer:
                     return answer.status, answer.headers["Content-Security-Policy"]
             except urllib.error.HTTPError as error:
-                return error.code, ""
+                with error:
+                    return error.code, ""
 
         status, policy = ask(host)
         assert status == 200

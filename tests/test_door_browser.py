@@ -57,7 +57,8 @@ def status_of(address, **headers):
         with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=10) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
-        return error.code
+        with error:
+            return error.code
     except OSError:
         return None
 

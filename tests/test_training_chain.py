@@ -56,6 +56,7 @@ def test_a_compiled_network_takes_whole_batches_and_learns_the_same(
         return lambda crops: sizes.add(len(crops)) or network(crops)
 
     monkeypatch.setattr(torch, "compile", compiled)
+    monkeypatch.setenv("CXX", sys.executable)  # nothing is compiled: any program will do
     train.train(replace(config, compile=True, epochs=EPOCHS), tmp_path / "compiled")
     assert sizes == {config.batch_size}
     losses = [row["train_loss"] for row in read_epochs(run)]

@@ -27,10 +27,8 @@ ORIGIN = {"source": "rtsp://***@door", "weights": "fake.red", "detector": "patch
 
 
 def rows(path: Path, statement: str) -> list[tuple]:
-    with sqlite3.connect(path) as connection:
-        answer = connection.execute(statement).fetchall()
-    connection.close()
-    return answer
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(statement).fetchall()
 
 
 def face(share: float, track_id: int = 1, emotion: Emotion = Emotion.FEARFUL) -> Face:
@@ -182,8 +180,10 @@ class FakeStream:
         return self._frames.pop(0)
 
 
-def watch_of(path: Path, **settings) -> Watch:
-    return Watch(fake_analyzer(), WatchLog(path, SIX_EMOTIONS, ORIGIN), every_s=0.0, **settings)
+@pytest.fixture
+def watch(tmp_path):
+    with WatchLog(tmp_path / "a.sqlite", SIX_EMOTIONS, ORIGIN) as log:
+        yield Watch(fake_analyzer(), log, every_s=0.0)
 
 
 def test_gaps_are_marked_from_the_last_frame_to_the_next(tmp_path):
@@ -203,8 +203,7 @@ def test_gaps_are_marked_from_the_last_frame_to_the_next(tmp_path):
     assert watch.gap_count == 1
 
 
-def test_another_scene_is_another_person(tmp_path):
-    watch = watch_of(tmp_path / "a.sqlite")
+def test_another_scene_is_another_person(watch):
     background = np.repeat(np.linspace(0, 120, 64).astype(np.uint8)[None, :, None], 48, axis=0).repeat(
         3, axis=2
     )
@@ -217,9 +216,8 @@ def test_another_scene_is_another_person(tmp_path):
     assert seen == [[1], [1], [2]]
 
 
-def test_a_stream_that_never_starts_is_given_up(tmp_path):
+def test_a_stream_that_never_starts_is_given_up(watch):
     stop = threading.Event()
-    watch = watch_of(tmp_path / "a.sqlite")
     with pytest.raises(StreamNeverStartedError, match="no frame within 0 s"):
         watch.run(FakeStream([None] * 5, stop), stop, give_up_s=0.0)
 

@@ -236,12 +236,12 @@ def test_a_disk_too_full_for_the_copy_leaves_the_log_as_it_was(tmp_path):
 
 def test_a_damaged_log_is_said_and_costs_no_row(tmp_path):
     path = tmp_path / "a.sqlite"
-    log = open_log(path)
-    write(log, 1)
-    log._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    log._connection.execute("DROP TABLE faces")
-    with pytest.raises(LogError, match=r"the last rows are in a\..*\.sqlite"):
-        write(log, 2)
+    with open_log(path) as log:
+        write(log, 1)
+        log._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        log._connection.execute("DROP TABLE faces")
+        with pytest.raises(LogError, match=r"the last rows are in a\..*\.sqlite"):
+            write(log, 2)
     (aside,) = put_aside(tmp_path)
     assert times_in(aside) == [2]
 

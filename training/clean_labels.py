@@ -22,6 +22,9 @@ from training.export import ExportOptions, export_run
 from training.train import train
 
 _HEAD = "fer2013"
+_COLUMNS = ["row", "label", "label_share", "other", "other_share"]
+_Doubt = tuple[int, str, float, str, float]
+"""A doubtful label, by column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +84,12 @@ def clean_labels(options: CleanOptions) -> pd.DataFrame:
     row_count = len(read_table(options.data))
     fold_of = np.random.default_rng(options.seed).permutation(row_count) % options.folds
     with tempfile.TemporaryDirectory() as temporary:
-        parts = [_doubt_fold(options, fold_of, fold, Path(temporary)) for fold in range(options.folds)]
-    doubted = pd.concat(parts).sort_values("row", ignore_index=True)
+        found = [
+            doubt
+            for fold in range(options.folds)
+            for doubt in _doubt_fold(options, fold_of, fold, Path(temporary))
+        ]
+    doubted = pd.DataFrame(found, columns=_COLUMNS).sort_values("row", ignore_index=True)
     table = pq.read_table(options.data)
     column = table.schema.get_field_index("label")
     values = table.column("label").to_pylist()
@@ -95,7 +102,7 @@ def clean_labels(options: CleanOptions) -> pd.DataFrame:
 
 def _doubt_fold(
     options: CleanOptions, fold_of: np.ndarray[tuple[int], np.dtype[np.int64]], fold: int, folder: Path
-) -> pd.DataFrame:
+) -> list[_Doubt]:
     splits = ["val" if number == fold else "train" for number in fold_of]
     data = folder / f"fold_{fold}.parquet"
     table = pq.read_table(options.data)
@@ -131,7 +138,7 @@ def _doubted(
     emotions: Sequence[object],
     labels: Sequence[object],
     numbers: Sequence[int],
-) -> pd.DataFrame:
+) -> list[_Doubt]:
     found = []
     for row, label, answer in zip(numbers, labels, shares, strict=True):
         if label not in emotions:  # no label, or one that the network lacks, such as contempt
@@ -140,7 +147,7 @@ def _doubted(
         given = float(answer[emotions.index(label)])
         if given <= options.most_for_label and answer[best] >= options.least_for_other:
             found.append((row, str(label), given, str(emotions[best]), float(answer[best])))
-    return pd.DataFrame(found, columns=["row", "label", "label_share", "other", "other_share"])
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from inspect import getdoc
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
@@ -297,6 +298,7 @@ def _require_numbers(config: "TrainConfig", require: Callable[[bool, str, object
         require(is_number, each.name, value, "a whole number" if kinds == (int,) else "a number")
 
 
-TrainConfig.__doc__ = f"{TrainConfig.__doc__}\n\n    Attributes:\n" + "\n".join(
-    f"        {name}: {text}" for name, text in SETTING_HELP.items()
+# Python 3.13 takes the indentation out of docstrings; what is added must lie as deep as the rest.
+TrainConfig.__doc__ = f"{getdoc(TrainConfig)}\n\nAttributes:\n" + "\n".join(
+    f"    {name}: {text}" for name, text in SETTING_HELP.items()
 )

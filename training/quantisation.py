@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from fer.classification import EmotionClassifier, Engine
@@ -130,12 +129,3 @@ def accuracies(folder: Path, sample: Path, engine: Engine) -> dict[str, float]:
             known = np.isin(truth, labels)
             found[name] = float((guesses[known] == truth[known]).mean()) if known.any() else 0.0
     return found
-
-
-def forget_origin(path: Path) -> None:
-    """Remove the exporter's metadata on source files and lines from an ONNX network."""
-    model = onnx.load(path)
-    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.functions):
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")
-    onnx.save(model, path)

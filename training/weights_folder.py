@@ -25,7 +25,8 @@ from fer.model_card import (
 )
 from fer.networks import ExpressionNetwork
 from training.model_text import model_card_text
-from training.quantisation import LARGEST_LOSS, accuracies, forget_origin, quantise
+from training.onnx_export import write_onnx
+from training.quantisation import LARGEST_LOSS, accuracies, quantise
 from training.run_files import (
     HISTORY_FOLDER,
     copy_history,
@@ -176,18 +177,14 @@ def _add_integers(draft: Path, card: ModelCard, sample: Path) -> tuple[ModelCard
 
 def _write_onnx(network: ExpressionNetwork, card: ModelCard, path: Path) -> None:
     crops = torch.from_numpy(np.repeat(golden_crop(card.preprocessing), 2, axis=0))
-    program = torch.onnx.export(
+    write_onnx(
         _Calibrated(network).eval(),
-        (crops,),
-        dynamo=True,
-        input_names=["crops"],
+        crops,
+        path,
+        input_name="crops",
         output_names=[head.name for head in card.heads],
-        dynamic_shapes={"crops": {0: torch.export.Dim("count", min=1)}},
-        verbose=False,
+        sizes={0: torch.export.Dim("count", min=1)},
     )
-    assert program is not None
-    program.save(path, external_data=False)
-    forget_origin(path)
 
 
 def _write_golden(network: ExpressionNetwork, card: ModelCard, path: Path) -> None:

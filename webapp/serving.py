@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
-from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from fer.allocator import set_thresholds
 from fer.door import App
@@ -157,7 +157,7 @@ class PatientProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
             self.transport.close()
 
 
-class PatientWebSocket(AutoWebSocketsProtocol):  # type: ignore[misc, valid-type]
+class PatientWebSocket(WebSocketsSansIOProtocol):
     """Protocol that drops clients who send fragments or pings without end instead of messages."""
 
     _fragments = 0

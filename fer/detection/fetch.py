@@ -74,6 +74,8 @@ class Download:
             with urllib.request.urlopen(self.address, timeout=_TIMEOUT_S) as answer:
                 content: bytes = answer.read(self.size + 1)  # one more byte reveals a larger file
         except (OSError, ValueError) as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()  # it holds the answer and its connection
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
             raise FetchError(
                 f"{self.address} cannot be reached ({reason}); connect to the internet and try again, "

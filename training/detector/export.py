@@ -40,7 +40,8 @@ from training.detector.verifier import (
     load_verifier,
     write_verifier,
 )
-from training.quantisation import forget_origin, quantise_network
+from training.onnx_export import write_onnx
+from training.quantisation import quantise_network
 from training.run_files import (
     BEST_FILE,
     DETECTOR,
@@ -223,18 +224,14 @@ def _write_networks(network: KvFaceNetwork, verifier: VerifierNetwork | None, fo
     save_file(golden, folder / GOLDEN_FILE)
     step = STRIDES[-1]
     rows, columns = (torch.export.Dim(name, min=2, max=256) for name in ("rows", "columns"))
-    program = torch.onnx.export(
+    write_onnx(
         exported,
-        (images,),
-        dynamo=True,
-        input_names=["images"],
+        images,
+        folder / ONNX_FILE,
+        input_name="images",
         output_names=["cells"],
-        dynamic_shapes={"images": {2: step * rows, 3: step * columns}},
-        verbose=False,
+        sizes={2: step * rows, 3: step * columns},
     )
-    assert program is not None
-    program.save(folder / ONNX_FILE, external_data=False)
-    forget_origin(folder / ONNX_FILE)
 
 
 def _write_history(run: Run, folder: Path) -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from fer.detection.verifier import VERIFIED_MARGIN, VERIFIED_SIDE, VERIFIER_FILE
 from training.detector.candidates import STORED_MARGIN
-from training.quantisation import forget_origin
+from training.onnx_export import write_onnx
 from training.run_files import BEST_FILE, VERIFIER
 from training.runs import read_run
 
@@ -129,18 +129,14 @@ def load_verifier(run: Path) -> VerifierNetwork:
 
 def write_verifier(network: VerifierNetwork, folder: Path) -> None:
     """Export the network to ONNX, with a variable number of crops."""
-    program = torch.onnx.export(
+    write_onnx(
         network,
-        (torch.from_numpy(golden_crops()),),
-        dynamo=True,
-        input_names=["crops"],
+        torch.from_numpy(golden_crops()),
+        folder / VERIFIER_FILE,
+        input_name="crops",
         output_names=["logits"],
-        dynamic_shapes={"crops": {0: torch.export.Dim("count", min=1, max=4096)}},
-        verbose=False,
+        sizes={0: torch.export.Dim("count", min=1, max=4096)},
     )
-    assert program is not None
-    program.save(folder / VERIFIER_FILE, external_data=False)
-    forget_origin(folder / VERIFIER_FILE)
 
 
 def golden_crops() -> NDArray[np.uint8]:
