@@ -110,7 +110,12 @@ class WatchLog:
 
     def add_faces(self, faces: Sequence[Face], time_s: float) -> None:
         """Add one analysed frame; an empty list means that there was no face."""
-        self._add("UPDATE runs SET end_s = ?2, look_count = look_count + 1 WHERE id = ?1", time_s)
+        self._add(
+            "WITH look (run, time_s) AS (VALUES (?, ?)) "
+            "UPDATE runs SET end_s = (SELECT time_s FROM look), look_count = look_count + 1 "
+            "WHERE id = (SELECT run FROM look)",
+            time_s,
+        )
         for face in faces:
             cells = flat_face(face_to_dict(face))
             self._add(self._insert, time_s, face.track_id, *(cells.get(name) for name in self._columns))
@@ -127,14 +132,19 @@ class WatchLog:
         """Record the end of the gap."""
         if self._gap is None:
             return
-        where = "WHERE run = ?1 AND start_s = ?2"
         # The row may have been rotated in the meantime.
         self._add(
-            "INSERT INTO gaps (run, start_s, reason) SELECT ?1, ?2, ?3 "
-            f"WHERE NOT EXISTS (SELECT 1 FROM gaps {where})",
+            "WITH gap (run, start_s, reason) AS (VALUES (?, ?, ?)) "
+            "INSERT INTO gaps (run, start_s, reason) SELECT run, start_s, reason FROM gap "
+            "WHERE NOT EXISTS (SELECT 1 FROM gaps WHERE run = gap.run AND start_s = gap.start_s)",
             *self._gap,
         )
-        self._add(f"UPDATE gaps SET end_s = ?3 {where}", self._gap[0], time_s)
+        self._add(
+            "WITH gap (run, start_s, end_s) AS (VALUES (?, ?, ?)) "
+            "UPDATE gaps SET end_s = (SELECT end_s FROM gap) "
+            "WHERE (run, start_s) = (SELECT run, start_s FROM gap)",
+            *(self._gap[0], time_s),
+        )
         self._gap = None
         self._write()
 
@@ -223,7 +233,10 @@ class WatchLog:
         self._connection.execute(f"PRAGMA busy_timeout = {round(time_s * 1000)}")
 
     def _add(self, statement: str, *values: object) -> None:
-        """Queue a statement whose first parameter is the run."""
+        """Queue a statement whose first parameter is the run.
+
+        Its parameters are plain question marks: Python 3.12.0 to 3.12.3 warn of numbered ones.
+        """
         self._unwritten.append((statement, values))
 
     def _write_now_and_then(self) -> None:
