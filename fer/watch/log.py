@@ -235,7 +235,7 @@ class WatchLog:
     def _add(self, statement: str, *values: object) -> None:
         """Queue a statement whose first parameter is the run.
 
-        Its parameters are plain question marks: Python 3.12.0 to 3.12.3 warn of numbered ones.
+        Its parameters are plain question marks: early releases of Python 3.12 warn of numbered ones.
         """
         self._unwritten.append((statement, values))
 
