@@ -8,7 +8,7 @@ from toy_faces import WORDS, write_folder
 
 from fer.classification import EmotionClassifier
 from training.pack import PackOptions, pack
-from training.recipe import SHIPPED_PLAN, RecipeOptions, follow, main, read_plan
+from training.recipe import RecipeOptions, follow, main, read_plan
 from training.report import ReportOptions, repeat_report
 from training.run_files import earlier_runs, read_object
 from training.runs import read_run
@@ -121,7 +121,7 @@ def test_packed_images_keep_labels_splits_and_sizes(tmp_path: Path) -> None:
 def test_a_faulty_plan_is_refused_with_a_sentence(
     options: RecipeOptions, capsys, plan: str, expected: str
 ) -> None:
-    options.plan.write_text(plan)
+    (options.folders[0].parent / "plan.toml").write_text(plan)
     arguments = ["--folders", str(options.folders[0]), "--plan", str(options.plan)]
     assert main([*arguments, "--runs", str(options.runs)]) == 1
     assert expected in capsys.readouterr().err
@@ -146,6 +146,6 @@ def test_the_shipped_plan_can_be_read(tmp_path: Path) -> None:
     ]
     for name in (*names, "others_places", "others_without"):
         (tmp_path / f"{name}.parquet").touch()
-    stages = read_plan(RecipeOptions(folders=(tmp_path,), plan=SHIPPED_PLAN))
+    stages = read_plan(RecipeOptions(folders=(tmp_path,)))
     assert [stage.name for stage in stages if stage.tag] == ["kv_fast", "kv_accurate"]
     assert all(set(stage.after) < {each.name for each in stages} for stage in stages if stage.tag)

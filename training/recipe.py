@@ -33,7 +33,8 @@ class RecipeOptions:
 
     Attributes:
         folders: Folders with the data files, which are found by name.
-        plan: TOML file with the table ``settings``, which all stages share, and one table per stage.
+        plan: TOML file with the table ``settings``, which all stages share, and one table per stage; None for
+            the plan of the shipped networks.
         weights: Parent folder of the exported weights.
         runs: Parent folder of the run directories.
         stages: The stages to train; empty for all.
@@ -46,7 +47,7 @@ class RecipeOptions:
     """
 
     folders: tuple[Path, ...]
-    plan: Path = SHIPPED_PLAN
+    plan: Path | None = None
     weights: Path = Path("weights")
     runs: Path = Path("runs")
     stages: tuple[str, ...] = ()
@@ -81,20 +82,21 @@ def read_plan(options: RecipeOptions) -> list[Stage]:
         ValueError: The file is no plan, a setting is invalid, or a stage needs one that does not precede it.
         DatasetError: A data file is missing from the folders.
     """
+    path = options.plan or SHIPPED_PLAN
     try:
-        plan = tomllib.loads(options.plan.read_text(encoding="utf-8"))
+        plan = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{options.plan} is no TOML file ({error})") from error
+        raise ValueError(f"{path} is no TOML file ({error})") from error
     shared, tables = plan.get("settings", {}), plan.get("stages", [])
     if not isinstance(shared, Mapping) or not isinstance(tables, list) or not tables:
-        raise ValueError(f"{options.plan}: expected a table 'settings' and tables 'stages'")
+        raise ValueError(f"{path}: expected a table 'settings' and tables 'stages'")
     stages: list[Stage] = []
     for table in tables:
         stages.append(_stage(shared | table, [stage.name for stage in stages], options))
     unknown = set(options.stages) - {stage.name for stage in stages}
     if unknown:
         raise ValueError(
-            f"expected stages of {options.plan} ({', '.join(stage.name for stage in stages)}), "
+            f"expected stages of {path} ({', '.join(stage.name for stage in stages)}), "
             f"got {', '.join(sorted(unknown))}"
         )
     return stages
@@ -104,7 +106,7 @@ def _stage(table: Mapping[str, Any], earlier: Sequence[str], options: RecipeOpti
     values = dict(table)
     name, tag = str(values.pop("name", "")), str(values.pop("tag", ""))
     if not name or name in earlier:
-        raise ValueError(f"{options.plan}: expected a name of its own for every stage, got {name!r}")
+        raise ValueError(f"expected a name of its own for every stage of a plan, got {name!r}")
     for setting in ("data", "other_places"):
         values[setting] = [find_data(file, options.folders) for file in values.get(setting, ())]
     after = tuple(teacher for teacher in values.get("teachers", ()) if teacher in earlier)
