@@ -10,7 +10,7 @@ from fer.classification import EmotionClassifier
 from training.pack import PackOptions, pack
 from training.recipe import RecipeOptions, follow, main, read_plan
 from training.report import ReportOptions, repeat_report
-from training.run_files import earlier_runs, read_object
+from training.run_files import earlier_runs, read_object, write_json
 from training.runs import read_run
 
 PLAN = """
@@ -116,6 +116,9 @@ def test_packed_images_keep_labels_splits_and_sizes(tmp_path: Path) -> None:
         pytest.param(PLAN.replace('"web", "crowd"', '"lost"'), "expected lost in", id="no data"),
         pytest.param(PLAN.replace("batch_size = 12", "batch_size = 0"), "batch_size", id="setting"),
         pytest.param(PLAN.replace("batch_size", "batch"), "unknown batch", id="unknown"),
+        pytest.param("stages = [3]", "expected every stage to be a table", id="no table"),
+        pytest.param(PLAN.replace('["web", "crowd"]', "3"), "data of a plan to be a list", id="no list"),
+        pytest.param(PLAN.replace('["teacher_0", "teacher_1"]', '"t"'), "teachers of a plan", id="teachers"),
     ],
 )
 def test_a_faulty_plan_is_refused_with_a_sentence(
@@ -125,6 +128,19 @@ def test_a_faulty_plan_is_refused_with_a_sentence(
     arguments = ["--folders", str(options.folders[0]), "--plan", str(options.plan)]
     assert main([*arguments, "--runs", str(options.runs)]) == 1
     assert expected in capsys.readouterr().err
+
+
+def test_a_stopped_stage_stops_the_plan(options: RecipeOptions, monkeypatch, capsys) -> None:
+    def stopped(config, folder: Path, **_options: object) -> None:
+        shutil.copytree(options.folders[0], folder)
+        write_json(folder / "config.json", config.to_dict())
+        write_json(folder / "status.json", {"state": "stopped"})
+
+    monkeypatch.setattr("training.recipe.train", stopped)
+    arguments = ["--folders", str(options.folders[0]), "--plan", str(options.plan)]
+    assert main([*arguments, "--runs", str(options.runs)]) == 1
+    assert "the stage teacher_0 was stopped; follow the plan again" in capsys.readouterr().err
+    assert [run.name for run in options.runs.iterdir()] == ["teacher_0"]
 
 
 def test_unknown_stages_are_named(options: RecipeOptions, capsys) -> None:

@@ -6,7 +6,7 @@ import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ from training.data.splits import Splits, load_splits
 from training.export import ExportOptions, export_run
 from training.repeat import find_data
 from training.run_files import LAST_FILE, RunState
-from training.runs import read_run
+from training.runs import RunInUseError, read_run
 from training.train import train
 
 SHIPPED_PLAN: Final = Path(__file__).parent / "plans" / "crowd.toml"
@@ -90,6 +90,8 @@ def read_plan(options: RecipeOptions) -> list[Stage]:
     shared, tables = plan.get("settings", {}), plan.get("stages", [])
     if not isinstance(shared, Mapping) or not isinstance(tables, list) or not tables:
         raise ValueError(f"{path}: expected a table 'settings' and tables 'stages'")
+    if not all(isinstance(table, Mapping) for table in tables):
+        raise ValueError(f"{path}: expected every stage to be a table [[stages]]")
     stages: list[Stage] = []
     for table in tables:
         stages.append(_stage(shared | table, [stage.name for stage in stages], options))
@@ -104,25 +106,30 @@ def read_plan(options: RecipeOptions) -> list[Stage]:
 
 def _stage(table: Mapping[str, Any], earlier: Sequence[str], options: RecipeOptions) -> Stage:
     values = dict(table)
+    for setting in ("data", "other_places", "teachers"):
+        listed = values.setdefault(setting, [])
+        if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
+            raise ValueError(f"expected {setting} of a plan to be a list of names, got {listed!r}")
     name, tag = str(values.pop("name", "")), str(values.pop("tag", ""))
     if not name or name in earlier:
         raise ValueError(f"expected a name of its own for every stage of a plan, got {name!r}")
     for setting in ("data", "other_places"):
-        values[setting] = [find_data(file, options.folders) for file in values.get(setting, ())]
-    after = tuple(teacher for teacher in values.get("teachers", ()) if teacher in earlier)
+        values[setting] = [find_data(file, options.folders) for file in values[setting]]
+    after = tuple(teacher for teacher in values["teachers"] if teacher in earlier)
     values["teachers"] = [
-        str(options.runs / teacher) if teacher in after else teacher for teacher in values.get("teachers", ())
+        str(options.runs / teacher) if teacher in after else teacher for teacher in values["teachers"]
     ]
-    if options.epochs:
-        values["epochs"] = options.epochs
-        values["warmup_epochs"] = min(values.get("warmup_epochs", 0), options.epochs)
     values |= {
         "runs": options.runs,
         "name": name,
         "device": options.device,
         "thread_count": options.thread_count,
     }
-    return Stage(name, TrainConfig.from_dict(values), tag, after)
+    config = TrainConfig.from_dict(values)
+    if options.epochs:
+        warmup = min(config.warmup_epochs, options.epochs)
+        config = replace(config, epochs=options.epochs, warmup_epochs=warmup)
+    return Stage(name, config, tag, after)
 
 
 def follow(options: RecipeOptions) -> list[Path]:
@@ -169,6 +176,8 @@ def train_stage(stage: Stage, options: RecipeOptions) -> None:
         is_interrupted = (folder / LAST_FILE).is_file()
         with_report = bool(stage.tag) and options.report
         train(stage.config, folder, resume=is_interrupted, with_report=with_report, load=_load)
+        if read_run(folder).state is not RunState.FINISHED:
+            raise ValueError(f"the stage {stage.name} was stopped; follow the plan again to resume it")
 
 
 def _load(config: TrainConfig, preprocessing: Preprocessing) -> Splits:
@@ -188,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for folder in follow(options):
             print(f"wrote {folder}")
-    except (ValueError, LookupError, DatasetError, OSError, MemoryError) as error:
+    except (ValueError, LookupError, DatasetError, RunInUseError, OSError, MemoryError) as error:
         print(f"recipe stopped: {error}", file=sys.stderr)
         return 1
     return 0
