@@ -155,24 +155,33 @@ def follow(options: RecipeOptions) -> list[Path]:
 def _train_side_by_side(stages: Sequence[Stage], options: RecipeOptions) -> None:
     waiting, running = list(stages), dict[Future[None], str]()
     # CUDA cannot be used in forked processes.
-    with ProcessPoolExecutor(options.processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.processes, spawn, initializer=_log_by_process) as pool:
         while waiting or running:
             open_names = {stage.name for stage in waiting} | set(running.values())
             for stage in [stage for stage in waiting if not open_names & set(stage.after)]:
-                running[pool.submit(train_stage, stage, options)] = stage.name
+                running[pool.submit(_train_in_process, stage, options)] = stage.name
                 waiting.remove(stage)
             for done in wait(running, return_when=FIRST_COMPLETED).done:
                 del running[done]
                 done.result()
 
 
+def _log_by_process() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(processName)s: %(message)s")
+
+
+def _train_in_process(stage: Stage, options: RecipeOptions) -> None:
+    multiprocessing.current_process().name = stage.name  # tells the messages of two stages apart
+    train_stage(stage, options)
+
+
 def train_stage(stage: Stage, options: RecipeOptions) -> None:
     """Train unless the run is finished; only exported networks are evaluated after their last epoch."""
-    logging.basicConfig(level=logging.INFO, format=f"{stage.name}: %(message)s", force=True)
     folder = stage.config.runs / stage.name
     run = read_run(folder) if folder.is_dir() else None
     if run is None or run.state is not RunState.FINISHED:
-        log.info("starts")
+        log.info("stage %s", stage.name)
         is_interrupted = (folder / LAST_FILE).is_file()
         with_report = bool(stage.tag) and options.report
         train(stage.config, folder, resume=is_interrupted, with_report=with_report, load=_load)
@@ -194,6 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import tyro  # noqa: PLC0415 - the entry point alone needs it
 
     options = tyro.cli(RecipeOptions, args=arguments, prog="python -m training.recipe")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         for folder in follow(options):
             print(f"wrote {folder}")
