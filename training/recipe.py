@@ -6,17 +6,15 @@ import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from fer.model_card import Preprocessing
 from training.config import Device, TrainConfig
 from training.data.datasets import DatasetError
-from training.data.splits import Splits, load_splits
 from training.export import ExportOptions, export_run
 from training.repeat import find_data
+from training.report import ReportOptions, repeat_report
 from training.run_files import LAST_FILE, RunState
 from training.runs import RunInUseError, read_run
 from training.train import train
@@ -63,16 +61,24 @@ class Stage:
     """One training of a plan.
 
     Attributes:
-        name: Name of its run directory.
         config: Its settings.
         tag: Suffix of the exported weights' name, after the architecture; empty for teachers.
         after: Stages that must be finished before it.
     """
 
-    name: str
     config: TrainConfig
     tag: str = ""
-    after: tuple[str, ...] = field(default=())
+    after: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Name of its run directory."""
+        return self.config.name
+
+    @property
+    def folder(self) -> Path:
+        """Its run directory."""
+        return self.config.runs / self.config.name
 
 
 def read_plan(options: RecipeOptions) -> list[Stage]:
@@ -113,6 +119,8 @@ def _stage(table: Mapping[str, Any], earlier: Sequence[str], options: RecipeOpti
     name, tag = str(values.pop("name", "")), str(values.pop("tag", ""))
     if not name or name in earlier:
         raise ValueError(f"expected a name of its own for every stage of a plan, got {name!r}")
+    if not options.report:
+        values["other_places"] = []  # only the report needs them
     for setting in ("data", "other_places"):
         values[setting] = [find_data(file, options.folders) for file in values[setting]]
     after = tuple(teacher for teacher in values["teachers"] if teacher in earlier)
@@ -129,7 +137,7 @@ def _stage(table: Mapping[str, Any], earlier: Sequence[str], options: RecipeOpti
     if options.epochs:
         warmup = min(config.warmup_epochs, options.epochs)
         config = replace(config, epochs=options.epochs, warmup_epochs=warmup)
-    return Stage(name, config, tag, after)
+    return Stage(config, tag, after)
 
 
 def follow(options: RecipeOptions) -> list[Path]:
@@ -144,11 +152,15 @@ def follow(options: RecipeOptions) -> list[Path]:
         _train_side_by_side(wanted, options)
     else:
         for stage in wanted:
-            train_stage(stage, options)
+            _train_stage(stage, options)
+    shipped = [stage for stage in wanted if stage.tag and options.report]
+    for stage in shipped:
+        if read_run(stage.folder).report is None:  # trained before without a report
+            others = tuple(path.name for path in stage.config.other_places)
+            repeat_report(ReportOptions(run=stage.folder, folders=options.folders, other_places=others))
     return [
-        export_run(ExportOptions(run=stage.config.runs / stage.name, tag=stage.tag, weights=options.weights))
-        for stage in wanted
-        if stage.tag and options.report
+        export_run(ExportOptions(run=stage.folder, tag=stage.tag, weights=options.weights))
+        for stage in shipped
     ]
 
 
@@ -173,29 +185,20 @@ def _log_by_process() -> None:
 
 def _train_in_process(stage: Stage, options: RecipeOptions) -> None:
     multiprocessing.current_process().name = stage.name  # tells the messages of two stages apart
-    train_stage(stage, options)
+    _train_stage(stage, options)
 
 
-def train_stage(stage: Stage, options: RecipeOptions) -> None:
+def _train_stage(stage: Stage, options: RecipeOptions) -> None:
     """Train unless the run is finished; only exported networks are evaluated after their last epoch."""
-    folder = stage.config.runs / stage.name
+    folder = stage.folder
     run = read_run(folder) if folder.is_dir() else None
     if run is None or run.state is not RunState.FINISHED:
         log.info("stage %s", stage.name)
         is_interrupted = (folder / LAST_FILE).is_file()
         with_report = bool(stage.tag) and options.report
-        train(stage.config, folder, resume=is_interrupted, with_report=with_report, load=_load)
+        train(stage.config, folder, resume=is_interrupted, with_report=with_report)
         if read_run(folder).state is not RunState.FINISHED:
             raise ValueError(f"the stage {stage.name} was stopped; follow the plan again to resume it")
-
-
-def _load(config: TrainConfig, preprocessing: Preprocessing) -> Splits:
-    """Load the data of a stage; the next stage of this process often has the same."""
-    of_data = ("data", "other_places", "insets", "val_share", "keep_duplicates", "size", "heads", "seed")
-    return _load_once(TrainConfig(**{name: getattr(config, name) for name in of_data}), preprocessing)
-
-
-_load_once = lru_cache(maxsize=1)(load_splits)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

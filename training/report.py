@@ -15,7 +15,7 @@ from training.data.splits import head_truth, load_splits
 from training.final_report import default_head, judge_best
 from training.hardware import set_up_processor
 from training.repeat import find_data
-from training.run_files import BEST_FILE, CONFIG_FILE, ENVIRONMENT_FILE, REPORT_FILE, write_json
+from training.run_files import BEST_FILE, CONFIG_FILE, ENVIRONMENT_FILE, REPORT_FILE, kept_epoch, write_json
 from training.runs import read_run
 
 
@@ -62,13 +62,16 @@ def repeat_report(options: ReportOptions) -> None:
     config = splits.settle(config)
     truth = {head: head_truth(head, splits.val.table, config) for head in config.heads}
     heads = judge_best(config, folder, splits, torch.from_numpy(splits.val.crops), truth)
-    chosen = dict(run.report or {})
-    if not chosen:
-        best = min(run.epochs, key=lambda row: row.get("val_loss", float("inf")))
-        chosen = {"best_epoch": best["epoch"], "epochs_run": len(run.epochs), "stopped_early": False}
-    write_json(
-        folder / REPORT_FILE, chosen | {"split": "val", "default_head": default_head(config), "heads": heads}
-    )
+    kept = kept_epoch(run.config, run.epochs, run.report or {}, run.status) or {}
+    report = {
+        "best_epoch": kept.get("epoch"),
+        "epochs_run": len(run.epochs),
+        "stopped_early": len(run.epochs) < stored.epochs,
+        "split": "val",
+        "default_head": default_head(config),
+        "heads": heads,
+    }
+    write_json(folder / REPORT_FILE, report)
     if options.other_places:
         write_json(folder / CONFIG_FILE, dict(run.config) | {"other_places": list(options.other_places)})
     environment = dict(run.environment) | {"data": dict(splits.summary)}

@@ -311,8 +311,8 @@ def copy_history(runs: Sequence[Path], folder: Path) -> None:
     for number, run in enumerate(runs, 1):
         part = folder / f"{number:02}"
         part.mkdir(parents=True)
-        for file in run.glob("*.json"):
-            if file.name != STATUS_FILE:
+        for file in (*run.glob("*.json"), *run.glob("*.jsonl")):
+            if file.name in (CONFIG_FILE, ENVIRONMENT_FILE):
                 write_json(part / file.name, portable(read_object(file)))
-        for file in run.glob("*.jsonl"):
-            shutil.copy(file, part / file.name)
+            elif file.name != STATUS_FILE:
+                shutil.copy(file, part / file.name)

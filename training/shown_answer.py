@@ -138,8 +138,8 @@ def choose_shown(
     """Fit the shown answer, then raise its neutral logit to spare resting faces.
 
     Resting faces that get another expression disturb people most. The shift is the largest one that costs
-    less than ``_FREE_LOSS`` of mean balanced accuracy over the sets, or else the first one by which at most
-    ``RESTING_LIMIT`` of neutral faces are named otherwise, as far as ``_NEUTRAL_SHIFTS`` reaches.
+    less than ``_FREE_LOSS`` of mean balanced accuracy over the sets, but at least the first one by which at
+    most ``RESTING_LIMIT`` of neutral faces are named otherwise, as far as ``_NEUTRAL_SHIFTS`` reaches.
 
     Args:
         logits: Logits by head, shape (N, outputs); heads without all seven expressions are excluded.

@@ -56,7 +56,6 @@ def train(
     *,
     resume: bool = False,
     with_report: bool = True,
-    load: Callable[[TrainConfig, Preprocessing], Splits] = load_splits,
 ) -> None:
     """Train a network and write the run directory.
 
@@ -65,7 +64,6 @@ def train(
         folder: The run directory.
         resume: Continue from the folder's checkpoint.
         with_report: Whether to evaluate the best epoch; ``training.report`` can do so later.
-        load: Loads the data.
 
     Raises:
         ModuleNotFoundError: The settings ask for TensorBoard, which is not installed.
@@ -77,7 +75,7 @@ def train(
     device = choose_device(config, workers)
     set_up_processor(config.thread_count)
     preprocessing = Preprocessing(size=config.size)
-    splits = load(config, preprocessing)
+    splits = load_splits(config, preprocessing)
     config = splits.settle(config)
     for sentence in splits.warnings():
         log.warning("%s", sentence)
