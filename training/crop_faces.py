@@ -1,24 +1,22 @@
 """Entry point: cuts tight face crops, as the networks expect them, out of labelled images."""
 
 import io
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import numpy as np
 from PIL import Image
 
 from fer.cropping import crop_face, reference_square
 from fer.detection import FaceDetector, load_detector
 from fer.emotions import Emotion, Label
-from fer.files import replaced
 from fer.images import RgbImage, UnreadableImageError, as_rgb, read_image
 from fer.model_card import UnknownModelError
 from training.data.datasets import DatasetError, Picture, read_table
+from training.data.parquet_files import write_parquet_faces
 from training.data.targets import VOTE_WORDS
 
 _WORDS: Final = tuple(str(emotion) for emotion in Emotion)
@@ -101,24 +99,22 @@ def write_crops(path: Path, crops: Sequence[LabelledCrop]) -> None:
     Crops without a face get ten votes for "not a face"; crops with a face have no votes, so the two kinds go
     into separate files. Splits named by the data set are kept.
     """
-    images = [{"bytes": _encode(item.crop), "path": None} for item in crops]
-    own = {str(item.label) for item in crops if item.label is not None} - set(_WORDS)
-    words = sorted({str(item.label) for item in crops if item.label is not None}) if own else list(_WORDS)
-    labels = [None if item.label is None else words.index(item.label) for item in crops]
-    columns = {"image": pa.array(images, IMAGE_TYPE), "label": pa.array(labels, pa.int64())}
-    if any(item.split for item in crops):
-        columns["split"] = pa.array([item.split for item in crops])
+    labels = [item.label for item in crops]
+    own = {str(label) for label in labels if label is not None} - set(_WORDS)
+    words = sorted({str(label) for label in labels if label is not None}) if own else _WORDS
+    votes = None
     if any(not item.is_face for item in crops):
-        for word in VOTE_WORDS:
-            votes = [10 if word == "nf" and not item.is_face else 0 for item in crops]
-            columns[f"votes_{word}"] = pa.array(votes, pa.int8())
-    info = {"info": {"features": {"label": {"_type": "ClassLabel", "names": words}}}}
-    table = pa.table(columns).replace_schema_metadata({"huggingface": json.dumps(info)})
-    with replaced(path) as temporary:
-        pq.write_table(table, temporary)
-
-
-IMAGE_TYPE: Final = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+        votes = np.zeros((len(crops), len(VOTE_WORDS)), dtype=np.int8)
+        votes[[not item.is_face for item in crops], VOTE_WORDS.index("nf")] = 10
+    splits = [item.split for item in crops]
+    write_parquet_faces(
+        path,
+        [_encode(item.crop) for item in crops],
+        labels,
+        words,
+        splits=splits if any(splits) else (),
+        votes=votes,
+    )
 
 
 def _encode(crop: RgbImage) -> bytes:

@@ -1,26 +1,22 @@
 """Entry point: writes small copies of data sets, to train on another machine."""
 
 import io
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
-from fer.files import replaced
 from fer.images import RgbImage
 from fer.model_card import Preprocessing
 from fer.preprocessing import prepare_crops
 from training.config import TrainConfig
-from training.crop_faces import IMAGE_TYPE
 from training.data.datasets import DatasetError, FaceTable, pixels_of, square_of
+from training.data.parquet_files import write_parquet_faces
 from training.data.splits import load_splits
-from training.data.targets import VOTE_WORDS, was_voted
+from training.data.targets import was_voted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,24 +62,16 @@ def pack(options: PackOptions) -> list[Path]:
 
 
 def _write(path: Path, parts: Sequence[FaceTable], options: PackOptions) -> None:
-    """Write one data set in the layout that ``read_parquet_faces`` reads, atomically."""
     labels = [label for part in parts for label in part.labels]
-    words = sorted({str(label) for label in labels if label is not None})
-    images = [_encode(pixels_of(picture), options) for part in parts for picture in part.pictures]
-    columns = {
-        "image": pa.array([{"bytes": image, "path": None} for image in images], IMAGE_TYPE),
-        "label": pa.array(
-            [None if label is None else words.index(str(label)) for label in labels], pa.int64()
-        ),
-        "split": pa.array([split for part in parts for split in part.splits]),
-    }
     votes = np.concatenate([part.votes for part in parts])
-    if was_voted(votes).any():
-        columns |= {f"votes_{word}": pa.array(votes[:, i]) for i, word in enumerate(VOTE_WORDS)}
-    info = {"info": {"features": {"label": {"_type": "ClassLabel", "names": words}}}}
-    table = pa.table(columns).replace_schema_metadata({"huggingface": json.dumps(info)})
-    with replaced(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    write_parquet_faces(
+        path,
+        [_encode(pixels_of(picture), options) for part in parts for picture in part.pictures],
+        labels,
+        sorted({str(label) for label in labels if label is not None}),
+        splits=[split for part in parts for split in part.splits],
+        votes=votes if was_voted(votes).any() else None,
+    )
 
 
 def _encode(image: RgbImage, options: PackOptions) -> bytes:

@@ -1,5 +1,7 @@
 """Reader of parquet files in Hugging Face's layout, with optional ``split`` and ``votes_<word>`` columns."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fer.emotions import Label
+from fer.files import replaced
 from fer.json_values import parse_json
 from training.data.targets import VOTE_WORDS
 from training.data.words import (
@@ -68,6 +71,43 @@ def read_parquet_faces(path: Path, *, own: bool = False) -> ParquetFaces:
     return ParquetFaces(
         splits, tuple(_parquet_labels(parquet, path, own=own)), _parquet_votes(parquet), pictures
     )
+
+
+def write_parquet_faces(
+    path: Path,
+    pictures: Sequence[bytes],
+    labels: Sequence[Label | None],
+    words: Sequence[str],
+    *,
+    splits: Sequence[str] = (),
+    votes: NDArray[np.integer] | None = None,
+) -> None:
+    """Write a file that ``read_parquet_faces`` reads, atomically.
+
+    Args:
+        path: The file.
+        pictures: Encoded images.
+        labels: The label of each image; None for images without one.
+        words: Names of all classes, in the order of their numbers.
+        splits: The split of each image; empty for a file without splits.
+        votes: Counts of shape (N, 10) in the order of ``VOTE_WORDS``; None for a file without votes.
+    """
+    numbers = [None if label is None else words.index(str(label)) for label in labels]
+    images = [{"bytes": picture, "path": None} for picture in pictures]
+    columns = {"image": pa.array(images, _IMAGE), "label": pa.array(numbers, pa.int64())}
+    if splits:
+        columns["split"] = pa.array(splits)
+    if votes is not None:
+        columns |= {
+            f"votes_{word}": pa.array(counts) for word, counts in zip(VOTE_WORDS, votes.T, strict=True)
+        }
+    info = {"info": {"features": {"label": {"_type": "ClassLabel", "names": list(words)}}}}
+    table = pa.table(columns).replace_schema_metadata({"huggingface": json.dumps(info)})
+    with replaced(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+_IMAGE: Final = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
 def _plain_names(names: list[str]) -> list[str]:
