@@ -11,9 +11,9 @@ from toy_faces import SIX_WORDS, toy_face
 from training import pace
 from training.config import TrainConfig
 from training.hardware import Workers, choose_device
-from training.loop import load_teachers
 from training.run_files import RunState, read_epochs
 from training.runs import read_run
+from training.setup import load_teachers
 from training.train import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")

@@ -26,9 +26,9 @@ from training.config import TrainConfig
 from training.data.splits import head_truth, load_splits
 from training.data.targets import HEAD_LABELS
 from training.final_report import judge_best
-from training.loop import load_teachers
 from training.run_files import RunState, read_epochs
 from training.runs import read_run
+from training.setup import load_teachers
 
 
 def test_a_training_learns_and_leaves_a_whole_record(run: Path) -> None:

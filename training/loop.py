@@ -3,19 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fer.model_card import WEIGHTS_FILE, UnknownModelError, load_card, verified_file
-from fer.model_shelf import find_weights
-from fer.networks import ExpressionNetwork, load_network
-from training.config import TrainConfig
-from training.run_files import BEST_FILE, CONFIG_FILE, read_object
+from fer.networks import ExpressionNetwork
 
 _PREDICTED_AT_ONCE: Final = 512
 
@@ -155,49 +149,6 @@ def predict(network: ExpressionNetwork, crops: Tensor) -> dict[str, Tensor]:
     network.eval()
     parts = [network.judged_logits(batch) for batch in torch.split(crops, _PREDICTED_AT_ONCE)]
     return {head: torch.cat([part[head].float() for part in parts]).cpu() for head in parts[0]}
-
-
-def load_teachers(
-    names: Sequence[str], heads: Sequence[str], share: float, temperature: float, device: torch.device
-) -> Teachers:
-    """Load teachers from weights folders or run directories.
-
-    Raises:
-        UnknownModelError: A teacher is missing or lacks a head of the student.
-    """
-    networks = []
-    for name in names:
-        network, side = _load_teacher(Path(name))
-        lacking = set(heads) - set(network.output_counts)
-        if lacking:
-            raise UnknownModelError(
-                f"expected a teacher with heads {', '.join(heads)}, {name} lacks {', '.join(sorted(lacking))}"
-            )
-        networks.append((network.to(device).to(memory_format=torch.channels_last), side))
-    return Teachers(networks, share, temperature)
-
-
-def _load_teacher(path: Path) -> tuple[ExpressionNetwork, int]:
-    """Return the network of a weights folder, or the best epoch of a run, with the side of its crops."""
-    if (path / BEST_FILE).is_file():
-        config = TrainConfig.from_dict(read_object(path / CONFIG_FILE))
-        network = untrained_network(config)
-        network.load_state_dict(load_file(path / BEST_FILE))
-        return network, config.size
-    folder = find_weights(path)
-    card = load_card(folder)
-    return load_network(verified_file(folder, card, WEIGHTS_FILE), card), card.preprocessing.size
-
-
-def untrained_network(config: TrainConfig) -> ExpressionNetwork:
-    """Return the network of the settings with random weights."""
-    return ExpressionNetwork(
-        config.architecture,
-        {head: len(config.labels_of(head)) for head in config.heads},
-        dropout=config.dropout,
-        mirror_average=config.mirror_average,
-        inner_view=config.inner_view,
-    )
 
 
 def _resized(crops: Tensor, side: int) -> Tensor:

@@ -2,22 +2,30 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fer.model_card import WEIGHTS_FILE, ModelCard, UnknownModelError, load_card
+from fer.model_card import WEIGHTS_FILE, ModelCard, UnknownModelError, load_card, verified_file
 from fer.model_shelf import find_weights
 from fer.networks import ExpressionNetwork, load_network
 from training.config import TrainConfig
 from training.data.datasets import DecodedFaces
 from training.data.targets import head_targets
-from training.loop import SplitTensors, untrained_network
-from training.run_files import CONFIG_FILE, HISTORY_FOLDER, copy_history, earlier_runs
+from training.loop import SplitTensors, Teachers
+from training.run_files import (
+    BEST_FILE,
+    CONFIG_FILE,
+    HISTORY_FOLDER,
+    copy_history,
+    earlier_runs,
+    read_object,
+)
 
 _LARGEST_BALANCE: Final = 3.0
 
@@ -28,7 +36,7 @@ def initial_network(config: TrainConfig) -> ExpressionNetwork:
     Raises:
         UnknownModelError: The initial weights are missing, or do not match the architecture or the heads.
     """
-    network = untrained_network(config)
+    network = _untrained_network(config)
     if config.initial_weights:
         folder = find_weights(config.initial_weights)
         card = load_card(folder)
@@ -50,6 +58,49 @@ def initial_network(config: TrainConfig) -> ExpressionNetwork:
         for temperature in network.temperatures.values():
             temperature.data.fill_(1.0)
     return network
+
+
+def load_teachers(
+    names: Sequence[str], heads: Sequence[str], share: float, temperature: float, device: torch.device
+) -> Teachers:
+    """Load teachers from weights folders or run directories.
+
+    Raises:
+        UnknownModelError: A teacher is missing or lacks a head of the student.
+    """
+    networks = []
+    for name in names:
+        network, side = _load_teacher(Path(name))
+        lacking = set(heads) - set(network.output_counts)
+        if lacking:
+            raise UnknownModelError(
+                f"expected a teacher with heads {', '.join(heads)}, {name} lacks {', '.join(sorted(lacking))}"
+            )
+        networks.append((network.to(device).to(memory_format=torch.channels_last), side))
+    return Teachers(networks, share, temperature)
+
+
+def _load_teacher(path: Path) -> tuple[ExpressionNetwork, int]:
+    """Return the network of a weights folder, or the best epoch of a run, with the side of its crops."""
+    if (path / BEST_FILE).is_file():
+        config = TrainConfig.from_dict(read_object(path / CONFIG_FILE))
+        network = _untrained_network(config)
+        network.load_state_dict(load_file(path / BEST_FILE))
+        return network, config.size
+    folder = find_weights(path)
+    card = load_card(folder)
+    return load_network(verified_file(folder, card, WEIGHTS_FILE), card), card.preprocessing.size
+
+
+def _untrained_network(config: TrainConfig) -> ExpressionNetwork:
+    """Return the network of the settings with random weights."""
+    return ExpressionNetwork(
+        config.architecture,
+        {head: len(config.labels_of(head)) for head in config.heads},
+        dropout=config.dropout,
+        mirror_average=config.mirror_average,
+        inner_view=config.inner_view,
+    )
 
 
 class _CompiledNetwork(nn.Module):

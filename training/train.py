@@ -30,7 +30,7 @@ from training.hardware import (
     join_workers,
     set_up_processor,
 )
-from training.loop import SplitTensors, batch_losses, load_teachers, mix, predict
+from training.loop import SplitTensors, batch_losses, mix, predict
 from training.metrics import report_head
 from training.pace import memory_advice
 from training.repeat import RepeatOptions, repeated_settings
@@ -41,6 +41,7 @@ from training.setup import (
     head_shares,
     initial_network,
     keep_history,
+    load_teachers,
     make_optimizer,
     split_tensors,
 )
