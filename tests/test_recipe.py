@@ -7,10 +7,11 @@ import pytest
 from toy_faces import WORDS, write_folder
 
 from fer.classification import EmotionClassifier
+from training.config import TrainConfig
 from training.pack import PackOptions, pack
 from training.recipe import RecipeOptions, follow, main, read_plan
 from training.report import ReportOptions, repeat_report
-from training.run_files import earlier_runs, read_object, write_json
+from training.run_files import earlier_runs, read_epochs, read_object, write_json, write_lines
 from training.runs import read_run
 
 PLAN = """
@@ -90,6 +91,30 @@ def test_stages_train_side_by_side_after_their_teachers(tmp_path: Path, options:
     assert [len(run.epochs) for run in runs] == [1, 1, 1]
     assert max(run.status["updated_at"] for run in runs[:2]) <= runs[2].status["started_at"]
     assert not options.weights.exists()
+    assert [run.report for run in runs] == [None] * 3
+
+    # The plan followed again evaluates and exports what is trained.
+    assert main([*arguments, "--epochs", "1", "--thread-count", "1"]) == 0
+    assert (options.weights / "kv_fast.toy" / "card.json").is_file()
+    assert [run.epochs for run in map(read_run, (run.folder for run in runs))] == [run.epochs for run in runs]
+
+
+def test_a_repeated_report_names_the_epoch_that_the_training_chose(
+    config: TrainConfig, run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(run, moved := tmp_path / "moved")
+    first = read_object(moved / "report.json")
+    rows = [
+        row | {"val_loss": float(row["epoch"] != 1), "val_accuracy": float(row["epoch"] == 2)}
+        for row in read_epochs(moved)
+    ]
+    write_lines(moved / "epochs.jsonl", rows)
+    for name in ("report.json", "status.json"):
+        (moved / name).unlink()
+    repeat_report(ReportOptions(run=moved, folders=tuple(path.parent for path in config.data)))
+    again = read_object(moved / "report.json")
+    assert (config.select_by, again["best_epoch"]) == ("accuracy", 2)
+    assert again.keys() == first.keys()
 
 
 def test_packed_images_keep_labels_splits_and_sizes(tmp_path: Path) -> None:

@@ -43,6 +43,18 @@ _SHRUNK_AT_ONCE: Final = 1024
 log = logging.getLogger(__name__)
 
 
+def classifier_report(
+    config: TrainConfig,
+    folder: Path,
+    splits: Splits,
+    val_crops: Tensor,
+    val_truth: Mapping[str, Sequence[Label | None]],
+) -> dict[str, Any]:
+    """Return the report of the best epoch; see ``judge_best``."""
+    heads = judge_best(config, folder, splits, val_crops, val_truth)
+    return {"split": "val", "default_head": default_head(config), "heads": heads}
+
+
 def judge_best(
     config: TrainConfig,
     folder: Path,

@@ -12,7 +12,7 @@ from fer.model_card import Preprocessing, UnknownModelError
 from training.config import TrainConfig
 from training.data.datasets import DatasetError
 from training.data.splits import head_truth, load_splits
-from training.final_report import default_head, judge_best
+from training.final_report import classifier_report
 from training.hardware import set_up_processor
 from training.repeat import find_data
 from training.run_files import BEST_FILE, CONFIG_FILE, ENVIRONMENT_FILE, REPORT_FILE, kept_epoch, write_json
@@ -61,17 +61,14 @@ def repeat_report(options: ReportOptions) -> None:
     splits = load_splits(config, Preprocessing(size=config.size))
     config = splits.settle(config)
     truth = {head: head_truth(head, splits.val.table, config) for head in config.heads}
-    heads = judge_best(config, folder, splits, torch.from_numpy(splits.val.crops), truth)
+    judged = classifier_report(config, folder, splits, torch.from_numpy(splits.val.crops), truth)
     kept = kept_epoch(run.config, run.epochs, run.report or {}, run.status) or {}
     report = {
         "best_epoch": kept.get("epoch"),
         "epochs_run": len(run.epochs),
-        "stopped_early": len(run.epochs) < stored.epochs,
-        "split": "val",
-        "default_head": default_head(config),
-        "heads": heads,
+        "stopped_early": stored.early_stopping_patience > 0 and len(run.epochs) < stored.epochs,
     }
-    write_json(folder / REPORT_FILE, report)
+    write_json(folder / REPORT_FILE, report | judged)
     if options.other_places:
         write_json(folder / CONFIG_FILE, dict(run.config) | {"other_places": list(options.other_places)})
     environment = dict(run.environment) | {"data": dict(splits.summary)}

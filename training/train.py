@@ -20,7 +20,7 @@ from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
 from training.data.datasets import DatasetError
 from training.data.splits import Splits, draw_rows, drawn_counts, head_truth, load_splits
-from training.final_report import default_head, judge_best
+from training.final_report import classifier_report, default_head
 from training.frame import Schedule, Trainer, tensorboard_mirror
 from training.hardware import (
     Workers,
@@ -204,8 +204,7 @@ class ClassifierTrainer(Trainer):
 
     def report(self) -> dict[str, Any]:
         """Evaluate the best epoch on the whole validation split, after the final fits."""
-        heads = judge_best(self.config, self.folder, self.splits, self.val_crops, self.val_truth)
-        return {"split": "val", "default_head": default_head(self.config), "heads": heads}
+        return classifier_report(self.config, self.folder, self.splits, self.val_crops, self.val_truth)
 
     def on_stop_request(self) -> None:
         """Stop at once, or with several processes at the end of the epoch."""
