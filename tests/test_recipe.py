@@ -168,6 +168,15 @@ def test_a_stopped_stage_stops_the_plan(options: RecipeOptions, monkeypatch, cap
     assert [run.name for run in options.runs.iterdir()] == ["teacher_0"]
 
 
+def test_a_missing_plan_and_a_file_as_folder_are_named(
+    options: RecipeOptions, tmp_path: Path, capsys
+) -> None:
+    assert main(["--folders", str(options.folders[0]), "--plan", str(tmp_path / "none.toml")]) == 1
+    assert "expected a plan at" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"plan\.toml is a file"):
+        pack(PackOptions(data=(options.folders[0] / "web",), output=tmp_path / "plan.toml"))
+
+
 def test_unknown_stages_are_named(options: RecipeOptions, capsys) -> None:
     arguments = ["--folders", str(options.folders[0]), "--plan", str(options.plan), "--stages", "teacher_7"]
     assert main(arguments) == 1

@@ -48,6 +48,8 @@ def pack(options: PackOptions) -> list[Path]:
     sources = [path.stem for path in options.data]
     if len(set(sources)) < len(sources):
         raise DatasetError(f"expected data sets with different names, got {', '.join(sources)}")
+    if options.output.exists() and not options.output.is_dir():
+        raise ValueError(f"expected output to be a folder, {options.output} is a file; name another one")
     splits = load_splits(TrainConfig(data=options.data, size=options.size), Preprocessing(size=options.size))
     options.output.mkdir(parents=True, exist_ok=True)
     paths = []

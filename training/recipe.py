@@ -91,6 +91,8 @@ def read_plan(options: RecipeOptions) -> list[Stage]:
     path = options.plan or SHIPPED_PLAN
     try:
         plan = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"expected a plan at {path} ({error.strerror}); name one with --plan") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML file ({error})") from error
     shared, tables = plan.get("settings", {}), plan.get("stages", [])
