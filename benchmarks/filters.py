@@ -220,6 +220,6 @@ CANDIDATES: Final[dict[str, Callable[[], Filter]]] = {
         f"summed evidence, limit {limit:g}": held(lambda x=limit: SummedEvidence(1.0, 0.1, 0.5, x), 1.5)
         for limit in (0.2, 0.4, 0.8, 1.6)
     },
-    **{f"shipped, evidence {rate:g}/s": shipped(evidence_per_s=rate) for rate in (1.7, 3.4, 6.7, 13.0, 27.0)},
+    **{f"shipped, evidence {rate:g}/s": shipped(evidence_per_s=rate) for rate in (5.0, 10.0, 20.0, 40.0)},
 }
 """Filters by name; in each family one setting trades delay against flicker."""

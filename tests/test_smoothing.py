@@ -62,6 +62,23 @@ def test_one_odd_frame_does_not_show(frame_rate):
         assert smoother.update(prediction(emotion, 0.99), frame / frame_rate).emotion == HAPPY
 
 
+@pytest.mark.parametrize("frame_rate", [10, 30])
+def test_a_doubtful_moment_does_not_show_but_a_clear_one_does(frame_rate):
+    """A raised brow while speaking: seven tenths of a second of another expression that leads only a little."""
+    for second_best, expected in ((0.15, 0), (0.02, 2)):
+        smoother, shown = ProbabilitySmoother(), []
+        for frame in range(5 * frame_rate):
+            time_s = frame / frame_rate
+            shares = np.full(6, 0.02, np.float32)
+            shares[SIX_EMOTIONS.index(HAPPY)] = 0.9
+            if 2.0 <= time_s < 2.7:
+                shares[:] = (1 - 0.75 - second_best) / 4
+                shares[SIX_EMOTIONS.index(SAD)], shares[SIX_EMOTIONS.index(HAPPY)] = 0.75, second_best
+            raw = Prediction(SIX_EMOTIONS, shares, unsure_below=0.6)
+            shown.append(smoother.update(raw, time_s))
+        assert change_count(shown) == expected
+
+
 def change_count(predictions):
     return sum(before.emotion != after.emotion for before, after in pairwise(predictions))
 

@@ -25,6 +25,12 @@ _ALIKE_S: Final = 0.15
 _CLEAR_LEAD: Final = math.log(2.0)
 """Lead in log-probability that an expression needs before the mean restarts from it."""
 
+_MOST_EVIDENCE: Final = math.log(200.0)
+"""Bound of a frame's evidence against an expression, so that no single frame shows a change."""
+
+_UNSURE_HOLD_RATIO: Final = 2.0
+"""Ratio of probabilities at which a label that is called unsure replaces the one shown."""
+
 _LEAST: Final = 1e-3
 """Floor of the probabilities: no single frame may rule an expression out."""
 
@@ -37,13 +43,16 @@ class Steadiness:
         time_constant_s: Averaging time while an expression lasts; 0 shows every frame unsmoothed.
         evidence_per_s: Number of independent observations in one second of many frames. Fewer make the
             output calmer and later.
+        doubt_ratio: Ratio of the best to the second-best probability up to which a frame says nothing about
+            a change, at least 1. Such errors last for many frames; only what exceeds them is evidence.
         changes_per_s: Expected rate of changes of expression.
         hold_ratio: Ratio of probabilities at which another label replaces the one shown, in [1, 2].
         hold_s: Time after which any more probable label replaces the one shown.
     """
 
     time_constant_s: float = 1.0
-    evidence_per_s: float = 6.7
+    evidence_per_s: float = 20.0
+    doubt_ratio: float = 5.0
     changes_per_s: float = 0.1
     hold_ratio: float = 1.5
     hold_s: float = 2.0
@@ -51,8 +60,11 @@ class Steadiness:
     def __post_init__(self) -> None:
         is_rate = self.evidence_per_s > 0 and self.changes_per_s > 0
         is_time = self.time_constant_s >= 0 and self.hold_s >= 0
-        if not (is_rate and is_time and 1 <= self.hold_ratio <= 2):
-            raise ValueError(f"expected times of at least 0, rates above 0 and a ratio in [1, 2], got {self}")
+        if not (is_rate and is_time and 1 <= self.hold_ratio <= 2 and self.doubt_ratio >= 1):
+            raise ValueError(
+                "expected times of at least 0, rates above 0, a doubt_ratio of at least 1 and a hold_ratio "
+                f"in [1, 2], got {self}"
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +99,8 @@ class ProbabilitySmoother:
     """A filter for one face's predictions: changes of expression show at once, noise does not.
 
     It combines two estimates. A forward filter (hidden Markov model with rare changes) detects a change of
-    expression; each frame is weighted by its duration, since neighbouring frames are correlated. The output
+    expression; each frame is weighted by its duration, since neighbouring frames are correlated, and by how
+    clearly one expression leads, so that a clear face changes its label sooner than a doubtful one. The output
     is the mean of the log-probabilities since the last change, so it stays as calibrated as a single frame;
     at a change it restarts from the last tenth of a second. The label shown is the most probable one, with
     hysteresis.
@@ -147,12 +160,15 @@ class ProbabilitySmoother:
         settings, now = self.steadiness, log_shares(prediction.probabilities)
         change = 1 - math.exp(-settings.changes_per_s * elapsed_s)
         expected = (1 - change) * self._belief + change / len(now)
-        weight = settings.evidence_per_s * _ALIKE_S * _share(elapsed_s, _ALIKE_S)
-        self._belief = shares_of(np.log(expected) + weight * now)
+        evidence = np.maximum(now - now.max(), -_MOST_EVIDENCE)
+        lead = -float(np.sort(evidence)[-2]) if len(now) > 1 else _MOST_EVIDENCE
+        clarity = max(0.0, 1 - math.log(settings.doubt_ratio) / max(lead, _LEAST))
+        weight = settings.evidence_per_s * _ALIKE_S * _share(elapsed_s, _ALIKE_S) * clarity
+        self._belief = shares_of(np.log(expected) + weight * evidence)
         self._quick = self._quick + _share(elapsed_s, _QUICK_S) * (now - self._quick)
         believed = int(np.argmax(self._belief))
-        lead = self._quick[believed] - np.delete(self._quick, believed).max()
-        if believed != self._believed and lead > _CLEAR_LEAD:
+        quick_lead = self._quick[believed] - np.delete(self._quick, believed).max()
+        if believed != self._believed and quick_lead > _CLEAR_LEAD:
             self._believed, self._mean, self._span_s = believed, self._quick, _QUICK_S
         else:
             self._span_s = min(self._span_s + elapsed_s, max(settings.time_constant_s, _QUICK_S))
@@ -174,7 +190,9 @@ class ProbabilitySmoother:
         if self._leads_since_s is None:
             self._leads_since_s = timestamp_s
         led_for_s = timestamp_s - self._leads_since_s
-        if lead <= math.log(self.steadiness.hold_ratio) and led_for_s < self.steadiness.hold_s:
+        is_unsure = float(shares_of(self._mean)[best]) < last.unsure_below
+        ratio = _UNSURE_HOLD_RATIO if is_unsure else self.steadiness.hold_ratio
+        if lead <= math.log(ratio) and led_for_s < self.steadiness.hold_s:
             return last.shown
         self._leads_since_s = None
         return last.labels[best]
