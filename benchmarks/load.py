@@ -17,8 +17,11 @@ from pathlib import Path
 import numpy as np
 import tyro
 from PIL import Image
+from skimage.data import astronaut
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
+
+from fer.images import RgbImage, read_image
 
 _BOMB_PIXELS = (8000, 5000)
 
@@ -30,15 +33,17 @@ class Options:
     Attributes:
         seconds: Duration.
         photos: Number of visitors who send one photo after another.
-        lives: Number of visitors with a live page, five frames per second each.
+        lives: Number of visitors with a live page.
+        rate: Frames per second of each live page; fewer if its answers take longer.
         bad: Number of clients that send partial requests, nothing, garbage and decompression bombs.
-        photo: The photo to send; a synthetic one by default.
+        photo: The photo to send, and to shrink to a live frame; one with a single face by default.
         rounds: Number of times the load is repeated; memory that grows with each round is leaked.
     """
 
     seconds: float = 300.0
     photos: int = 50
     lives: int = 20
+    rate: float = 5.0
     bad: int = 10
     photo: Path | None = None
     rounds: int = 1
@@ -61,7 +66,7 @@ def main() -> None:
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as page:
         try:
             _wait(port)
-            photo = options.photo.read_bytes() if options.photo else _jpeg((1280, 960))
+            photo = options.photo.read_bytes() if options.photo else _jpeg(astronaut(), (1280, 1280))
             asyncio.run(
                 _visit(port, photo, min(options.seconds, 2.0), Options(photos=2, lives=1, bad=0), Tally())
             )
@@ -74,14 +79,14 @@ def main() -> None:
             page.terminate()
             log = page.communicate(timeout=20)[1]
     print(
-        f"| {options.photos} photo, {options.lives} live, {options.bad} bad visitors, {options.seconds:.0f} s | |"
+        f"| {options.photos} photo, {options.lives} live ({options.rate:g} frames/s), {options.bad} bad visitors, {options.seconds:.0f} s | |"
     )
     print("|---|---|")
     for name, times_s in (("photos", tally.photo_s), ("live frames", tally.frame_s)):
         if times_s:
             median, p95 = np.quantile(times_s, (0.5, 0.95))
             rate = len(times_s) / (options.seconds * options.rounds)
-            print(f"| {name} | {rate:.1f} per second, median {median:.2f} s, 95 % within {p95:.2f} s |")
+            print(f"| {name} | {rate:.1f} per second, median {median:.3f} s, 95 % within {p95:.3f} s |")
     print(f"| answers | {', '.join(f'{name}: {count}' for name, count in sorted(tally.answers.items()))} |")
     for name, start in states[0].items():
         later = ", ".join(str(state[name]) for state in states[1:])
@@ -117,20 +122,25 @@ def _state(pid: int) -> dict[str, int]:
     }
 
 
-def _jpeg(size_wh: tuple[int, int]) -> bytes:
+def _jpeg(pixels: RgbImage, size_wh: tuple[int, int]) -> bytes:
     buffer = io.BytesIO()
-    pixels = np.random.default_rng(0).integers(0, 255, (size_wh[1] // 16, size_wh[0] // 16, 3), np.uint8)
     Image.fromarray(pixels).resize(size_wh).save(buffer, "JPEG", quality=85)
     return buffer.getvalue()
 
 
+def _live_frame(photo: bytes) -> bytes:
+    """Return the photo with a width of 480 pixels, as the live page sends frames."""
+    pixels = read_image(photo)
+    return _jpeg(pixels, (480, round(480 * pixels.shape[0] / pixels.shape[1])))
+
+
 async def _visit(port: int, photo: bytes, seconds: float, options: Options, tally: Tally) -> None:
     until_s = time.monotonic() + seconds
-    small = _jpeg((480, 360))
+    small = _live_frame(photo)
     bomb = io.BytesIO()
     Image.new("L", _BOMB_PIXELS).save(bomb, "PNG")
     visitors = [_send_photos(port, photo, until_s, tally) for _ in range(options.photos)]
-    visitors += [_send_frames(port, small, until_s, tally) for _ in range(options.lives)]
+    visitors += [_send_frames(port, small, until_s, options.rate, tally) for _ in range(options.lives)]
     visitors += [_misbehave(port, bomb.getvalue(), until_s, tally) for _ in range(options.bad)]
     await asyncio.gather(*visitors)
 
@@ -159,7 +169,7 @@ async def _post(port: int, path: str, body: bytes) -> str:
         writer.close()
 
 
-async def _send_frames(port: int, frame: bytes, until_s: float, tally: Tally) -> None:
+async def _send_frames(port: int, frame: bytes, until_s: float, rate: float, tally: Tally) -> None:
     try:
         async with connect(f"ws://127.0.0.1:{port}/kv/live") as line:
             while time.monotonic() < until_s:
@@ -167,7 +177,7 @@ async def _send_frames(port: int, frame: bytes, until_s: float, tally: Tally) ->
                 await line.send(struct.pack("<d", start_s) + frame)
                 tally.answers[f"live {json.loads(await line.recv())['kind']}"] += 1
                 tally.frame_s.append(time.monotonic() - start_s)
-                await asyncio.sleep(max(start_s + 0.2 - time.monotonic(), 0))
+                await asyncio.sleep(max(start_s + 1 / rate - time.monotonic(), 0))
     except (OSError, WebSocketException) as error:
         tally.answers[f"live {type(error).__name__}"] += 1
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fer.detection.decoding import cell_grid, prepare_image, suppress
+from fer.detection.decoding import FACES, VERIFIED, cell_grid, prepare_image, suppress
 
 
 class TestDecoding:
@@ -37,8 +37,8 @@ class TestDecoding:
 
     def test_of_overlapping_boxes_the_surer_stays(self):
         boxes = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [20, 0, 30, 10], [0, 0, 9, 10]], np.float32)
-        assert suppress(boxes, 0.4).tolist() == [0, 2]
-        assert suppress(boxes[:0], 0.4).tolist() == []
+        assert suppress(boxes, FACES).tolist() == [0, 2]
+        assert suppress(boxes[:0], FACES).tolist() == []
 
     @pytest.mark.parametrize(
         ("boxes", "kept"),
@@ -49,7 +49,12 @@ class TestDecoding:
         ],
     )
     def test_what_two_faces_cover_together_is_no_third_one(self, boxes, kept):
-        assert suppress(np.array(boxes, np.float32), 0.4).tolist() == kept
+        assert suppress(np.array(boxes, np.float32), FACES).tolist() == kept
+
+    def test_verified_boxes_are_not_dropped_for_what_others_cover_together(self):
+        """A face behind two others, which the verifier has told from a box between them."""
+        boxes = np.array([[0, 0, 50, 60], [54, 0, 104, 60], [27, 0, 77, 60], [29, 0, 79, 60]], np.float32)
+        assert suppress(boxes, VERIFIED).tolist() == [0, 1, 2]
 
     def test_the_grid_is_shared_read_only(self):
         with pytest.raises(ValueError, match="read-only"):

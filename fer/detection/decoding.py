@@ -1,5 +1,6 @@
 """Decode the cells of a detector network into faces, for training and inference."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -12,9 +13,6 @@ from fer.images import RgbImage, shrink_blocks
 STRIDES: Final = (8, 16, 32)
 """Pixels between neighbouring cells of each level."""
 
-_COVERED: Final = 0.65
-"""Share of a box that higher-scoring boxes may cover together."""
-
 _WARPED_SIDE: Final = 32_767
 """OpenCV's warps refuse sides of this length and more."""
 
@@ -22,6 +20,30 @@ _MOST_CELLS: Final = 1000
 """Maximum number of cells to decode, highest scores first."""
 
 Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """Rule of non-maximum suppression.
+
+    Attributes:
+        overlap: Intersection over union above which the lower-scoring of two boxes is dropped.
+        covered: Share of a box that higher-scoring boxes may cover together, even if none of them overlaps it
+            enough alone: two faces side by side produce a third box between them. 1 for any.
+    """
+
+    overlap: float
+    covered: float = 1.0
+
+
+FACES: Final = Suppression(0.4, 0.65)
+"""One box per face, by the detector's own scores."""
+
+CANDIDATES: Final = Suppression(0.6)
+"""Candidates of a verifier: in a crowd, faces overlap, and the better box may have the lower score so far."""
+
+VERIFIED: Final = Suppression(0.4)
+"""One box per face, by scores that tell a face from a box between two faces."""
 
 
 def prepare_image(image: RgbImage, longest_side: int) -> tuple[NDArray[np.uint8], float]:
@@ -73,15 +95,15 @@ def cell_grid(height: int, width: int) -> Floats:
 
 
 def decode(
-    cells: Floats, grid: Floats, *, least_score: float, overlap: float
+    cells: Floats, grid: Floats, *, least_score: float, suppression: Suppression = FACES
 ) -> tuple[Floats, Floats, Floats]:
-    """Decode cells into boxes with landmarks, one per face.
+    """Decode cells into boxes with landmarks.
 
     Args:
         cells: Network output for one image, shape (cells, 15), scores as probabilities.
         grid: The image's ``cell_grid``.
         least_score: Cells with lower scores are dropped.
-        overlap: Intersection over union above which the lower-scoring of two boxes is dropped.
+        suppression: Rule for boxes that overlap.
 
     Returns:
         Boxes (N, 4) as left, top, right, bottom, landmarks (N, 5, 2) and scores (N,), highest scores first.
@@ -93,26 +115,22 @@ def decode(
     reach = np.exp(found[:, 1:5].clip(-6, 6)) * strides
     boxes = np.concatenate([centres - reach[:, :2], centres + reach[:, 2:]], axis=1)
     landmarks = centres[:, None] + found[:, 5:].reshape(-1, 5, 2) * strides[:, None]
-    kept = suppress(boxes, overlap)
+    kept = suppress(boxes, suppression)
     return boxes[kept], landmarks[kept], found[kept, 0]
 
 
-def suppress(boxes: Floats, overlap: float) -> NDArray[np.intp]:
-    """Return the rows that non-maximum suppression keeps of boxes sorted by score.
-
-    A box that higher-scoring boxes cover together is dropped, too, even if none of them overlaps it enough
-    alone: two faces side by side produce a third box between them.
-    """
+def suppress(boxes: Floats, rule: Suppression) -> NDArray[np.intp]:
+    """Return the rows that non-maximum suppression keeps of boxes (N, 4) sorted by score, highest first."""
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    covered = np.zeros_like(areas)
+    hidden = np.zeros_like(areas)
     rest, kept = np.arange(len(boxes)), []
     while len(rest):
         best, rest = rest[0], rest[1:]
-        if covered[best] > _COVERED * areas[best]:
+        if rule.covered < 1 and hidden[best] > rule.covered * areas[best]:
             continue
         kept.append(best)
         sides = np.minimum(boxes[best, 2:], boxes[rest, 2:]) - np.maximum(boxes[best, :2], boxes[rest, :2])
         shared = sides.clip(0).prod(axis=1)
-        covered[rest] += shared
-        rest = rest[shared <= overlap * (areas[best] + areas[rest] - shared)]
+        hidden[rest] += shared
+        rest = rest[shared <= rule.overlap * (areas[best] + areas[rest] - shared)]
     return np.array(kept, dtype=np.intp)

@@ -9,9 +9,19 @@ from numpy.typing import NDArray
 
 from fer.cropping import Framing
 from fer.detection.card import DETECTOR_CARD_FILE, DetectorCard, load_detector_card
-from fer.detection.decoding import Floats, cell_grid, decode, prepare_image, suppress
+from fer.detection.decoding import (
+    CANDIDATES,
+    FACES,
+    VERIFIED,
+    Floats,
+    Suppression,
+    cell_grid,
+    decode,
+    prepare_image,
+    suppress,
+)
 from fer.detection.fetch import Download
-from fer.detection.verifier import VERIFIER_FILE, FaceVerifier
+from fer.detection.verifier import VERIFIER_FILE, VERIFIER_INT8_FILE, FaceVerifier
 from fer.faces import Box, Detection, Landmarks
 from fer.images import RgbImage
 from fer.model_card import INT8_FILE, ONNX_FILE, WeightsMismatchError, verified_file
@@ -23,9 +33,8 @@ KV_FACE_WEIGHTS: Final = "kv_face.web"
 Runner = Callable[[NDArray[np.uint8]], NDArray[Any]]
 """Runs the exported network: (1, 3, H, W) to (1, cells, 15)."""
 
-_OVERLAP: Final = 0.4
 _SAME: Final = 0.3
-"""Overlap (IoU) above which the boxes of two passes are one face."""
+"""Overlap (IoU) above which a face of one pass has a candidate of another."""
 
 EAGER_SIDE: Final = 640
 EAGER_SCORE: Final = 0.15
@@ -93,7 +102,8 @@ class KvFaceDetector:
         self._run = onnx_runner(network_file(folder, self.card), thread_count)
         self._verifier: FaceVerifier | None = None
         if self.card.verification is not None and not eager:
-            path = verified_file(folder, self.card, VERIFIER_FILE)
+            name = VERIFIER_INT8_FILE if VERIFIER_INT8_FILE in self.card.files else VERIFIER_FILE
+            path = verified_file(folder, self.card, name)
             self._verifier = FaceVerifier(path, self.card.verification, self.card.framing, thread_count)
 
     @classmethod
@@ -144,7 +154,7 @@ class KvFaceDetector:
                 finer = self._look(image, side)
                 if side <= FINER_SIDE:  # tiles of a finer pass cut large faces
                     found = _seen_again(found, finer, side / longest)
-                found, searched = _join(found, finer), side
+                found, searched = _distinct([*found, *finer]), side
         return found
 
     def _has_small(self, found: Sequence[Detection], shrink: float) -> bool:
@@ -159,9 +169,10 @@ class KvFaceDetector:
         if self._verifier is None:
             return find_faces(self._run, image, longest_side=side, least_score=self._least_score)
         asked = self._verifier.verification.candidate_score
-        return self._verifier.verify(
-            image, find_faces(self._run, image, longest_side=side, least_score=asked)
+        candidates = find_faces(
+            self._run, image, longest_side=side, least_score=asked, suppression=CANDIDATES
         )
+        return _distinct(self._verifier.verify(image, candidates))
 
 
 def _seen_again(found: Sequence[Detection], finer: Sequence[Detection], shrink: float) -> list[Detection]:
@@ -174,13 +185,13 @@ def _seen_again(found: Sequence[Detection], finer: Sequence[Detection], shrink: 
     ]
 
 
-def _join(found: Sequence[Detection], finer: Sequence[Detection]) -> list[Detection]:
-    """Merge the faces of two passes, keep the higher score of duplicates, sort largest first."""
-    both = sorted([*found, *finer], key=lambda face: -face.score)
-    if not both:
+def _distinct(found: Sequence[Detection]) -> list[Detection]:
+    """Keep the highest-scoring box of each face, largest first."""
+    by_score = sorted(found, key=lambda face: -face.score)
+    if not by_score:
         return []
-    boxes = np.array([face.box.as_tuple() for face in both], np.float32)
-    return sorted((both[row] for row in suppress(boxes, _SAME)), key=lambda face: -face.box.area)
+    boxes = np.array([face.box.as_tuple() for face in by_score], np.float32)
+    return sorted((by_score[row] for row in suppress(boxes, VERIFIED)), key=lambda face: -face.box.area)
 
 
 def network_file(folder: Path, card: DetectorCard) -> Path:
@@ -193,7 +204,14 @@ def network_file(folder: Path, card: DetectorCard) -> Path:
     return verified_file(folder, card, INT8_FILE if INT8_FILE in card.files else ONNX_FILE)
 
 
-def find_faces(run: Runner, image: RgbImage, *, longest_side: int, least_score: float) -> list[Detection]:
+def find_faces(
+    run: Runner,
+    image: RgbImage,
+    *,
+    longest_side: int,
+    least_score: float,
+    suppression: Suppression = FACES,
+) -> list[Detection]:
     """Return all faces of an image, largest first.
 
     Args:
@@ -201,13 +219,14 @@ def find_faces(run: Runner, image: RgbImage, *, longest_side: int, least_score: 
         image: RGB ``uint8`` of shape (H, W, 3).
         longest_side: Larger images are shrunk to this for the search.
         least_score: Faces with lower scores are dropped.
+        suppression: Rule for boxes that overlap.
     """
     batch, enlarge = prepare_image(image, longest_side)
-    parts = [_search_tile(run, batch, tile, least_score) for tile in _tiles(*batch.shape[2:])]
+    parts = [_search_tile(run, batch, tile, least_score, suppression) for tile in _tiles(*batch.shape[2:])]
     boxes, points, scores = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     if len(parts) > 1:
         order = np.argsort(-scores, kind="stable")
-        order = order[suppress(boxes[order], _OVERLAP)]
+        order = order[suppress(boxes[order], suppression)]
         boxes, points, scores = boxes[order], points[order], scores[order]
     found = []
     for corners, five, score in zip(
@@ -236,13 +255,13 @@ def _tiles(height: int, width: int) -> list[Tile]:
 
 
 def _search_tile(
-    run: Runner, batch: NDArray[np.uint8], tile: Tile, least_score: float
+    run: Runner, batch: NDArray[np.uint8], tile: Tile, least_score: float, suppression: Suppression
 ) -> tuple[Floats, Floats, Floats]:
     """Return boxes, landmarks and scores in pixels of the whole image, without faces cut by an inner edge."""
     left, top, right, bottom = tile
     part = np.ascontiguousarray(batch[:, :, top:bottom, left:right])
     grid = cell_grid(*part.shape[2:])
-    boxes, points, scores = decode(run(part)[0], grid, least_score=least_score, overlap=_OVERLAP)
+    boxes, points, scores = decode(run(part)[0], grid, least_score=least_score, suppression=suppression)
     height, width = batch.shape[2:]
     offset = np.array([left, top], np.float32)
     boxes, points = boxes + np.tile(offset, 2), points + offset

@@ -16,33 +16,40 @@ from fer.model_card import WeightsMismatchError
 from fer.onnx_session import open_session
 
 VERIFIER_FILE: Final = "verifier.onnx"
-
-VERIFIED_SIDE: Final = 40
-"""Side of the network's input crops, in pixels."""
-
-VERIFIED_MARGIN: Final = 0.25
-"""Margin of a crop on each side of the reference square, as a share of its side: hair and neck help."""
+VERIFIER_INT8_FILE: Final = "verifier.int8.onnx"
 
 _SMALLEST_DOUBT: Final = 1e-4
+
+_REJECTED: Final = -3.0
+"""Joint log-odds up to which a candidate is rejected without a look at its mirror image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Rule that combines the verifier's score with the detector's.
+    """The verifier's input, and the rule that combines its score with the detector's.
 
     Attributes:
         candidate_score: Candidates with a lower detector score are dropped, in (0, 1).
         trust: Weight of the detector's log-odds; the verifier's have weight 1.
+        side: Side of the input crops, in pixels.
+        margin: Margin of a crop on each side of the reference square, as a share of its side: hair, neck and
+            shoulders help.
     """
 
     candidate_score: float
     trust: float
+    side: int = 40  # the default values are those of cards without them
+    margin: float = 0.25
 
     def __post_init__(self) -> None:
         if not 0.0 < self.candidate_score < 1.0:
             raise ValueError(f"expected candidate_score in (0, 1), got {self.candidate_score}")
         if not self.trust >= 0.0:
             raise ValueError(f"expected trust of at least 0, got {self.trust}")
+        if not 16 <= self.side <= 256:
+            raise ValueError(f"expected side in [16, 256], got {self.side}")
+        if not 0.0 <= self.margin <= 2.0:
+            raise ValueError(f"expected margin in [0, 2], got {self.margin}")
 
 
 class FaceVerifier:
@@ -74,6 +81,8 @@ class FaceVerifier:
     def verify(self, image: RgbImage, candidates: Sequence[Detection]) -> list[Detection]:
         """Return the candidates with their joint scores; those outside the image are dropped.
 
+        The verifier's log-odds are the mean of those of the crop and of its mirror image.
+
         Args:
             image: RGB ``uint8`` of shape (H, W, 3).
             candidates: Detections with the detector's own scores.
@@ -82,11 +91,19 @@ class FaceVerifier:
         inside = [place for place in candidates if place.box.clip(width, height) is not None]
         if not inside:
             return []
-        scores = np.array([place.score for place in inside])
-        crops = np.stack([verified_crop(image, place, self._framing) for place in inside])
-        both = self.logits(np.concatenate([crops, crops[:, :, ::-1]]))  # and their mirror images
-        logits = self.verification.trust * log_odds(scores) + both.reshape(2, -1).mean(axis=0)
-        joint = 1 / (1 + np.exp(-logits))
+        settings = self.verification
+        trusted = settings.trust * log_odds(np.array([place.score for place in inside]))
+        crops = np.stack(
+            [
+                verified_crop(image, place, self._framing, margin=settings.margin, side=settings.side)
+                for place in inside
+            ]
+        )
+        logits = self.logits(crops)
+        again = np.flatnonzero(logits + trusted > _REJECTED)
+        if len(again):
+            logits[again] = (logits[again] + self.logits(crops[again, :, ::-1])) / 2
+        joint = 1 / (1 + np.exp(-(logits + trusted)))
         return [replace(place, score=score) for place, score in zip(inside, joint.tolist(), strict=True)]
 
     def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -106,10 +123,17 @@ def verified_crop(
     place: Detection,
     framing: Framing,
     *,
-    margin: float = VERIFIED_MARGIN,
-    side: int = VERIFIED_SIDE,
+    margin: float,
+    side: int,
 ) -> RgbImage:
     """Return the upright network input for a candidate, RGB ``uint8`` of shape (side, side, 3).
+
+    Args:
+        image: RGB ``uint8`` of shape (H, W, 3).
+        place: The candidate.
+        framing: Map from its box to the reference square.
+        margin: Margin on each side of the reference square, as a share of its side.
+        side: Side of the result, in pixels.
 
     Raises:
         ValueError: The candidate does not touch the image.

@@ -100,10 +100,10 @@ class ProbabilitySmoother:
 
     It combines two estimates. A forward filter (hidden Markov model with rare changes) detects a change of
     expression; each frame is weighted by its duration, since neighbouring frames are correlated, and by how
-    clearly one expression leads, so that a clear face changes its label sooner than a doubtful one. The output
-    is the mean of the log-probabilities since the last change, so it stays as calibrated as a single frame;
-    at a change it restarts from the last tenth of a second. The label shown is the most probable one, with
-    hysteresis.
+    clearly one expression leads, so that the label of a clear face changes sooner than that of a doubtful
+    one. The output is the mean of the log-probabilities since the last change, so it stays as calibrated as
+    a single frame; at a change it restarts from the last tenth of a second. The label shown is the most
+    probable one, with hysteresis.
 
     Independent of the frame rate. One instance per face of a stream; used by one thread at a time.
     """

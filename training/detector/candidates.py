@@ -15,14 +15,17 @@ from training.detector.evaluation import Detect
 from training.detector.false_places import FalsePlace, SecondLook, clear_reach
 from training.detector.scenes import Scene, move_scene
 
-STORED_SIDE: Final = 56
+STORED_SIDE: Final = 68
 """Side of the verifier's stored training crops in pixels; larger than its input, to allow random shifts."""
 
-STORED_MARGIN: Final = 0.55
+STORED_MARGIN: Final = 0.75
 """Margin of a crop around the reference square on each side, as a share of it."""
 
 TURNED_COUNT: Final = 3
 """Number of rotated and zoomed searches per photo."""
+
+MOST_FALSE: Final = 40
+"""Maximum number of false positives of one search."""
 
 _FACE_IOU: Final = 0.4
 _PART_IOU: Final = (0.05, 0.2)
@@ -71,6 +74,7 @@ def find_candidates(
     *,
     seed: int = 0,
     turned_count: int = TURNED_COUNT,
+    most_false: int = MOST_FALSE,
     margin: float = STORED_MARGIN,
     side: int = STORED_SIDE,
 ) -> Candidates:
@@ -83,6 +87,7 @@ def find_candidates(
         second_look: Finds unlisted faces, which are skipped; None to trust the lists.
         seed: Random seed of the rotations.
         turned_count: Number of additional searches per photo, rotated and zoomed.
+        most_false: Maximum number of false positives per search; a random selection of more is used.
         margin: Margin of the crops around the reference square on each side, as a share of it.
         side: Side of the crops in pixels.
     """
@@ -92,7 +97,8 @@ def find_candidates(
         looks = [(scene, detect) for detect in detects]
         looks += [(_turned(scene, rng), detects[0]) for _ in range(turned_count)]
         for view, detect in looks:
-            for place, truth in _judged(view, detect(view.image), second_look):
+            places = _thinned(view, detect(view.image), most_false, rng)
+            for place, truth in _judged(view, places, second_look):
                 crops.append(verified_crop(view.image, place, framing, margin=margin, side=side))
                 truths.append(truth)
                 scores.append(place.score)
@@ -103,6 +109,20 @@ def find_candidates(
         np.array(scores, np.float32),
         np.array(numbers, np.int64),
     )
+
+
+def _thinned(
+    scene: Scene, places: Sequence[Detection], most_false: int, rng: np.random.Generator
+) -> list[Detection]:
+    """Return all detections of faces and a random selection of the others, not yet checked."""
+    is_other = [_best_overlap(scene, place) < _FACE_IOU for place in places]
+    others = np.flatnonzero(is_other)
+    chosen = set(rng.permutation(others)[:most_false].tolist())
+    return [place for row, place in enumerate(places) if not is_other[row] or row in chosen]
+
+
+def _best_overlap(scene: Scene, place: Detection) -> float:
+    return max((place.box.iou(Box(*map(float, corners))) for corners in scene.boxes), default=0.0)
 
 
 def _judged(

@@ -5,7 +5,6 @@ from typing import Any
 
 from fer.detection.card import DetectorCard
 from fer.detection.kv_face import FINER_SIDE
-from fer.detection.verifier import VERIFIED_SIDE
 from fer.model_card import INT8_FILE, ONNX_FILE
 
 
@@ -83,7 +82,7 @@ def _verification(card: DetectorCard) -> str:
         return ""
     return (
         f"- Verifier: detections with a score of at least {card.verification.candidate_score:g} are checked by a second network "
-        f"(`verifier.onnx`, see `training/detector/verifier.py`) on upright crops of {VERIFIED_SIDE}×{VERIFIED_SIDE} pixels with some context. "
+        f"(`verifier.onnx`, see `training/detector/verifier.py`) on upright crops of {card.verification.side}×{card.verification.side} pixels with some context. "
         f"The final log-odds are the verifier's plus {card.verification.trust:g} times the detector's\n"
     )
 

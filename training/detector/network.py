@@ -35,13 +35,13 @@ class KvFaceNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         half, quarter, eighth, sixteenth, last = _CHANNELS
-        self.stem = nn.Sequential(_convolution(3, half, 2), _convolution(half, quarter, 2))
+        self.stem = nn.Sequential(convolution(3, half, 2), convolution(half, quarter, 2))
         self.stages = nn.ModuleList(
-            nn.Sequential(_convolution(before, after, 2), _Residual(after))
+            nn.Sequential(convolution(before, after, 2), Residual(after))
             for before, after in ((quarter, eighth), (eighth, sixteenth), (sixteenth, last))
         )
         self.lateral = nn.ModuleList(nn.Conv2d(channels, _NECK, 1) for channels in (eighth, sixteenth, last))
-        self.head = _convolution(_NECK, _NECK, 1)
+        self.head = convolution(_NECK, _NECK, 1)
         self.fields = nn.ModuleList(_last_layer() for _ in STRIDES)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -73,13 +73,16 @@ class ExportedDetector(nn.Module):
         return torch.cat([cells[:, :, :1].sigmoid(), cells[:, :, 1:]], 2)
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
+    """Two convolutions, added to their input; keeps the shape (N, channels, H, W)."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = _convolution(channels, channels, 1)
-        self.second = _convolution(channels, channels, 1)
+        self.first = convolution(channels, channels, 1)
+        self.second = convolution(channels, channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Return the features with the residual added."""
         added: Tensor = self.second(self.first(features))
         return features + added
 
@@ -93,7 +96,8 @@ def _last_layer() -> nn.Conv2d:
     return layer
 
 
-def _convolution(before: int, after: int, stride: int) -> nn.Sequential:
+def convolution(before: int, after: int, stride: int) -> nn.Sequential:
+    """Return a 3×3 convolution without bias, batch normalisation and ReLU."""
     return nn.Sequential(
         nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)
     )

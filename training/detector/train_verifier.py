@@ -10,13 +10,15 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from fer.detection.card import load_detector_card
+from fer.detection.decoding import CANDIDATES
 from fer.detection.kv_face import find_faces, network_file, onnx_runner
 from fer.model_card import UnknownModelError
 from training.config import plain_settings
-from training.detector.candidates import Candidates, find_candidates, join_candidates
+from training.detector.candidates import MOST_FALSE, Candidates, find_candidates, join_candidates
 from training.detector.evaluation import read_boxed_photos
 from training.detector.false_places import SecondLook
 from training.detector.scenes import Scene, drop_copies, open_teacher, read_crowds, read_photos
@@ -26,11 +28,14 @@ from training.hardware import Workers, describe_environment, file_hashes, set_up
 from training.run_files import LAST_FILE, VERIFIER
 from training.runs import RunInUseError, RunWriter, new_run_folder
 
-EAGER_SCORE: Final = 0.15
+EAGER_SCORE: Final = 0.1
 """Score threshold, well below that of candidates in use."""
 
 _SIDES: Final = (352, 220)
 _CROWD_SIDES: Final = (512, 640, 320)
+_MOST_FALSE: Final = 8
+"""Maximum number of false positives of one search where the teacher has to check each of them."""
+
 _WARMUP: Final = 0.02
 _WEIGHT_DECAY: Final = 0.02
 _EMA_DECAY: Final = 0.998
@@ -71,7 +76,7 @@ class VerifierConfig:
     epochs: int = 60
     steps: int = 130
     batch_size: int = 256
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     val_share: float = 0.05
     seed: int = 0
     thread_count: int = 1
@@ -126,9 +131,9 @@ class VerifierTrainer(Trainer):
                 f"{len(self.others)}; add photos"
             )
         log.info("%d faces, %d false positives, %d held out", len(self.faces), len(self.others), held.sum())
-        # False positives with higher scores are the more useful negatives.
-        weights = np.sqrt(self.train.scores[self.others].astype(np.float64))
-        self.draw_weights = weights / weights.sum()
+        # The more useful ones are false positives with higher scores and faces with lower ones.
+        self.other_weights = _weights(self.train.scores[self.others])
+        self.face_weights = _weights(1 - self.train.scores[self.faces])
         network = VerifierNetwork().to(memory_format=torch.channels_last)
         schedule = Schedule(
             epochs=config.epochs, learning_rate=config.learning_rate, warmup_epochs=_WARMUP * config.epochs
@@ -150,7 +155,10 @@ class VerifierTrainer(Trainer):
         for step in range(config.steps):
             half = config.batch_size // 2
             rows = np.concatenate(
-                [rng.choice(self.faces, half), rng.choice(self.others, half, p=self.draw_weights)]
+                [
+                    rng.choice(self.faces, half, p=self.face_weights),
+                    rng.choice(self.others, half, p=self.other_weights),
+                ]
             )
             # Shuffle, since only the first views of a batch are blurred.
             rows = rng.permutation(rows)
@@ -188,6 +196,12 @@ class VerifierTrainer(Trainer):
         return {"split": "held-out photos", **self.judge_epoch(self.progress.epoch)}
 
 
+def _weights(doubts: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the probabilities with which rows are drawn."""
+    weights = np.sqrt(doubts.clip(0.05, 1).astype(np.float64))
+    return np.asarray(weights / weights.sum())
+
+
 def gather_candidates(config: VerifierConfig) -> Candidates:
     """Gather the detector's candidates in the photos, without copies of the evaluation photos."""
     card = load_detector_card(config.detector)
@@ -195,15 +209,19 @@ def gather_candidates(config: VerifierConfig) -> Candidates:
     choosing = [*read_boxed_photos(config.boxed_photos), *read_boxed_photos(config.web_photos)]
     choosing += [photo for path in config.crowds for photo in read_boxed_photos(path, held_out=True)]
 
-    def search(scenes: Sequence[Scene], sides: Sequence[int], look: SecondLook | None) -> Candidates:
-        detects = [partial(find_faces, run, longest_side=side, least_score=EAGER_SCORE) for side in sides]
-        return find_candidates(detects, card.framing, drop_copies(scenes, choosing), look, seed=config.seed)
+    def search(
+        scenes: Sequence[Scene], sides: Sequence[int], look: SecondLook | None, most_false: int
+    ) -> Candidates:
+        detect = partial(find_faces, run, least_score=EAGER_SCORE, suppression=CANDIDATES)
+        detects = [partial(detect, longest_side=side) for side in sides]
+        photos = drop_copies(scenes, choosing)
+        return find_candidates(detects, card.framing, photos, look, seed=config.seed, most_false=most_false)
 
     look = SecondLook(open_teacher(config.teacher))
     # All faces of crowds are listed, so the teacher need not look for others.
     return join_candidates(
-        search(read_photos(config.photos), _SIDES, look),
-        search(read_crowds(config.crowds, config.teacher), _CROWD_SIDES, None),
+        search(read_photos(config.photos), _SIDES, look, _MOST_FALSE),
+        search(read_crowds(config.crowds, config.teacher), _CROWD_SIDES, None, MOST_FALSE),
     )
 
 

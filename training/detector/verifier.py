@@ -10,26 +10,33 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fer.detection.verifier import VERIFIED_MARGIN, VERIFIED_SIDE, VERIFIER_FILE
+from fer.detection.verifier import VERIFIER_FILE
 from training.detector.candidates import STORED_MARGIN
+from training.detector.network import Residual, convolution
 from training.onnx_export import write_onnx
 from training.run_files import BEST_FILE, VERIFIER
 from training.runs import read_run
 
-_CHANNELS: Final = (16, 32, 48)
+VERIFIED_SIDE: Final = 48
+"""Side of the network's input crops, in pixels."""
+
+VERIFIED_MARGIN: Final = 0.4
+"""Margin of a crop on each side of the reference square, as a share of its side: hair and shoulders help."""
+
+_CHANNELS: Final = (24, 48, 96, 128)
 _DROPOUT: Final = 0.2
 _SHOWN: Final = (1 + 2 * VERIFIED_MARGIN) / (1 + 2 * STORED_MARGIN)
 """Side of the network's input as a share of the side of a stored crop."""
 
 _VIEW_ZOOM: Final = 0.16
 _VIEW_TURN: Final = 0.26  # radians
-_VIEW_SHIFT: Final = 0.12  # of half the side
-_BLURRED_SIDES: Final = (14, 32)
-_COVERED_SIDES: Final = (6, 18)
+_VIEW_SHIFT: Final = 0.09  # of half the side
+_BLURRED_SIDES: Final = (14, 40)
+_COVERED_SIDES: Final = (6, 20)
 
 
 class VerifierNetwork(nn.Module):
-    """Binary classifier, face or not: three pairs of 3×3 convolutions, each at half the previous size.
+    """Binary classifier, face or not: four stages of a convolution with stride 2 and a residual block.
 
     Takes ``uint8`` RGB of shape (N, 3, ``VERIFIED_SIDE``, ``VERIFIED_SIDE``); returns log-odds of shape (N,).
     """
@@ -39,7 +46,7 @@ class VerifierNetwork(nn.Module):
         layers: list[nn.Module] = []
         before = 3
         for channels in _CHANNELS:
-            layers += [*_convolution(before, channels, 2), *_convolution(channels, channels, 1)]
+            layers += [*convolution(before, channels, 2), Residual(channels)]
             before = channels
         self.trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(_DROPOUT))
         self.head = nn.Linear(before, 1)
@@ -104,10 +111,6 @@ def _cover_some(views: Tensor, generator: torch.Generator) -> Tensor:
     return views
 
 
-def _convolution(before: int, after: int, stride: int) -> list[nn.Module]:
-    return [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
-
-
 _GOLDEN_COUNT: Final = 3
 
 
@@ -115,7 +118,7 @@ def load_verifier(run: Path) -> VerifierNetwork:
     """Load the trained network in evaluation mode.
 
     Raises:
-        ValueError: The run has no weights yet, or is not a training of the verifier.
+        ValueError: The run has no weights yet, or is not a training of this network.
     """
     found = read_run(run).config.get("architecture")
     if found not in (None, VERIFIER):
@@ -123,7 +126,12 @@ def load_verifier(run: Path) -> VerifierNetwork:
     if not (run / BEST_FILE).is_file():
         raise ValueError(f"{run} has no weights yet; expected a run of training.detector.train_verifier")
     network = VerifierNetwork()
-    network.load_state_dict(load_file(run / BEST_FILE))
+    try:
+        network.load_state_dict(load_file(run / BEST_FILE))
+    except RuntimeError as error:
+        raise ValueError(
+            f"{run} was trained with an earlier network of the verifier; train it again"
+        ) from error
     return network.eval()
 
 
