@@ -20,6 +20,8 @@ from fer.model_card import ONNX_FILE, WeightsMismatchError
 from training.detector.export import DetectorExport, check_golden, export_run
 from training.detector.network import KvFaceNetwork
 from training.detector.verifier import (
+    VERIFIED_MARGIN,
+    VERIFIED_SIDE,
     VerifierNetwork,
     golden_crops,
     load_verifier,
@@ -38,9 +40,13 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+def verification(trust=1.0) -> Verification:
+    return Verification(0.2, trust, VERIFIED_SIDE, VERIFIED_MARGIN)
+
+
 def test_the_network_fits_beside_the_detector():
     count = sum(p.numel() for net in (VerifierNetwork(), KvFaceNetwork()) for p in net.parameters())
-    assert count <= 600_000
+    assert count <= 1_600_000
 
 
 @pytest.fixture(scope="module")
@@ -54,15 +60,15 @@ def path(tmp_path_factory):
 class TestJointScore:
     def test_trust_moves_between_both_looks(self, path, astronaut):
         places = [toy_place(*ASTRONAUT_FACE, score=score) for score in (0.3, 0.9)]
-        alone = FaceVerifier(path, Verification(0.2, 0.0), FRAMING).verify(astronaut, places)
+        alone = FaceVerifier(path, verification(0.0), FRAMING).verify(astronaut, places)
         assert alone[0].score == pytest.approx(alone[1].score)
-        joint = FaceVerifier(path, Verification(0.2, 1.0), FRAMING).verify(astronaut, places)
+        joint = FaceVerifier(path, verification(), FRAMING).verify(astronaut, places)
         odds = [face.score / (1 - face.score) for face in (*alone[:1], *joint)]
         assert odds[1] / odds[0] == pytest.approx(0.3 / 0.7, rel=1e-3)
         assert odds[2] / odds[0] == pytest.approx(0.9 / 0.1, rel=1e-3)
 
     def test_a_place_outside_the_image_is_left_out(self, path, astronaut):
-        verifier = FaceVerifier(path, Verification(0.2, 1.0), FRAMING)
+        verifier = FaceVerifier(path, verification(), FRAMING)
         places = [
             toy_place(900, 900, 950, 950),
             toy_place(*ASTRONAUT_FACE),
@@ -72,7 +78,7 @@ class TestJointScore:
         assert verifier.verify(astronaut, places[:1]) == []
 
     def test_certainty_stays_finite(self, path, astronaut):
-        verifier = FaceVerifier(path, Verification(0.2, 3.0), FRAMING)
+        verifier = FaceVerifier(path, verification(3.0), FRAMING)
         scores = [
             face.score
             for face in verifier.verify(astronaut, [toy_place(*ASTRONAUT_FACE, score=s) for s in (0.0, 1.0)])
@@ -80,12 +86,14 @@ class TestJointScore:
         assert 0 <= scores[0] < scores[1] <= 1
 
     def test_any_number_of_crops(self, path):
-        verifier = FaceVerifier(path, Verification(0.2, 1.0), FRAMING)
+        verifier = FaceVerifier(path, verification(), FRAMING)
         crops = golden_crops().transpose(0, 2, 3, 1)
         np.testing.assert_allclose(verifier.logits(crops)[:1], verifier.logits(crops[:1]), atol=1e-4)
 
     @pytest.mark.parametrize(
-        "wrong", [{"candidate_score": 0}, {"candidate_score": 1}, {"trust": -1}], ids=str
+        "wrong",
+        [{"candidate_score": 0}, {"candidate_score": 1}, {"trust": -1}, {"side": 8}, {"margin": -0.1}],
+        ids=str,
     )
     def test_wrong_numbers_are_refused(self, wrong):
         with pytest.raises(ValueError, match="expected"):
@@ -112,7 +120,7 @@ def exported(tmp_path_factory):
 class TestExport:
     def test_the_folder_is_whole(self, exported):
         card = load_detector_card(exported)
-        assert card.verification == Verification(0.25, 0.7)
+        assert card.verification == Verification(0.25, 0.7, VERIFIED_SIDE, VERIFIED_MARGIN)
         assert VERIFIER_FILE in card.files
         assert {path.name for path in (exported / "run" / "verifier").iterdir()} == {
             "config.json", "environment.json", "epochs.jsonl",
@@ -140,7 +148,7 @@ class TestExport:
 
     def test_a_detector_is_no_verifier(self, exported):
         with pytest.raises(WeightsMismatchError, match="is not a verifier"):
-            FaceVerifier(exported / ONNX_FILE, Verification(0.2, 1.0), FRAMING)
+            FaceVerifier(exported / ONNX_FILE, verification(), FRAMING)
 
     def test_a_run_without_weights_is_told(self, tmp_path):
         with RunWriter(tmp_path / "run", {}, {}, 1):

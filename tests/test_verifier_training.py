@@ -9,17 +9,16 @@ import torch
 from toy_scenes import ASTRONAUT_FACE, toy_place
 
 from fer.cropping import Framing
-from fer.detection.verifier import (
-    VERIFIED_SIDE,
-    verified_crop,
-)
+from fer.detection.verifier import verified_crop
 from fer.faces import Detection
 from training.detector import train_verifier as training
-from training.detector.candidates import STORED_SIDE, Candidates, find_candidates
+from training.detector.candidates import STORED_MARGIN, STORED_SIDE, Candidates, find_candidates
 from training.detector.false_places import SecondLook
 from training.detector.scenes import make_scene
 from training.detector.train_verifier import VerifierConfig, main, train_verifier
 from training.detector.verifier import (
+    VERIFIED_MARGIN,
+    VERIFIED_SIDE,
     golden_crops,
     load_verifier,
     plain_views,
@@ -93,6 +92,20 @@ class TestCandidates:
         assert asked == ["first", "second", "first", "first", "first"]
         assert len(found.is_face) == 0
 
+    def test_of_many_false_positives_some_are_used_and_every_face(self, astronaut):
+        places = [toy_place(10 * n, 300, 10 * n + 60, 360) for n in range(20)]
+        places.insert(7, toy_place(*ASTRONAUT_FACE))
+        found = find_candidates(
+            [lambda view: places],
+            FRAMING,
+            [scene(astronaut, ASTRONAUT_FACE)],
+            None,
+            turned_count=0,
+            most_false=5,
+        )
+        assert found.is_face.sum() == 1
+        assert len(found.is_face) == 6
+
     def find(self, image, corners, *, sure=0.9, teacher=None) -> Candidates:
         """Return the detections for one place in the photo as it is."""
         photo = scene(image, ASTRONAUT_FACE, scores=(sure,))
@@ -107,7 +120,8 @@ class TestViews:
     def test_plain_views_are_what_is_seen_in_use(self, astronaut):
         stored = self.stored(astronaut)
         [view] = plain_views(stored[None]).permute(0, 2, 3, 1).numpy()
-        used = verified_crop(astronaut, toy_place(*ASTRONAUT_FACE), FRAMING)
+        sizes = {"margin": VERIFIED_MARGIN, "side": VERIFIED_SIDE}
+        used = verified_crop(astronaut, toy_place(*ASTRONAUT_FACE), FRAMING, **sizes)
         # Two ways of scaling the same square: edges differ, the picture does not.
         assert np.abs(view - used.astype(float)).mean() < 6
         assert np.corrcoef(view.ravel(), used.ravel())[0, 1] > 0.98
@@ -122,7 +136,8 @@ class TestViews:
         assert float(first.std(0).mean()) > 10  # no two alike
 
     def stored(self, astronaut):
-        return verified_crop(astronaut, toy_place(*ASTRONAUT_FACE), FRAMING, margin=0.55, side=STORED_SIDE)
+        sizes = {"margin": STORED_MARGIN, "side": STORED_SIDE}
+        return verified_crop(astronaut, toy_place(*ASTRONAUT_FACE), FRAMING, **sizes)
 
 
 class TestTraining:
@@ -174,7 +189,7 @@ class TestTraining:
         monkeypatch.setattr(training, "open_teacher", lambda *_: None)
         sides = []
 
-        def find(run, image, *, longest_side, least_score):
+        def find(run, image, *, longest_side, **_):
             sides.append(longest_side)
             return [toy_place(*ASTRONAUT_FACE, score=0.6)]
 

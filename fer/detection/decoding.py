@@ -45,6 +45,9 @@ CANDIDATES: Final = Suppression(0.6)
 VERIFIED: Final = Suppression(0.4)
 """One box per face, by scores that tell a face from a box between two faces."""
 
+ACROSS_PASSES: Final = Suppression(0.3)
+"""One box per face of passes at several scales, whose boxes of one face differ more."""
+
 
 def prepare_image(image: RgbImage, longest_side: int) -> tuple[NDArray[np.uint8], float]:
     """Shrink an image to the search size and pad it with black to a multiple of the strides.

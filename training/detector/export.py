@@ -16,9 +16,15 @@ from safetensors.torch import load_file, save_file
 
 from fer.cropping import Framing
 from fer.detection.card import DetectorCard, load_detector_card
-from fer.detection.decoding import STRIDES, prepare_image
+from fer.detection.decoding import CANDIDATES, STRIDES, prepare_image
 from fer.detection.kv_face import find_faces, onnx_runner
-from fer.detection.verifier import VERIFIER_FILE, FaceVerifier, Verification
+from fer.detection.verifier import (
+    VERIFIER_FILE,
+    VERIFIER_INT8_FILE,
+    FaceVerifier,
+    Verification,
+    verified_crop,
+)
 from fer.files import replaced_folder
 from fer.images import RgbImage
 from fer.model_card import (
@@ -30,11 +36,14 @@ from fer.model_card import (
     file_hash,
     verified_file,
 )
+from fer.onnx_session import open_session
 from training.detector.evaluation import match
 from training.detector.model_text import detector_card_text
 from training.detector.network import ExportedDetector, KvFaceNetwork
 from training.detector.scenes import read_photos
 from training.detector.verifier import (
+    VERIFIED_MARGIN,
+    VERIFIED_SIDE,
     VerifierNetwork,
     golden_crops,
     load_verifier,
@@ -83,7 +92,7 @@ class DetectorExport:
         live_side: The same for frames of a stream.
         scale: Side of the reference square as a share of the mean box side; see benchmarks/framing.py.
         shift_y: Downward shift of its centre as a share of the mean box side.
-        photos: Parquet file with photos, such as the training data, for calibrating the eight-bit network;
+        photos: Parquet file with photos, such as the training data, for calibrating the eight-bit networks;
             empty to keep single precision.
         figures: JSON file written by benchmarks/detectors.py, for the card; empty for none.
         description: One sentence for the card.
@@ -130,7 +139,11 @@ def export_run(options: DetectorExport) -> Path:
         photo_side=options.photo_side,
         live_side=options.live_side,
         framing=Framing(options.scale, 0.0, options.shift_y),
-        verification=Verification(options.candidate_score, options.trust) if verifier else None,
+        verification=(
+            Verification(options.candidate_score, options.trust, VERIFIED_SIDE, VERIFIED_MARGIN)
+            if verifier
+            else None
+        ),
         description=options.description,
         data_sets=tuple(
             {"name": Path(name).name, "sha256": digest} for name, digest in run.data_files.items()
@@ -160,7 +173,7 @@ def export_run(options: DetectorExport) -> Path:
 
 
 def _add_integers(draft: Path, card: DetectorCard, photos: Path) -> DetectorCard:
-    """Quantise the network; return the card, with the eight-bit network if it detects the same faces."""
+    """Quantise the networks; return the card, with those eight-bit networks that decide alike."""
     images = [scene.image for scene in read_photos(photos)]
     quantise_detector(draft / ONNX_FILE, draft / INT8_FILE, images[::2], card.photo_side)
     alike = share_alike(
@@ -171,10 +184,40 @@ def _add_integers(draft: Path, card: DetectorCard, photos: Path) -> DetectorCard
         least_score=_COMPARED_SCORE,
     )
     log.info("the eight-bit network gives %.1f %% of the same boxes", 100 * alike)
+    files = dict(card.files)
     if alike < LEAST_SHARE:
         (draft / INT8_FILE).unlink()
-        return card
-    return replace(card, files={**card.files, INT8_FILE: file_hash(draft / INT8_FILE)})
+    else:
+        files[INT8_FILE] = file_hash(draft / INT8_FILE)
+    if card.verification is not None:
+        crops, others = (_candidate_crops(draft, card, part) for part in (images[::2], images[1::2]))
+        alike = quantise_verifier(draft / VERIFIER_FILE, draft / VERIFIER_INT8_FILE, crops, others)
+        log.info("the eight-bit verifier decides alike on %.1f %% of the candidates", 100 * alike)
+        if alike < LEAST_SHARE:
+            (draft / VERIFIER_INT8_FILE).unlink()
+        else:
+            files[VERIFIER_INT8_FILE] = file_hash(draft / VERIFIER_INT8_FILE)
+    return replace(card, files=files)
+
+
+def _candidate_crops(draft: Path, card: DetectorCard, images: Sequence[RgbImage]) -> NDArray[np.uint8]:
+    """Return crops of candidates in some of the images, shape (N, 3, side, side)."""
+    verification = card.verification
+    assert verification is not None
+    run, crops = onnx_runner(draft / ONNX_FILE), []
+    for image in images[:: max(len(images) // _RANGE_COUNT, 1)]:
+        for place in find_faces(
+            run,
+            image,
+            longest_side=card.photo_side,
+            least_score=verification.candidate_score,
+            suppression=CANDIDATES,
+        ):
+            if place.box.clip(image.shape[1], image.shape[0]) is not None:
+                margin, side = verification.margin, verification.side
+                crops.append(verified_crop(image, place, card.framing, margin=margin, side=side))
+    shape = (0, verification.side, verification.side, 3)
+    return (np.stack(crops) if crops else np.zeros(shape, np.uint8)).transpose(0, 3, 1, 2)
 
 
 def golden_image() -> NDArray[np.uint8]:
@@ -257,6 +300,7 @@ LEAST_SHARE: Final = 0.97
 """Minimum share of equal boxes at which the eight-bit network is kept."""
 
 _RANGE_COUNT: Final = 100
+_CROPS_AT_ONCE: Final = 64
 _IOU: Final = 0.6
 
 
@@ -272,6 +316,32 @@ def quantise_detector(source: Path, target: Path, images: Sequence[RgbImage], lo
     chosen = images[:: max(len(images) // _RANGE_COUNT, 1)][:_RANGE_COUNT]
     inputs = [{"images": prepare_image(image, longest_side)[0]} for image in chosen]
     quantise_network(source, target, inputs, "MinMax")
+
+
+def quantise_verifier(
+    source: Path, target: Path, crops: NDArray[np.uint8], others: NDArray[np.uint8]
+) -> float:
+    """Quantise the verifier to eight-bit integers.
+
+    Args:
+        source: The network in single precision.
+        target: The file to write.
+        crops: Candidates for calibrating the value ranges, shape (N, 3, side, side).
+        others: Candidates for the comparison.
+
+    Returns:
+        The share of the other candidates on which both networks decide alike; 0 without any.
+    """
+    if not (len(crops) and len(others)):
+        target.touch()
+        return 0.0
+    parts = np.array_split(crops, -(-len(crops) // _CROPS_AT_ONCE))
+    quantise_network(source, target, [{"crops": np.ascontiguousarray(part)} for part in parts], "MinMax")
+    one, other = (
+        open_session(path, 1).run(["logits"], {"crops": np.ascontiguousarray(others)})[0]
+        for path in (source, target)
+    )
+    return float(((one > 0) == (other > 0)).mean())
 
 
 def share_alike(first: Path, second: Path, images: Sequence[RgbImage], **settings: Any) -> float:
