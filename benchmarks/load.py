@@ -129,9 +129,11 @@ def _jpeg(pixels: RgbImage, size_wh: tuple[int, int]) -> bytes:
 
 
 def _live_frame(photo: bytes) -> bytes:
-    """Return the photo with a width of 480 pixels, as the live page sends frames."""
+    """Return the middle of the photo with 480×360 pixels, as the live page sends frames of most cameras."""
     pixels = read_image(photo)
-    return _jpeg(pixels, (480, round(480 * pixels.shape[0] / pixels.shape[1])))
+    height = min(pixels.shape[0], pixels.shape[1] * 3 // 4)
+    top = (pixels.shape[0] - height) // 3
+    return _jpeg(np.ascontiguousarray(pixels[top : top + height]), (480, 360))
 
 
 async def _visit(port: int, photo: bytes, seconds: float, options: Options, tally: Tally) -> None:

@@ -88,6 +88,28 @@ def test_a_moving_face_is_followed_by_looking_around_it():
     assert detector.part_count >= 50
 
 
+def test_whole_frames_are_searched_less_often_while_others_wait():
+    """Searching a whole frame is quick; what it takes is left to the other visitors of a busy page."""
+    clock = Clock()
+    detector = BlobDetector(clock=clock, cost_s=0.003)
+    others_wait = False
+    stream = StreamAnalyzer(
+        FaceAnalyzer(detector, FixedClassifier()),
+        partial(BudgetSearch, clock=clock, is_crowded=lambda: others_wait),
+        clock=clock,
+    )
+    counts = []
+    for others_wait in (False, True):
+        before = detector.whole_count
+        for frame in range(30):
+            number = 30 * others_wait + frame
+            people = stream.read(frame_with((100 + 5 * number, 240)), number / 30)
+            assert frame < 2 or len(people) == 1
+        counts.append(detector.whole_count - before)
+    assert counts[0] == 30
+    assert 1 <= counts[1] <= 3
+
+
 def test_newcomer_is_found_within_the_scan_interval():
     stream = reader(BlobDetector(clock=Clock(), cost_s=0.01))
     seen_s = None

@@ -248,6 +248,7 @@ def test_uploads_never_hold_up_live_frames(monkeypatch, astronaut):
         return ReadPhoto(read_picture(data), [])
 
     monkeypatch.setattr(webapp.photo, "read_photo", read_slowly)
+    monkeypatch.setattr(limits, "_live_until_s", 0.0)  # nobody is live yet
     photo = encoded(astronaut, "JPEG")
     with (
         TestClient(build_routes([TAB, webapp.photo.TAB], FakeAnalyzers())) as client,

@@ -315,6 +315,36 @@ def test_few_photos_are_read_at_once_and_the_others_wait(astronaut, monkeypatch)
     assert limits.pictures.held_bytes == 0
 
 
+def test_photos_leave_half_of_the_processor_to_live_pages(astronaut, monkeypatch):
+    monkeypatch.setattr(limits, "PHOTOS_AT_ONCE", 4)
+    monkeypatch.setattr(limits, "_LIVE_LASTS_S", 0.3)
+    content, inside, most = encoded(astronaut), 0, 0
+
+    async def visit() -> None:
+        nonlocal inside, most
+        async with limits.room_for_picture(content):
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(0.01)
+            inside -= 1
+
+    async def several() -> int:
+        nonlocal most
+        most = 0
+        await asyncio.gather(*(visit() for _ in range(12)))
+        return most
+
+    async def day() -> list[int]:
+        alone = await several()
+        await run_live(lambda: "a frame")
+        beside = await several()
+        await asyncio.sleep(0.4)  # the visitor has left
+        return [alone, beside, await several()]
+
+    with ThreadPoolExecutor(1) as pool:  # a browser test may run a loop in this thread
+        assert pool.submit(lambda: asyncio.run(day())).result() == [4, 2, 4]
+
+
 def test_frames_of_live_pages_never_wait_for_photos() -> None:
     opened = threading.Event()
 

@@ -47,6 +47,11 @@ _UPLOAD_PATH: Final = "/gradio_api/upload"
 
 FRAMES_AT_ONCE: Final = PHOTOS_AT_ONCE
 
+_LIVE_LASTS_S: Final = 1.0
+"""Time after a live frame during which more are expected."""
+
+_live_until_s = 0.0
+
 _Slots = anyio.lowlevel.RunVar[anyio.CapacityLimiter]
 
 _photos: Final = _Slots("photos")
@@ -57,7 +62,16 @@ Answer = TypeVar("Answer")
 
 async def run_live(read: Callable[[], Answer]) -> Answer:
     """Analyse a live frame in a thread, independent of the limit on photos; visitors take turns."""
+    global _live_until_s  # noqa: PLW0603 - one per process, like the processor it is about
+    _live_until_s = time.monotonic() + _LIVE_LASTS_S
+    _divide_processor()
     return await anyio.to_thread.run_sync(read, limiter=live_limiter())
+
+
+def _divide_processor() -> None:
+    """Let photos use the whole processor, or half of it while somebody is live: photos can wait."""
+    is_live = time.monotonic() < _live_until_s
+    _limiter(_photos, PHOTOS_AT_ONCE).total_tokens = PHOTOS_AT_ONCE // 2 if is_live else PHOTOS_AT_ONCE
 
 
 def live_limiter() -> anyio.CapacityLimiter:
@@ -115,6 +129,7 @@ async def room_for_picture(data: bytes) -> AsyncIterator[None]:
         BusyError: The wait took too long.
     """
     turn = _limiter(_photos, PHOTOS_AT_ONCE)
+    _divide_processor()
     try:
         with anyio.fail_after(_TURN_WITHIN_S):
             await turn.acquire()
@@ -133,6 +148,7 @@ async def room_for_picture(data: bytes) -> AsyncIterator[None]:
             pictures.give_back(cost)
     finally:
         turn.release()
+        _divide_processor()
 
 
 def _limiter(slots: _Slots, count: int) -> anyio.CapacityLimiter:

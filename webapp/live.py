@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
+from fer.detection import FaceDetector
 from fer.faces import Face
 from fer.images import RgbImage, UnreadableImageError, read_image
 from fer.json_values import build as build_object
@@ -22,10 +23,11 @@ from fer.model_card import UnknownModelError, WeightsMismatchError
 from fer.palette import label_styles
 from fer.reports import face_to_dict
 from fer.streams.resting import RestingFaceError, RestStatus
+from fer.streams.search import BudgetSearch, FrameSearch
 from fer.streams.smoothing import Steadiness
 from fer.streams.stream import StreamAnalyzer
 from webapp.analyzers import Analyzers
-from webapp.limits import run_live
+from webapp.limits import live_limiter, run_live
 from webapp.page import Tab, add_part
 
 MAX_VISITORS: Final = 32
@@ -79,9 +81,17 @@ class LiveSettings:
 
 
 class LiveSession:
-    """One visitor's stream; used by one thread at a time, discarded when the socket closes."""
+    """One visitor's stream; used by one thread at a time, discarded when the socket closes.
+
+    Args:
+        analyzers: The page's analyzers.
+
+    Attributes:
+        is_crowded: Whether other visitors' frames wait, so that this one's should be quick.
+    """
 
     def __init__(self, analyzers: Analyzers) -> None:
+        self.is_crowded = False
         self._analyzers = analyzers
         self._stream: StreamAnalyzer | None = None
 
@@ -103,8 +113,11 @@ class LiveSession:
 
     def _ready_stream(self) -> StreamAnalyzer:
         if self._stream is None:
-            self._stream = StreamAnalyzer(self._analyzers.get(live=True))
+            self._stream = StreamAnalyzer(self._analyzers.get(live=True), self._make_search)
         return self._stream
+
+    def _make_search(self, detector: FaceDetector) -> FrameSearch:
+        return BudgetSearch(detector, is_crowded=lambda: self.is_crowded)
 
     def rest(self, order: str) -> dict[str, Any]:
         """Learn the resting face of the person in view, or discard it; nothing is stored.
@@ -193,6 +206,7 @@ def routes(analyzers: Analyzers) -> APIRouter:
                     message = await socket.receive()
                 if message["type"] == "websocket.disconnect":
                     break
+                session.is_crowded = live_limiter().statistics().tasks_waiting > 0
                 answer = await run_live(partial(_answer, session, message))
                 await socket.send_text(json.dumps(answer))
                 if session in heard:

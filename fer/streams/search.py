@@ -132,7 +132,8 @@ class SearchBudget:
 
     Attributes:
         budget_s: If searching a frame takes longer, searches are skipped and positions are extrapolated.
-        quick_s: Detectors without a close-up variant that take less search every whole frame.
+        quick_s: Detectors without a close-up variant that take less search every whole frame, unless other
+            streams wait.
         scan_every_s: Interval between searches of the whole frame for new faces while people are tracked.
         rescan_after_s: The same after a face was lost.
         lost_after_s: Faces lost for longer are searched in whole frames only.
@@ -154,6 +155,8 @@ class BudgetSearch:
         detector: Shared and stateless.
         budget: Time budget of a frame.
         clock: Clock for measuring costs, in seconds.
+        is_crowded: Returns whether other streams wait for this machine; whole frames are then searched less
+            often, even if that is quick.
     """
 
     is_following: Final = True
@@ -163,8 +166,10 @@ class BudgetSearch:
         detector: FaceDetector,
         budget: SearchBudget | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        is_crowded: Callable[[], bool] = lambda: False,
     ) -> None:
         self.budget = budget or SearchBudget()
+        self._is_crowded = is_crowded
         self._detector = detector
         self._close_up = detector.close_up()
         self._clock = clock
@@ -217,7 +222,7 @@ class BudgetSearch:
         cost = self._scan_cost.value
         if self._scanned_s is None or cost is None:
             return True
-        if cost <= self.budget.quick_s and self._close_up is self._detector:
+        if cost <= self.budget.quick_s and self._close_up is self._detector and not self._is_crowded():
             return True  # local searches would save little and miss new faces
         elapsed_s = timestamp_s - self._scanned_s
         is_slow = cost > self.budget.budget_s
