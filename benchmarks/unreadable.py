@@ -78,6 +78,8 @@ def _half(face: RgbImage) -> RgbImage:
     return np.asarray(np.pad(kept, ((0, 0), (side - kept.shape[1], 0), (0, 0)), mode="edge"), dtype=np.uint8)
 
 
+SMALL: Final = "16 pixels"
+
 CONDITIONS: Final[Mapping[str, Callable[[RgbImage], RgbImage]]] = MappingProxyType(
     {
         "as it is": lambda face: face,
@@ -85,7 +87,7 @@ CONDITIONS: Final[Mapping[str, Callable[[RgbImage], RgbImage]]] = MappingProxyTy
         "sunglasses": _cover(0.24, 0.47, 0.06, 0.94, 25),
         "blot of a hand's size": _blot,
         "heavy blur": _blur,
-        "16 pixels": _small,
+        SMALL: _small,
         "half a face at the border": _half,
     }
 )
@@ -115,7 +117,10 @@ def confident_wrong(classifier: EmotionClassifier, data: Path, inset: float) -> 
             other = shares[:, classifier.head.labels.index("other")]
             is_face = other <= classifier.head.other_above
         six = restrict(shares, classifier.head.labels, labels)
-        is_sure = is_face & (six.max(axis=1) >= classifier.head.unsure_below)
+        threshold = classifier.head.unsure_below
+        if name == SMALL:
+            threshold = max(threshold, classifier.head.unsure_below_small)
+        is_sure = is_face & (six.max(axis=1) >= threshold)
         is_wrong = six.argmax(axis=1) != target
         found[name] = {
             "confident_wrong": float((is_sure & is_wrong).mean()),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol, Self
 
@@ -14,6 +15,7 @@ from fer.images import RgbImage
 from fer.model_card import (
     INT8_FILE,
     ONNX_FILE,
+    SMALL_FACE_SIDE,
     WEIGHTS_FILE,
     Head,
     ModelCard,
@@ -88,11 +90,18 @@ class EmotionClassifier:
         """Classify every crop, in order.
 
         Args:
-            crops: Square RGB ``uint8`` crops of any size; an empty list gives an empty list.
+            crops: Square RGB ``uint8`` crops of any size in pixels of the image; small faces are unsure
+                below another threshold. An empty list gives an empty list.
         """
         if not crops:
             return []
-        return self.predictions(self.probabilities(prepare_crops(crops, self.card.preprocessing)))
+        found = self.predictions(self.probabilities(prepare_crops(crops, self.card.preprocessing)))
+        smallest = SMALL_FACE_SIDE * (1 + 2 * self.card.preprocessing.margin)
+        small = max(self.head.unsure_below, self.head.unsure_below_small)
+        return [
+            replace(each, unsure_below=small) if crop.shape[0] < smallest else each
+            for each, crop in zip(found, crops, strict=True)
+        ]
 
     def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the head's calibrated probabilities, ``other`` included.

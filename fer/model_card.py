@@ -68,6 +68,10 @@ class Preprocessing:
         return 1 if self.colour == "grey" else 3
 
 
+SMALL_FACE_SIDE: Final = 20
+"""Side of a face in pixels of the image below which its expression can hardly be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """One output of a network.
@@ -78,6 +82,7 @@ class Head:
             the head ``own``.
         temperature: Divisor of the logits before the softmax; already part of the exported files.
         unsure_below: Confidence below which a prediction is unsure; 0 if not measured.
+        unsure_below_small: The same for faces of fewer than ``SMALL_FACE_SIDE`` pixels, if it is larger.
         other_above: Probability of ``other`` above which a detection is rejected as no readable face; 1 for
             never.
     """
@@ -86,6 +91,7 @@ class Head:
     labels: tuple[str, ...]
     temperature: float = 1.0
     unsure_below: float = 0.0
+    unsure_below_small: float = 0.0
     other_above: float = 1.0
 
     def __post_init__(self) -> None:

@@ -57,6 +57,23 @@ def path(tmp_path_factory):
     return folder / VERIFIER_FILE
 
 
+class TestMirrorImages:
+    def test_candidates_that_the_first_view_rejects_are_not_viewed_again(self, path, astronaut, monkeypatch):
+        counts = []
+
+        def logits(self, crops):
+            counts.append(len(crops))
+            return np.where(crops[:, 0, 0, 0] < 255, 1.0, -9.0).astype(np.float32)
+
+        monkeypatch.setattr(FaceVerifier, "logits", logits)
+        image = astronaut.copy()
+        image[300:, :100] = 255
+        places = [toy_place(*ASTRONAUT_FACE, score=0.5), toy_place(10, 400, 60, 450, score=0.5)]
+        face, other = FaceVerifier(path, verification(), FRAMING).verify(image, places)
+        assert counts == [2, 1]
+        assert face.score > 0.5 > other.score
+
+
 class TestJointScore:
     def test_trust_moves_between_both_looks(self, path, astronaut):
         places = [toy_place(*ASTRONAUT_FACE, score=score) for score in (0.3, 0.9)]
@@ -154,6 +171,14 @@ class TestExport:
         with RunWriter(tmp_path / "run", {}, {}, 1):
             pass
         with pytest.raises(ValueError, match="no weights yet"):
+            load_verifier(tmp_path / "run")
+
+    def test_a_run_of_an_earlier_network_is_told(self, tmp_path):
+        with RunWriter(tmp_path / "run", {"architecture": "kv_face_verifier"}, {}, 1) as run:
+            save_file({"head.weight": torch.zeros(1, 48)}, run.folder / BEST_FILE)
+        with pytest.raises(
+            ValueError, match="trained with an earlier network of the verifier; train it again"
+        ):
             load_verifier(tmp_path / "run")
 
     def test_runs_that_are_exchanged_are_told(self, tmp_path):

@@ -1,6 +1,7 @@
 """Named heads, from the weights to every output."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,6 +28,16 @@ def test_each_head_answers_by_its_own_labels(seven_weights, name):
     (prediction,) = analyzer.classifier.classify([CROP])
     assert prediction.emotion == SHOWN[name or "seven"]
     assert prediction.labels == load_card(seven_weights).head(name).emotions
+
+
+def test_small_faces_are_unsure_below_another_threshold(seven_weights):
+    classifier = EmotionClassifier(seven_weights)
+    classifier.head = replace(classifier.head, unsure_below=0.6, unsure_below_small=0.9)
+    small, large = classifier.classify([np.zeros((19, 19, 3), np.uint8), np.zeros((20, 20, 3), np.uint8)])
+    assert small.is_unsure
+    assert not large.is_unsure
+    classifier.head = replace(classifier.head, unsure_below_small=0.0)  # not measured
+    assert not classifier.classify([CROP[:19, :19]])[0].is_unsure
 
 
 def test_heads_share_one_network(seven_weights):

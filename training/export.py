@@ -105,6 +105,7 @@ def _head(name: str, labels: tuple[str, ...], report: Mapping[str, Any]) -> Head
         labels,
         temperature=float(report["temperature"]),
         unsure_below=float(report.get("unsure_below", 0.0)),
+        unsure_below_small=float(report.get("unsure_below_small", 0.0)),
         other_above=float(report.get("other_above", 1.0)) if OTHER in labels else 1.0,
     )
 

@@ -35,8 +35,11 @@ from training.shown_answer import (
     judged_sets,
 )
 
-SMALL_FACE_SIDE: Final = 24
+_FOUND_SIDE: Final = 24
 """Side in pixels of the smallest faces that detectors are expected to find."""
+
+_SMALL_SIDE: Final = 16
+"""Side in pixels of typical faces below ``SMALL_FACE_SIDE``."""
 
 _SHRUNK_AT_ONCE: Final = 1024
 
@@ -95,21 +98,27 @@ def judge_best(
     save_sample(folder / SAMPLE_FILE, splits.train.crops, splits.val.crops, truths)
     heads: dict[str, Any] = {}
     has_other = any(OTHER in config.labels_of(head) for head in network.output_counts)
-    small_scores = _scores_of_small_faces(network, val_crops) if has_other else {}
+    small_scores = _scores_of_small_faces(network, val_crops, _FOUND_SIDE) if has_other else {}
+    smallest_scores = _scores_of_small_faces(network, val_crops, _SMALL_SIDE)
     for head, scores in predict(network, val_crops).items():
         truth, labels, is_fitted = truths[head], config.labels_of(head), head in SHOWN_HEADS
         # The default head should also name rare expressions; fitted heads are adjusted already.
         strength = config.prior_shift if head == default and not is_fitted else 0.0
         shift = prior_shift(scores.numpy(), labels, strength)
-        shifted = scores + torch.from_numpy(shift).float()
-        temperature = 1.0 if is_fitted else fit_temperature(shifted.numpy(), labels, truth)
-        shares = torch.softmax(shifted / temperature, dim=1).numpy()
+        offset = torch.from_numpy(shift).float()
+        temperature = 1.0 if is_fitted else fit_temperature((scores + offset).numpy(), labels, truth)
+        shares, smallest = (
+            torch.softmax((each + offset) / temperature, dim=1).numpy()
+            for each in (scores, smallest_scores[head])
+        )
         judged = config.expressions_of(head)
         heads[head] = report_head(shares, labels, truth, labels=judged)
         heads[head] |= {"temperature": temperature, "logit_shift": shift.tolist()}
+        small_report = report_head(smallest, labels, truth, labels=judged, resample_count=0)
+        heads[head]["unsure_below_small"] = small_report["unsure_below"]
         if OTHER in labels:
             is_face = [row for row, label in enumerate(truth) if label in labels]
-            small = torch.softmax((small_scores[head] + torch.from_numpy(shift).float()) / temperature, dim=1)
+            small = torch.softmax((small_scores[head] + offset) / temperature, dim=1)
             # Small faces look less like faces; a threshold for large ones would drop them.
             other = np.maximum(shares, small.numpy())[is_face, labels.index(OTHER)]
             heads[head]["other_above"] = other_limit(other)
@@ -121,12 +130,12 @@ def judge_best(
     return heads
 
 
-def _scores_of_small_faces(network: ExpressionNetwork, crops: Tensor) -> dict[str, Tensor]:
-    """Return the logits by head for crops as they look if the faces have ``SMALL_FACE_SIDE`` pixels."""
+def _scores_of_small_faces(network: ExpressionNetwork, crops: Tensor, side: int) -> dict[str, Tensor]:
+    """Return the logits by head for crops as they look if the faces have fewer pixels."""
     from training.data.augmentation import coarsen  # noqa: PLC0415 - imports torchvision
 
     batches = torch.split(crops, _SHRUNK_AT_ONCE)
-    return predict(network, torch.cat([coarsen(batch, SMALL_FACE_SIDE) for batch in batches]))
+    return predict(network, torch.cat([coarsen(batch, side) for batch in batches]))
 
 
 def is_shown_fitted(config: TrainConfig) -> bool:

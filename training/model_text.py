@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from fer.emotions import label_name
-from fer.model_card import OWN_HEAD, ModelCard
+from fer.model_card import OWN_HEAD, SMALL_FACE_SIDE, Head, ModelCard
 
 KNOWN_DATA: Final[Mapping[str, str]] = {
     "fer2013": (
@@ -100,7 +100,7 @@ def model_card_text(
         "## Results",
         "\n".join([_suite(suite), *_by_set(report)]) if suite else _results(report),
         "## Confidence",
-        _confidence(report, head.unsure_below),
+        _confidence(report, head),
         "## Limits",
         _OWN_LIMITS
         if card.default_head == OWN_HEAD
@@ -204,14 +204,19 @@ def _by_set(report: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _confidence(report: Mapping[str, Any], unsure_below: float) -> str:
+def _confidence(report: Mapping[str, Any], shown: Head) -> str:
     head = report.get("heads", {}).get(report.get("default_head", ""), {})
     text = (
         "Confidence was fitted on the validation split, so that over all its sets together about 80 of 100 answers "
         "with 80 % confidence are right."
     )
-    if unsure_below:
-        text += f" Answers below {unsure_below:.0%} are marked unsure: at least 90 % of the others are right."
+    if shown.unsure_below:
+        text += f" Answers below {shown.unsure_below:.0%} are marked unsure: at least 90 % of the others are right."
+    if shown.unsure_below_small > shown.unsure_below:
+        text += (
+            f" For faces of fewer than {SMALL_FACE_SIDE} pixels, the same holds below "
+            f"{shown.unsure_below_small:.0%}, measured on faces shrunk to 16 pixels."
+        )
     rows = [
         f"| {row['coverage']:.0%} | {row['accuracy']:.3f} | {row['confidence']:.2f} |"
         for row in head.get("coverage_risk", ())
