@@ -143,7 +143,10 @@ def _truth(scene: Scene, place: Detection, second_look: SecondLook | None) -> bo
     best = float(overlaps.max(initial=0.0))
     if best >= _FACE_IOU:
         return True if scene.is_sure[int(overlaps.argmax())] else None
-    if _PART_IOU[0] <= best < _PART_IOU[1]:
+    least_part = (
+        0.0 if second_look is None else _PART_IOU[0]
+    )  # all faces are listed: what is beside them is none
+    if least_part <= best < _PART_IOU[1]:
         return None if (overlaps[~scene.is_sure] > 0).any() else False
     side = (place.box.width + place.box.height) / 2
     reach = clear_reach(scene, place.box.centre, side)

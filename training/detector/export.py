@@ -166,7 +166,9 @@ def export_run(options: DetectorExport) -> Path:
         _write_history(run, draft / "run")
         copy_history(earlier_runs(options.run), draft / HISTORY_FOLDER)
         if options.verifier:
-            _write_history(read_run(Path(options.verifier)), draft / "run" / VERIFIER_FOLDER)
+            kept = draft / "run" / VERIFIER_FOLDER
+            _write_history(read_run(Path(options.verifier)), kept)
+            copy_history(earlier_runs(Path(options.verifier)), kept / HISTORY_FOLDER)
         text = detector_card_text(card, run.config, len(run.epochs))
         (draft / "README.md").write_text(text, encoding="utf-8")
     return folder

@@ -22,10 +22,10 @@ from training.detector.candidates import MOST_FALSE, Candidates, find_candidates
 from training.detector.evaluation import read_boxed_photos
 from training.detector.false_places import SecondLook
 from training.detector.scenes import Scene, drop_copies, open_teacher, read_crowds, read_photos
-from training.detector.verifier import VerifierNetwork, plain_views, random_views
+from training.detector.verifier import VerifierNetwork, load_verifier, plain_views, random_views
 from training.frame import Schedule, Trainer
 from training.hardware import Workers, describe_environment, file_hashes, set_up_processor
-from training.run_files import LAST_FILE, VERIFIER
+from training.run_files import HISTORY_FOLDER, LAST_FILE, VERIFIER, copy_history, earlier_runs
 from training.runs import RunInUseError, RunWriter, new_run_folder
 
 EAGER_SCORE: Final = 0.1
@@ -56,6 +56,7 @@ class VerifierConfig:
         boxed_photos: Evaluation photos, whose copies are excluded from the training.
         web_photos: More evaluation photos.
         teacher: YuNet's file, for checking false positives; empty for the fetched one.
+        initial_run: Run directory of an earlier training with the initial weights; empty for random weights.
         epochs: Number of epochs.
         steps: Steps per epoch.
         batch_size: Views per step, half of them faces.
@@ -73,6 +74,7 @@ class VerifierConfig:
     boxed_photos: Path
     web_photos: Path
     teacher: str = ""
+    initial_run: str = ""
     epochs: int = 60
     steps: int = 130
     batch_size: int = 256
@@ -134,7 +136,12 @@ class VerifierTrainer(Trainer):
         # The more useful ones are false positives with higher scores and faces with lower ones.
         self.other_weights = _weights(self.train.scores[self.others])
         self.face_weights = _weights(1 - self.train.scores[self.faces])
-        network = VerifierNetwork().to(memory_format=torch.channels_last)
+        network = VerifierNetwork()
+        if config.initial_run:
+            initial_run = Path(config.initial_run)
+            network.load_state_dict(load_verifier(initial_run).state_dict())
+            copy_history([*earlier_runs(initial_run), initial_run], folder / HISTORY_FOLDER)
+        network.to(memory_format=torch.channels_last)
         schedule = Schedule(
             epochs=config.epochs, learning_rate=config.learning_rate, warmup_epochs=_WARMUP * config.epochs
         )
