@@ -214,11 +214,11 @@ def widen(
 ) -> dict[str, Tensor]:
     """Return weights of a wider network with the same outputs (Net2Net, Chen et al. 2016).
 
-    Channels are copied in turn; the next layer divides a channel's weight among its copies at random.
+    Every channel is copied; the next layer divides the channel's weight among the copies at random.
 
     Args:
         narrow: Tensors of the trained network.
-        wide: Tensors of the wider network; only their shapes are used.
+        wide: Tensors of the wider network, with whole multiples of the channels; only their shapes are used.
         generator: Generator of the random shares.
 
     Raises:
@@ -230,16 +230,21 @@ def widen(
 
 
 def _widen_tensor(name: str, narrow: Tensor, wide: Tensor, generator: torch.Generator) -> Tensor:
-    sizes = list(zip(narrow.shape, wide.shape, strict=False))
+    copies = [
+        large // small if large % small == 0 else 0
+        for small, large in zip(narrow.shape, wide.shape, strict=False)
+    ]
     # Kernels keep their size; only input and output channels are copied.
-    if narrow.ndim != wide.ndim or any(a > b for a, b in sizes) or any(a != b for a, b in sizes[2:]):
-        raise ValueError(f"expected at least {tuple(narrow.shape)} in {name}, got {tuple(wide.shape)}")
+    if narrow.ndim != wide.ndim or 0 in copies or any(count != 1 for count in copies[2:]):
+        raise ValueError(
+            f"expected whole multiples of {tuple(narrow.shape)} in {name}, got {tuple(wide.shape)}"
+        )
     if narrow.ndim == 0:
         return narrow.clone()
-    rows, columns = (torch.arange(large) % small for small, large in (*sizes, (1, 1))[:2])
-    if narrow.ndim == 1:
-        return narrow[rows]
-    shares = torch.rand(len(rows), len(columns), generator=generator) + _LEAST_SHARE
-    sums = torch.zeros(len(rows), narrow.shape[1]).index_add_(1, columns, shares)
-    shares = shares / sums[:, columns]
-    return narrow[rows][:, columns] * shares.reshape(*shares.shape, *[1] * (narrow.ndim - 2))
+    widened = narrow.repeat(copies[0], *[1] * (narrow.ndim - 1))
+    if narrow.ndim == 1 or copies[1] == 1:
+        return widened
+    shares = torch.rand(copies[1], *widened.shape[:2], generator=generator) + _LEAST_SHARE
+    shares = shares / shares.sum(dim=0)
+    parts = [widened * share.reshape(*share.shape, *[1] * (narrow.ndim - 2)) for share in shares]
+    return torch.cat(parts, dim=1)

@@ -16,8 +16,8 @@ from training.detector.scenes import Scene
 FIELD_COUNT: Final = 15
 """Values per cell: score, distances to left, top, right, bottom, then five landmarks as x, y."""
 
-_CHANNELS: Final = (16, 24, 64, 112, 96)
-_NECK: Final = 64
+_CHANNELS: Final = (16, 24, 48, 96, 96)
+_NECK: Final = 48
 
 _BOX_WEIGHT: Final = 2.0
 _LANDMARK_WEIGHT: Final = 4.0

@@ -43,7 +43,6 @@ from training.run_files import (
     earlier_runs,
 )
 from training.runs import RunInUseError, RunWriter, new_run_folder
-from training.setup import widen
 
 LEAST_SCORE: Final = 0.5
 """Score threshold for comparing epochs; the shipped threshold is chosen afterwards."""
@@ -66,8 +65,7 @@ class DetectorConfig:
             one.
         boxed_photos: Photos with manually labelled boxes, for selecting the epoch.
         web_photos: Web photos with labelled faces, for selecting the epoch.
-        initial_run: Run directory of an earlier training with the initial weights, of the same or a narrower
-            network; empty for random weights.
+        initial_run: Run directory of an earlier training with the initial weights; empty for random weights.
         epochs: Passes over the photos.
         batch_size: Views per step.
         view_size: Side of the square views in pixels.
@@ -159,10 +157,8 @@ class DetectorTrainer(Trainer):
         )  # fmt: skip
         network = KvFaceNetwork()
         if config.initial_run:
+            network.load_state_dict(load_file(Path(config.initial_run) / BEST_FILE))
             initial_run = Path(config.initial_run)
-            generator = torch.Generator().manual_seed(config.seed)
-            state = load_file(initial_run / BEST_FILE)
-            network.load_state_dict(widen(state, network.state_dict(), generator))
             copy_history([*earlier_runs(initial_run), initial_run], folder / HISTORY_FOLDER)
         network.to(memory_format=torch.channels_last)
         schedule = Schedule(
