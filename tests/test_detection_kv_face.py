@@ -128,9 +128,26 @@ def group(
     return photo
 
 
+@pytest.mark.parametrize("live", [False, True])
+def test_fewer_candidates_of_live_frames_are_verified(live, astronaut, monkeypatch):
+    detector, asked = KvFaceDetector(live=live), []
+
+    def find(*_, least_score, **__):
+        asked.append(least_score)
+        return []
+
+    monkeypatch.setattr("fer.detection.kv_face.find_faces", find)
+    assert detector.detect(astronaut) == []
+    settings = detector.card.verification
+    assert asked[0] == (settings.live_candidate_score if live else settings.candidate_score)
+    assert settings.candidate_score < settings.live_candidate_score
+
+
 def test_small_faces_beside_others_are_looked_for_again(detector, astronaut):
     places = [(left, top) for top in range(20, 620, 136) for left in range(20, 1180, 136)]
     photo = group(astronaut, (1280, 720), 80, places)
+    assert len(detector.detect(photo)) == len(places)
+    photo = group(astronaut, (1280, 720), 60, places)
     assert len(KvFaceDetector(live=True).detect(photo)) < 0.7 * len(places)
     assert len(detector.detect(photo)) == len(places)
 

@@ -109,7 +109,14 @@ class TestJointScore:
 
     @pytest.mark.parametrize(
         "wrong",
-        [{"candidate_score": 0}, {"candidate_score": 1}, {"trust": -1}, {"side": 8}, {"margin": -0.1}],
+        [
+            {"candidate_score": 0},
+            {"candidate_score": 1},
+            {"trust": -1},
+            {"side": 8},
+            {"margin": -0.1},
+            {"live_candidate_score": 1},
+        ],
         ids=str,
     )
     def test_wrong_numbers_are_refused(self, wrong):

@@ -98,7 +98,7 @@ class KvFaceDetector:
         self.card: DetectorCard = load_detector_card(folder)
         self.longest_side = EAGER_SIDE if eager else self.card.live_side if live else self.card.photo_side
         self._least_score = EAGER_SCORE if eager else self.card.least_score
-        self._is_thorough = thorough
+        self._is_thorough, self._is_live = thorough, live
         self._has_finer_looks = thorough or not (live or eager)
         self._run = onnx_runner(network_file(folder, self.card), thread_count)
         self._verifier: FaceVerifier | None = None
@@ -169,9 +169,14 @@ class KvFaceDetector:
         """Search at one scale, including doubtful candidates, and verify the detections."""
         if self._verifier is None:
             return find_faces(self._run, image, longest_side=side, least_score=self._least_score)
-        asked = self._verifier.verification.candidate_score
+        settings = self._verifier.verification
+        asked = settings.live_candidate_score if self._is_live else None
         candidates = find_faces(
-            self._run, image, longest_side=side, least_score=asked, suppression=CANDIDATES
+            self._run,
+            image,
+            longest_side=side,
+            least_score=asked or settings.candidate_score,
+            suppression=CANDIDATES,
         )
         return _distinct(self._verifier.verify(image, candidates), VERIFIED)
 

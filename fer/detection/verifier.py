@@ -30,6 +30,8 @@ class Verification:
 
     Attributes:
         candidate_score: Candidates with a lower detector score are dropped, in (0, 1).
+        live_candidate_score: The same for live frames, in (0, 1), for which less time is left; None for the
+            same score.
         trust: Weight of the detector's log-odds; the verifier's have weight 1.
         side: Side of the input crops, in pixels.
         margin: Margin of a crop on each side of the reference square, as a share of its side: hair, neck and
@@ -40,10 +42,12 @@ class Verification:
     trust: float
     side: int = 40  # the default values are those of cards without them
     margin: float = 0.25
+    live_candidate_score: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.candidate_score < 1.0:
-            raise ValueError(f"expected candidate_score in (0, 1), got {self.candidate_score}")
+        for score in (self.candidate_score, self.live_candidate_score):
+            if score is not None and not 0.0 < score < 1.0:
+                raise ValueError(f"expected a score of candidates in (0, 1), got {score}")
         if not self.trust >= 0.0:
             raise ValueError(f"expected trust of at least 0, got {self.trust}")
         if not 16 <= self.side <= 256:

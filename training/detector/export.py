@@ -83,6 +83,7 @@ class DetectorExport:
         run: The run directory.
         verifier: Run directory of training.detector.train_verifier; empty for a detector without a verifier.
         candidate_score: Minimum score of the detections passed to the verifier.
+        live_candidate_score: The same for live frames; None for the same score.
         trust: Weight of the detector's log-odds when added to the verifier's; see
             benchmarks/detector_scores.py.
         tag: Suffix of the weights' name, after ``kv_face.``.
@@ -101,6 +102,7 @@ class DetectorExport:
     run: Path
     verifier: str = ""
     candidate_score: float = 0.25
+    live_candidate_score: float | None = None
     trust: float = 1.0
     tag: str = "web"
     weights: Path = Path("weights")
@@ -140,7 +142,13 @@ def export_run(options: DetectorExport) -> Path:
         live_side=options.live_side,
         framing=Framing(options.scale, 0.0, options.shift_y),
         verification=(
-            Verification(options.candidate_score, options.trust, VERIFIED_SIDE, VERIFIED_MARGIN)
+            Verification(
+                options.candidate_score,
+                options.trust,
+                VERIFIED_SIDE,
+                VERIFIED_MARGIN,
+                options.live_candidate_score,
+            )
             if verifier
             else None
         ),

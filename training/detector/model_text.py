@@ -5,6 +5,7 @@ from typing import Any
 
 from fer.detection.card import DetectorCard
 from fer.detection.kv_face import FINER_SIDE
+from fer.detection.verifier import Verification
 from fer.model_card import INT8_FILE, ONNX_FILE
 
 
@@ -81,10 +82,15 @@ def _verification(card: DetectorCard) -> str:
     if card.verification is None:
         return ""
     return (
-        f"- Verifier: detections with a score of at least {card.verification.candidate_score:g} are checked by a second network "
+        f"- Verifier: detections with a score of at least {card.verification.candidate_score:g}{_live_score(card.verification)} are checked by a second network "
         f"(`verifier.onnx`, see `training/detector/verifier.py`) on upright crops of {card.verification.side}×{card.verification.side} pixels with some context. "
         f"The final log-odds are the verifier's plus {card.verification.trust:g} times the detector's\n"
     )
+
+
+def _live_score(verification: Verification) -> str:
+    live = verification.live_candidate_score
+    return "" if live is None else f" ({live:g} in live frames)"
 
 
 def _crowds(config: Mapping[str, Any]) -> str:
@@ -107,7 +113,8 @@ def _verifier_data(card: DetectorCard) -> str:
 
 The verifier was trained afterwards, on detections at a low threshold in the same photos, unchanged and rotated.
 Positives are faces of which the teacher is certain; negatives are parts of faces, and detections for which neither the
-labels nor a second check by the teacher show a face. `run/verifier/` contains its settings and history."""
+labels nor a second check by the teacher show a face. In photos of crowds, whose faces are all listed, everything beside them
+counts as none. `run/verifier/` contains its settings and history."""
 
 
 def _verifier_command(card: DetectorCard, config: Mapping[str, Any]) -> str:
@@ -124,7 +131,11 @@ def _verifier_options(card: DetectorCard) -> str:
     verification = card.verification
     if verification is None:
         return ""
-    return f" --verifier runs/… --candidate-score {verification.candidate_score:g} --trust {verification.trust:g}"
+    live = verification.live_candidate_score
+    return (
+        f" --verifier runs/… --candidate-score {verification.candidate_score:g}"
+        f"{'' if live is None else f' --live-candidate-score {live:g}'} --trust {verification.trust:g}"
+    )
 
 
 def _figures(metrics: Mapping[str, Any]) -> str:
