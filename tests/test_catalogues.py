@@ -46,7 +46,7 @@ NOT_FOR_VISITORS = (
 )  # fmt: skip
 MADE_OF_PARTS = re.compile(
     r"\{count\} expressions|\{detector\}|restore the folder|Automatic|\{expression\}, |and \{count\} more|broken off$|No space|Read-only file|cannot be kept"
-    r"|This photo has at least|Classifies six|Architecture: |Each answer is|(1 or )?a value in |STEM=SHARE|no images in .*Skipped|\{set\}: |Confidence was fitted on"
+    r"|This photo has at least|Classifies six|Architecture: |Each answer is|(1 or )?a value in |STEM=SHARE|no images in .*Skipped|\{set\}: |Confidence was fitted on|Verifier: detections with"
 )
 """Texts that no single string of the code holds."""
 

@@ -91,7 +91,7 @@ class TestLoss:
         batch, grid = make_batch([toy_scene()]), cell_grid(96, 96)
         cells = self.perfect(batch, torch.from_numpy(grid.copy()))
         cells[:, :, 0] = cells[:, :, 0].sigmoid()
-        boxes, landmarks, scores = decode(cells[0].numpy(), grid, least_score=0.5, overlap=0.4)
+        boxes, landmarks, scores = decode(cells[0].numpy(), grid, least_score=0.5)
         np.testing.assert_allclose(boxes, batch.boxes.numpy(), atol=1e-3)
         np.testing.assert_allclose(landmarks, batch.landmarks.numpy(), atol=1e-3)
         assert scores.shape == (1,)
@@ -134,6 +134,6 @@ class TestNetwork:
             loss.backward()
             optimizer.step()
         cells = ExportedDetector(network)(batch.images)[0].detach().numpy()
-        boxes, _, _ = decode(cells, grid, least_score=0.5, overlap=0.4)
+        boxes, _, _ = decode(cells, grid, least_score=0.5)
         assert len(boxes) == 1
         assert Box(*map(float, boxes[0])).iou(Box(20, 30, 60, 70)) > 0.7
