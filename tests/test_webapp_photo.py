@@ -1,16 +1,10 @@
-import asyncio
 import base64
 import csv
 import io
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 
-import anyio
 import cv2
 import numpy as np
 import pytest
-from fastapi.concurrency import run_in_threadpool
 from fastapi.testclient import TestClient
 from page_fakes import FakeAnalyzers, encoded
 from PIL import Image
@@ -19,8 +13,6 @@ from fer.analysis import FaceAnalyzer
 from fer.anonymising import cover_photo
 from fer.detection import load_detector
 from fer.images import Picture, read_image
-from webapp import limits
-from webapp.limits import run_live
 from webapp.page import ASSETS, build_routes
 from webapp.photo import TAB, ReadPhoto, read_photo
 
@@ -236,127 +228,3 @@ def test_strips_are_answered(size, astronaut):
     analyzer = FaceAnalyzer(load_detector("kv_face"), FakeAnalyzers().classifier)
     photo = read_photo(encoded(np.full((*size, 3), 90, np.uint8)), analyzer)
     assert photo.as_answer("strip.png")["record"]["faces"] == []
-
-
-def test_pictures_wait_for_memory_and_are_asked_to_come_back(client, astronaut, monkeypatch):
-    monkeypatch.setattr(limits, "_PATIENCE_S", 0.2)
-    content = encoded(astronaut)
-    limits.pictures.take(limits.PICTURE_BYTES)
-    try:
-        answer = client.post("/kv/photo", content=content)
-        assert answer.status_code == 503
-        assert "try again in 5 seconds" in answer.json()["error"]
-        assert answer.headers["retry-after"] == "5"
-    finally:
-        limits.pictures.give_back(limits.PICTURE_BYTES)
-    assert client.post("/kv/photo", content=content).status_code == 200
-    assert (limits.pictures.held_bytes, limits.uploads.held_bytes) == (0, 0)
-
-
-def test_bytes_on_their_way_are_bounded(client, astronaut):
-    limits.uploads.take(limits.UPLOAD_BYTES)
-    try:
-        assert client.post("/kv/photo", content=encoded(astronaut)).status_code == 503
-    finally:
-        limits.uploads.give_back(limits.UPLOAD_BYTES)
-    assert limits.uploads.held_bytes == 0
-
-
-@pytest.mark.parametrize(
-    ("end", "status", "words"),
-    [(None, 408, b"stalled"), ({"type": "http.disconnect"}, 400, b"broken off")],
-    ids=["silent", "gone"],
-)
-def test_an_upload_that_stops_halfway_is_ended(monkeypatch, end, status, words):
-    monkeypatch.setattr(limits, "MAX_SILENCE_S", 0.2)
-    scope = {"type": "http", "method": "POST", "path": "/kv/photo", "query_string": b"", "headers": []}
-    parts = [{"type": "http.request", "body": b"half of a photo", "more_body": True}]
-    sent = []
-
-    async def receive():
-        if parts:
-            return parts.pop()
-        return end or await asyncio.sleep(60)
-
-    async def send(message):
-        sent.append(message)
-
-    start_s = time.monotonic()
-    page = build_routes([TAB], FakeAnalyzers())
-    with ThreadPoolExecutor(1) as pool:  # a browser test may run a loop in this thread
-        pool.submit(lambda: asyncio.run(page(scope, receive, send))).result()
-    assert time.monotonic() - start_s < 5
-    assert sent[0]["status"] == status
-    assert words in sent[1]["body"]
-    assert limits.uploads.held_bytes == 0
-
-
-def test_few_photos_are_read_at_once_and_the_others_wait(astronaut, monkeypatch):
-    monkeypatch.setattr(limits, "PHOTOS_AT_ONCE", 2)
-    monkeypatch.setattr(limits, "_TURN_WITHIN_S", 0.5)
-    content, inside, most = encoded(astronaut), 0, 0
-
-    async def visit(stay_s: float) -> None:
-        nonlocal inside, most
-        async with limits.room_for_picture(content):
-            inside += 1
-            most = max(most, inside)
-            await asyncio.sleep(stay_s)
-            inside -= 1
-
-    async def several(stay_s: float) -> list[BaseException | None]:
-        return await asyncio.gather(*(visit(stay_s) for _ in range(6)), return_exceptions=True)
-
-    with ThreadPoolExecutor(1) as pool:  # a browser test may run a loop in this thread
-        answers = pool.submit(lambda: asyncio.run(several(0.01))).result()
-        assert (answers, most) == ([None] * 6, 2)
-        late = pool.submit(lambda: asyncio.run(several(0.6))).result()
-    assert [type(answer) for answer in late] == [type(None)] * 2 + [limits.BusyError] * 4
-    assert limits.pictures.held_bytes == 0
-
-
-def test_photos_leave_half_of_the_processor_to_live_pages(astronaut, monkeypatch):
-    monkeypatch.setattr(limits, "PHOTOS_AT_ONCE", 4)
-    monkeypatch.setattr(limits, "_LIVE_LASTS_S", 0.3)
-    content, inside, most = encoded(astronaut), 0, 0
-
-    async def visit() -> None:
-        nonlocal inside, most
-        async with limits.room_for_picture(content):
-            inside += 1
-            most = max(most, inside)
-            await asyncio.sleep(0.01)
-            inside -= 1
-
-    async def several() -> int:
-        nonlocal most
-        most = 0
-        await asyncio.gather(*(visit() for _ in range(12)))
-        return most
-
-    async def day() -> list[int]:
-        alone = await several()
-        await run_live(lambda: "a frame")
-        beside = await several()
-        await asyncio.sleep(0.4)  # the visitor has left
-        return [alone, beside, await several()]
-
-    with ThreadPoolExecutor(1) as pool:  # a browser test may run a loop in this thread
-        assert pool.submit(lambda: asyncio.run(day())).result() == [4, 2, 4]
-
-
-def test_frames_of_live_pages_never_wait_for_photos() -> None:
-    opened = threading.Event()
-
-    async def visit() -> str:
-        async with anyio.create_task_group() as group:
-            for _ in range(40):  # as many as the threads that all other work shares
-                group.start_soon(run_in_threadpool, opened.wait, 20)
-            await anyio.sleep(0.3)
-            with anyio.fail_after(10):
-                answer = await run_live(lambda: "a frame")
-            opened.set()
-        return answer
-
-    with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(lambda: anyio.run(visit)).result() == "a frame"
