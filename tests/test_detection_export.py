@@ -13,9 +13,12 @@ from safetensors.torch import save_file
 from fer.cropping import Framing
 from fer.detection.card import load_detector_card
 from fer.detection.kv_face import KvFaceDetector, kv_face_folder, network_file
+from fer.detection.verifier import VERIFIER_INT8_FILE
 from fer.model_card import INT8_FILE, ONNX_FILE, WeightsMismatchError
-from training.detector.export import DetectorExport, check_golden, export_run, main, share_alike
+from training.detector.export import DetectorExport, check_golden, export_run, main
 from training.detector.network import ExportedDetector, KvFaceNetwork
+from training.detector.quantisation import add_integers, share_alike
+from training.detector.verifier import VERIFIED_SIDE, VerifierNetwork
 from training.run_files import BEST_FILE
 from training.runs import RunWriter
 
@@ -96,10 +99,37 @@ def test_integers_are_kept_where_they_find_the_same_boxes(
     kept = export_run(options)
     assert network_file(kept, load_detector_card(kept)).name == INT8_FILE
     assert isinstance(KvFaceDetector(kept).detect(astronaut), list)
-    monkeypatch.setattr("training.detector.export.share_alike", lambda *_, **__: 0.9)
+    monkeypatch.setattr("training.detector.quantisation.share_alike", lambda *_, **__: 0.9)
     refused = export_run(options)
     assert network_file(refused, load_detector_card(refused)).name == ONNX_FILE
     assert not (refused / INT8_FILE).exists()
+
+
+def test_the_verifier_keeps_integers_that_decide_alike(network, astronaut, tmp_path, monkeypatch, caplog):
+    torch.manual_seed(0)
+    for name, trained in (("run", network), ("verifier", VerifierNetwork().eval())):
+        with RunWriter(tmp_path / name, {}, {}, 1) as run:
+            save_file(
+                {key: value.contiguous() for key, value in trained.state_dict().items()},
+                run.folder / BEST_FILE,
+            )
+    folder = export_run(
+        DetectorExport(run=tmp_path / "run", verifier=str(tmp_path / "verifier"), weights=tmp_path)
+    )
+    card = load_detector_card(folder)
+    crops = np.random.default_rng(0).integers(0, 256, (70, VERIFIED_SIDE, VERIFIED_SIDE, 3), np.uint8)
+    module = "training.detector.quantisation"
+    monkeypatch.setattr(f"{module}._candidate_crops", lambda *_: crops)
+    caplog.set_level("INFO")
+    kept = add_integers(folder, card, [astronaut] * 2)
+    assert VERIFIER_INT8_FILE in kept.files
+    assert "verifier.int8.onnx decides alike on" in caplog.text
+    kept.save(folder)
+    assert isinstance(KvFaceDetector(folder).detect(astronaut), list)
+    monkeypatch.setattr(f"{module}._candidate_crops", lambda *_: crops[:0])  # nothing to compare
+    (folder / VERIFIER_INT8_FILE).unlink()
+    assert VERIFIER_INT8_FILE not in add_integers(folder, card, [astronaut] * 2).files
+    assert not (folder / VERIFIER_INT8_FILE).exists()
 
 
 @pytest.mark.golden

@@ -169,13 +169,12 @@ class KvFaceDetector:
         """Search at one scale, including doubtful candidates, and verify the detections."""
         if self._verifier is None:
             return find_faces(self._run, image, longest_side=side, least_score=self._least_score)
-        settings = self._verifier.verification
-        asked = settings.live_candidate_score if self._is_live else None
+        asked = self._verifier.verification.candidate_score_of(live=self._is_live)
         candidates = find_faces(
             self._run,
             image,
             longest_side=side,
-            least_score=asked or settings.candidate_score,
+            least_score=asked,
             suppression=CANDIDATES,
         )
         return _distinct(self._verifier.verify(image, candidates), VERIFIED)

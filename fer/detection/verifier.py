@@ -55,6 +55,12 @@ class Verification:
         if not 0.0 <= self.margin <= 2.0:
             raise ValueError(f"expected margin in [0, 2], got {self.margin}")
 
+    def candidate_score_of(self, *, live: bool) -> float:
+        """Return the minimum detector score of candidates, in live frames or in photos."""
+        if live and self.live_candidate_score is not None:
+            return self.live_candidate_score
+        return self.candidate_score
+
 
 class FaceVerifier:
     """A network that rescores candidates; stateless, may be called from several threads.
@@ -95,20 +101,28 @@ class FaceVerifier:
         inside = [place for place in candidates if place.box.clip(width, height) is not None]
         if not inside:
             return []
-        settings = self.verification
-        trusted = settings.trust * log_odds(np.array([place.score for place in inside]))
-        crops = np.stack(
-            [
-                verified_crop(image, place, self._framing, margin=settings.margin, side=settings.side)
-                for place in inside
-            ]
-        )
+        trusted = self.verification.trust * log_odds(np.array([place.score for place in inside]))
+        crops = self.crops(image, inside)
         logits = self.logits(crops)
         again = np.flatnonzero(logits + trusted > _REJECTED)
         if len(again):
             logits[again] = (logits[again] + self.logits(crops[again, :, ::-1])) / 2
         joint = 1 / (1 + np.exp(-(logits + trusted)))
         return [replace(place, score=score) for place, score in zip(inside, joint.tolist(), strict=True)]
+
+    def crops(self, image: RgbImage, candidates: Sequence[Detection]) -> NDArray[np.uint8]:
+        """Return the network's input for candidates, RGB ``uint8`` of shape (N, side, side, 3), N at least 1.
+
+        Raises:
+            ValueError: A candidate does not touch the image.
+        """
+        settings = self.verification
+        return np.stack(
+            [
+                verified_crop(image, place, self._framing, margin=settings.margin, side=settings.side)
+                for place in candidates
+            ]
+        )
 
     def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the log-odds that each crop shows a face, shape (N,).

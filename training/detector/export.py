@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -16,30 +16,21 @@ from safetensors.torch import load_file, save_file
 
 from fer.cropping import Framing
 from fer.detection.card import DetectorCard, load_detector_card
-from fer.detection.decoding import CANDIDATES, STRIDES, prepare_image
-from fer.detection.kv_face import find_faces, onnx_runner
-from fer.detection.verifier import (
-    VERIFIER_FILE,
-    VERIFIER_INT8_FILE,
-    FaceVerifier,
-    Verification,
-    verified_crop,
-)
+from fer.detection.decoding import STRIDES
+from fer.detection.kv_face import onnx_runner
+from fer.detection.verifier import VERIFIER_FILE, FaceVerifier, Verification
 from fer.files import replaced_folder
-from fer.images import RgbImage
 from fer.model_card import (
     GOLDEN_FILE,
-    INT8_FILE,
     ONNX_FILE,
     WEIGHTS_FILE,
     WeightsMismatchError,
     file_hash,
     verified_file,
 )
-from fer.onnx_session import open_session
-from training.detector.evaluation import match
 from training.detector.model_text import detector_card_text
 from training.detector.network import ExportedDetector, KvFaceNetwork
+from training.detector.quantisation import add_integers
 from training.detector.scenes import read_photos
 from training.detector.verifier import (
     VERIFIED_MARGIN,
@@ -50,7 +41,6 @@ from training.detector.verifier import (
     write_verifier,
 )
 from training.onnx_export import write_onnx
-from training.quantisation import quantise_network
 from training.run_files import (
     BEST_FILE,
     DETECTOR,
@@ -62,11 +52,6 @@ from training.run_files import (
     write_record,
 )
 from training.runs import Run, read_run
-
-log = logging.getLogger(__name__)
-
-_COMPARED_COUNT: Final = 300
-_COMPARED_SCORE: Final = 0.5
 
 VERIFIER_FOLDER: Final = "verifier"
 """Folder with settings and history of the verifier's training, inside a detector's ``run`` folder."""
@@ -169,7 +154,8 @@ def export_run(options: DetectorExport) -> Path:
             (draft / name).chmod(0o644)  # safetensors creates files readable only by the owner
         check_golden(draft)
         if options.photos:
-            card = _add_integers(draft, card, Path(options.photos))
+            images = [scene.image for scene in read_photos(Path(options.photos))]
+            card = add_integers(draft, card, images)
             card.save(draft)
         _write_history(run, draft / "run")
         copy_history(earlier_runs(options.run), draft / HISTORY_FOLDER)
@@ -180,54 +166,6 @@ def export_run(options: DetectorExport) -> Path:
         text = detector_card_text(card, run.config, len(run.epochs))
         (draft / "README.md").write_text(text, encoding="utf-8")
     return folder
-
-
-def _add_integers(draft: Path, card: DetectorCard, photos: Path) -> DetectorCard:
-    """Quantise the networks; return the card, with those eight-bit networks that decide alike."""
-    images = [scene.image for scene in read_photos(photos)]
-    quantise_detector(draft / ONNX_FILE, draft / INT8_FILE, images[::2], card.photo_side)
-    alike = share_alike(
-        draft / ONNX_FILE,
-        draft / INT8_FILE,
-        images[1::2][:_COMPARED_COUNT],
-        longest_side=card.photo_side,
-        least_score=_COMPARED_SCORE,
-    )
-    log.info("the eight-bit network gives %.1f %% of the same boxes", 100 * alike)
-    files = dict(card.files)
-    if alike < LEAST_SHARE:
-        (draft / INT8_FILE).unlink()
-    else:
-        files[INT8_FILE] = file_hash(draft / INT8_FILE)
-    if card.verification is not None:
-        crops, others = (_candidate_crops(draft, card, part) for part in (images[::2], images[1::2]))
-        alike = quantise_verifier(draft / VERIFIER_FILE, draft / VERIFIER_INT8_FILE, crops, others)
-        log.info("the eight-bit verifier decides alike on %.1f %% of the candidates", 100 * alike)
-        if alike < LEAST_SHARE:
-            (draft / VERIFIER_INT8_FILE).unlink()
-        else:
-            files[VERIFIER_INT8_FILE] = file_hash(draft / VERIFIER_INT8_FILE)
-    return replace(card, files=files)
-
-
-def _candidate_crops(draft: Path, card: DetectorCard, images: Sequence[RgbImage]) -> NDArray[np.uint8]:
-    """Return crops of candidates in some of the images, shape (N, 3, side, side)."""
-    verification = card.verification
-    assert verification is not None
-    run, crops = onnx_runner(draft / ONNX_FILE), []
-    for image in images[:: max(len(images) // _RANGE_COUNT, 1)]:
-        for place in find_faces(
-            run,
-            image,
-            longest_side=card.photo_side,
-            least_score=verification.candidate_score,
-            suppression=CANDIDATES,
-        ):
-            if place.box.clip(image.shape[1], image.shape[0]) is not None:
-                margin, side = verification.margin, verification.side
-                crops.append(verified_crop(image, place, card.framing, margin=margin, side=side))
-    shape = (0, verification.side, verification.side, 3)
-    return (np.stack(crops) if crops else np.zeros(shape, np.uint8)).transpose(0, 3, 1, 2)
 
 
 def golden_image() -> NDArray[np.uint8]:
@@ -296,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import tyro  # noqa: PLC0415 - the entry point alone needs it
 
     logging.basicConfig(format="%(message)s")
-    log.setLevel(logging.INFO)  # but not PyTorch's exporter
+    logging.getLogger("training.detector").setLevel(logging.INFO)  # but not PyTorch's exporter
     options = tyro.cli(DetectorExport, args=arguments, prog="python -m training.detector.export")
     try:
         print(f"wrote {export_run(options)}")
@@ -304,72 +242,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"export stopped: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-LEAST_SHARE: Final = 0.97
-"""Minimum share of equal boxes at which the eight-bit network is kept."""
-
-_RANGE_COUNT: Final = 100
-_CROPS_AT_ONCE: Final = 64
-_IOU: Final = 0.6
-
-
-def quantise_detector(source: Path, target: Path, images: Sequence[RgbImage], longest_side: int) -> None:
-    """Quantise the network to eight-bit integers, with ranges calibrated on images.
-
-    Args:
-        source: The network in single precision.
-        target: The file to write.
-        images: Typical images, RGB ``uint8`` of shape (H, W, 3); a hundred of them are used.
-        longest_side: Maximum side; larger images are downscaled, as in use.
-    """
-    chosen = images[:: max(len(images) // _RANGE_COUNT, 1)][:_RANGE_COUNT]
-    inputs = [{"images": prepare_image(image, longest_side)[0]} for image in chosen]
-    quantise_network(source, target, inputs, "MinMax")
-
-
-def quantise_verifier(
-    source: Path, target: Path, crops: NDArray[np.uint8], others: NDArray[np.uint8]
-) -> float:
-    """Quantise the verifier to eight-bit integers.
-
-    Args:
-        source: The network in single precision.
-        target: The file to write.
-        crops: Candidates for calibrating the value ranges, shape (N, 3, side, side).
-        others: Candidates for the comparison.
-
-    Returns:
-        The share of the other candidates on which both networks decide alike; 0 without any.
-    """
-    if not (len(crops) and len(others)):
-        target.touch()
-        return 0.0
-    parts = np.array_split(crops, -(-len(crops) // _CROPS_AT_ONCE))
-    quantise_network(source, target, [{"crops": np.ascontiguousarray(part)} for part in parts], "MinMax")
-    one, other = (
-        open_session(path, 1).run(["logits"], {"crops": np.ascontiguousarray(others)})[0]
-        for path in (source, target)
-    )
-    return float(((one > 0) == (other > 0)).mean())
-
-
-def share_alike(first: Path, second: Path, images: Sequence[RgbImage], **settings: Any) -> float:
-    """Return the share of boxes that two exported networks have in common, in [0, 1]; 1 without any box.
-
-    Args:
-        first: An exported network.
-        second: Another one.
-        images: RGB ``uint8`` of shape (H, W, 3).
-        settings: Arguments of ``find_faces``.
-    """
-    runners = [onnx_runner(path) for path in (first, second)]
-    alike = count = 0
-    for image in images:
-        one, other = (find_faces(run, image, **settings) for run in runners)
-        alike += 2 * sum(column is not None for column in match([face.box for face in one], other, _IOU))
-        count += len(one) + len(other)
-    return alike / count if count else 1.0
 
 
 if __name__ == "__main__":
