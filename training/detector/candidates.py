@@ -24,9 +24,6 @@ STORED_MARGIN: Final = 0.75
 TURNED_COUNT: Final = 3
 """Number of rotated and zoomed searches per photo."""
 
-MOST_FALSE: Final = 40
-"""Maximum number of false positives of one search."""
-
 _FACE_IOU: Final = 0.4
 _PART_IOU: Final = (0.05, 0.2)
 """Overlap of boxes that contain only a part of a face, or far more than a face."""
@@ -74,7 +71,8 @@ def find_candidates(
     *,
     seed: int = 0,
     turned_count: int = TURNED_COUNT,
-    most_false: int = MOST_FALSE,
+    most_false: int | None = None,
+    is_touching_false: bool = False,
     margin: float = STORED_MARGIN,
     side: int = STORED_SIDE,
 ) -> Candidates:
@@ -87,7 +85,10 @@ def find_candidates(
         second_look: Finds unlisted faces, which are skipped; None to trust the lists.
         seed: Random seed of the rotations.
         turned_count: Number of additional searches per photo, rotated and zoomed.
-        most_false: Maximum number of false positives per search; a random selection of more is used.
+        most_false: Maximum number of false positives per search, of which more are drawn at random; None for
+            all.
+        is_touching_false: Whether detections that touch a listed face, but hardly overlap it, are false
+            positives; otherwise their truth is unknown.
         margin: Margin of the crops around the reference square on each side, as a share of it.
         side: Side of the crops in pixels.
     """
@@ -97,8 +98,10 @@ def find_candidates(
         looks = [(scene, detect) for detect in detects]
         looks += [(_turned(scene, rng), detects[0]) for _ in range(turned_count)]
         for view, detect in looks:
-            places = _thinned(view, detect(view.image), most_false, rng)
-            for place, truth in _judged(view, places, second_look):
+            places = _measured(view, detect(view.image))
+            if most_false is not None:
+                places = _thinned(places, most_false, rng)
+            for place, truth in _judged(view, places, second_look, is_touching_false):
                 crops.append(verified_crop(view.image, place, framing, margin=margin, side=side))
                 truths.append(truth)
                 scores.append(place.score)
@@ -111,49 +114,52 @@ def find_candidates(
     )
 
 
-def _thinned(
-    scene: Scene, places: Sequence[Detection], most_false: int, rng: np.random.Generator
-) -> list[Detection]:
+_Measured = tuple[Detection, NDArray[np.float64]]
+"""A detection with its overlap (IoU) with each face of the scene, shape (faces,)."""
+
+
+def _measured(scene: Scene, places: Sequence[Detection]) -> list[_Measured]:
+    """Return the detections that touch the photo, with their overlaps."""
+    height, width = scene.image.shape[:2]
+    faces = [Box(*map(float, corners)) for corners in scene.boxes]
+    return [
+        (place, np.array([place.box.iou(face) for face in faces], np.float64))
+        for place in places
+        if place.box.clip(width, height) is not None
+    ]
+
+
+def _thinned(places: Sequence[_Measured], most_false: int, rng: np.random.Generator) -> list[_Measured]:
     """Return all detections of faces and a random selection of the others, not yet checked."""
-    is_other = [_best_overlap(scene, place) < _FACE_IOU for place in places]
-    others = np.flatnonzero(is_other)
-    chosen = set(rng.permutation(others)[:most_false].tolist())
-    return [place for row, place in enumerate(places) if not is_other[row] or row in chosen]
-
-
-def _best_overlap(scene: Scene, place: Detection) -> float:
-    return max((place.box.iou(Box(*map(float, corners))) for corners in scene.boxes), default=0.0)
+    is_other = np.array([overlaps.max(initial=0.0) < _FACE_IOU for _, overlaps in places], bool)
+    is_other[rng.permutation(np.flatnonzero(is_other))[:most_false]] = False  # these stay
+    return [place for place, is_dropped in zip(places, is_other, strict=True) if not is_dropped]
 
 
 def _judged(
-    scene: Scene, places: Sequence[Detection], second_look: SecondLook | None
+    scene: Scene, places: Sequence[_Measured], second_look: SecondLook | None, is_touching_false: bool
 ) -> Iterator[tuple[Detection, bool]]:
-    height, width = scene.image.shape[:2]
-    for place in places:
-        if place.box.clip(width, height) is None:
-            continue
-        truth = _truth(scene, place, second_look)
-        if truth is not None:
-            yield place, truth
+    """Yield the detections whose truth is known: a face or not."""
+    for place, overlaps in places:
+        best = float(overlaps.max(initial=0.0))
+        if best >= _FACE_IOU:
+            if scene.is_sure[int(overlaps.argmax())]:
+                yield place, True
+        elif (0.0 if is_touching_false else _PART_IOU[0]) <= best < _PART_IOU[1]:
+            if not (overlaps[~scene.is_sure] > 0).any():
+                yield place, False
+        elif best < _PART_IOU[0] and _is_clear(scene, place, second_look):
+            yield place, False
 
 
-def _truth(scene: Scene, place: Detection, second_look: SecondLook | None) -> bool | None:
-    """Return whether a detection is a face; None if unknown."""
-    overlaps = np.array([place.box.iou(Box(*map(float, corners))) for corners in scene.boxes])
-    best = float(overlaps.max(initial=0.0))
-    if best >= _FACE_IOU:
-        return True if scene.is_sure[int(overlaps.argmax())] else None
-    least_part = (
-        0.0 if second_look is None else _PART_IOU[0]
-    )  # all faces are listed: what is beside them is none
-    if least_part <= best < _PART_IOU[1]:
-        return None if (overlaps[~scene.is_sure] > 0).any() else False
+def _is_clear(scene: Scene, place: Detection, second_look: SecondLook | None) -> bool:
+    """Whether a detection is apart from all faces, listed or not."""
     side = (place.box.width + place.box.height) / 2
     reach = clear_reach(scene, place.box.centre, side)
     if reach is None:
-        return None
+        return False
     place_in_photo = FalsePlace(0, place.box.centre, side, reach)
-    return None if second_look is not None and second_look.sees_face(scene, place_in_photo) else False
+    return second_look is None or not second_look.sees_face(scene, place_in_photo)
 
 
 def _turned(scene: Scene, rng: np.random.Generator) -> Scene:
