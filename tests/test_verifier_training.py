@@ -106,6 +106,14 @@ class TestCandidates:
         assert found.is_face.sum() == 1
         assert len(found.is_face) == 6
 
+    def test_what_touches_a_face_is_false_only_where_all_faces_are_listed(self, astronaut):
+        photo, touching = scene(astronaut, ASTRONAUT_FACE), toy_place(285, 100, 385, 200)
+        for is_false, truths in ((True, [False]), (False, [])):
+            found = find_candidates(
+                [lambda view: [touching]], FRAMING, [photo], None, turned_count=0, is_touching_false=is_false
+            )
+            assert found.is_face.tolist() == truths
+
     def find(self, image, corners, *, sure=0.9, teacher=None) -> Candidates:
         """Return the detections for one place in the photo as it is."""
         photo = scene(image, ASTRONAUT_FACE, scores=(sure,))
@@ -220,6 +228,19 @@ class TestTraining:
         monkeypatch.setattr(training.VerifierTrainer, "run_epoch", run_epoch)
         for name, value in load_verifier(train_verifier(config)).state_dict().items():
             torch.testing.assert_close(value, whole[name])
+
+    def test_initial_weights_are_loaded_before_anything_is_searched(self, config, monkeypatch):
+        train_verifier(config)
+        later = replace(config, name="second", initial_run=str(config.runs / "first"), learning_rate=1e-9)
+        folder = train_verifier(replace(later, epochs=1, steps=1))
+        first = load_verifier(config.runs / "first").state_dict()
+        for name, value in load_verifier(folder).state_dict().items():
+            if "running" not in name and "tracked" not in name:
+                torch.testing.assert_close(value, first[name], atol=1e-4, rtol=0)
+        assert (folder / "history" / "01" / "config.json").is_file()
+        monkeypatch.setattr(training, "gather_candidates", lambda config: pytest.fail("searched first"))
+        with pytest.raises(ValueError, match="has no weights yet"):
+            train_verifier(replace(later, name="third", initial_run=str(config.runs)))
 
     def test_nothing_to_learn_from_is_told(self, config, monkeypatch, capsys):
         found = training.gather_candidates(config)

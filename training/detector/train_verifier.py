@@ -18,7 +18,7 @@ from fer.detection.decoding import CANDIDATES
 from fer.detection.kv_face import find_faces, network_file, onnx_runner
 from fer.model_card import UnknownModelError
 from training.config import plain_settings
-from training.detector.candidates import MOST_FALSE, Candidates, find_candidates, join_candidates
+from training.detector.candidates import Candidates, find_candidates, join_candidates
 from training.detector.evaluation import read_boxed_photos
 from training.detector.false_places import SecondLook
 from training.detector.scenes import Scene, drop_copies, open_teacher, read_crowds, read_photos
@@ -35,6 +35,8 @@ _SIDES: Final = (352, 220)
 _CROWD_SIDES: Final = (512, 640, 320)
 _MOST_FALSE: Final = 8
 """Maximum number of false positives of one search where the teacher has to check each of them."""
+
+_MOST_FALSE_OF_CROWDS: Final = 40
 
 _WARMUP: Final = 0.02
 _WEIGHT_DECAY: Final = 0.02
@@ -122,6 +124,12 @@ class VerifierTrainer(Trainer):
 
     def __init__(self, config: VerifierConfig, folder: Path, writer: RunWriter) -> None:
         self.config = config
+        network = VerifierNetwork()
+        if config.initial_run:  # before the search of all photos, which takes minutes
+            initial_run = Path(config.initial_run)
+            network.load_state_dict(load_verifier(initial_run).state_dict())
+            copy_history([*earlier_runs(initial_run), initial_run], folder / HISTORY_FOLDER)
+        network.to(memory_format=torch.channels_last)
         candidates = gather_candidates(config)
         is_val = np.random.default_rng(config.seed).random(candidates.scenes.max(initial=0) + 1)
         held = (is_val < config.val_share)[candidates.scenes]
@@ -136,12 +144,6 @@ class VerifierTrainer(Trainer):
         # The more useful ones are false positives with higher scores and faces with lower ones.
         self.other_weights = _weights(self.train.scores[self.others])
         self.face_weights = _weights(1 - self.train.scores[self.faces])
-        network = VerifierNetwork()
-        if config.initial_run:
-            initial_run = Path(config.initial_run)
-            network.load_state_dict(load_verifier(initial_run).state_dict())
-            copy_history([*earlier_runs(initial_run), initial_run], folder / HISTORY_FOLDER)
-        network.to(memory_format=torch.channels_last)
         schedule = Schedule(
             epochs=config.epochs, learning_rate=config.learning_rate, warmup_epochs=_WARMUP * config.epochs
         )
@@ -216,19 +218,26 @@ def gather_candidates(config: VerifierConfig) -> Candidates:
     choosing = [*read_boxed_photos(config.boxed_photos), *read_boxed_photos(config.web_photos)]
     choosing += [photo for path in config.crowds for photo in read_boxed_photos(path, held_out=True)]
 
-    def search(
-        scenes: Sequence[Scene], sides: Sequence[int], look: SecondLook | None, most_false: int
-    ) -> Candidates:
+    def search(scenes: Sequence[Scene], sides: Sequence[int], look: SecondLook | None) -> Candidates:
         detect = partial(find_faces, run, least_score=EAGER_SCORE, suppression=CANDIDATES)
         detects = [partial(detect, longest_side=side) for side in sides]
         photos = drop_copies(scenes, choosing)
-        return find_candidates(detects, card.framing, photos, look, seed=config.seed, most_false=most_false)
+        are_all_listed = look is None
+        return find_candidates(
+            detects,
+            card.framing,
+            photos,
+            look,
+            seed=config.seed,
+            most_false=_MOST_FALSE_OF_CROWDS if are_all_listed else _MOST_FALSE,
+            is_touching_false=are_all_listed,
+        )
 
     look = SecondLook(open_teacher(config.teacher))
     # All faces of crowds are listed, so the teacher need not look for others.
     return join_candidates(
-        search(read_photos(config.photos), _SIDES, look, _MOST_FALSE),
-        search(read_crowds(config.crowds, config.teacher), _CROWD_SIDES, None, MOST_FALSE),
+        search(read_photos(config.photos), _SIDES, look),
+        search(read_crowds(config.crowds, config.teacher), _CROWD_SIDES, None),
     )
 
 
