@@ -20,7 +20,7 @@ from training.data.datasets import DecodedFaces
 from training.data.splits import Splits, shown_truth
 from training.frame import save_weights
 from training.loop import predict
-from training.metrics import other_limit, report_head, restrict
+from training.metrics import confidence_for_accuracy, judged_shares, other_limit, report_head, restrict
 from training.other_output import fit_other
 from training.quantisation import SAMPLE_FILE, save_sample
 from training.run_files import BEST_FILE, MISTAKES_FILE, SHOWN_FILE
@@ -53,18 +53,6 @@ def classifier_report(
     val_crops: Tensor,
     val_truth: Mapping[str, Sequence[Label | None]],
 ) -> dict[str, Any]:
-    """Return the report of the best epoch; see ``judge_best``."""
-    heads = judge_best(config, folder, splits, val_crops, val_truth)
-    return {"split": "val", "default_head": default_head(config), "heads": heads}
-
-
-def judge_best(
-    config: TrainConfig,
-    folder: Path,
-    splits: Splits,
-    val_crops: Tensor,
-    val_truth: Mapping[str, Sequence[Label | None]],
-) -> dict[str, Any]:
     """Evaluate the best epoch on the validation split, after the fits that do not change the trunk.
 
     Also writes a sample for the export and the worst mistakes into the run directory.
@@ -77,7 +65,8 @@ def judge_best(
         val_truth: Ground-truth labels of these crops, by head.
 
     Returns:
-        The report of each head, with its temperature and thresholds.
+        ``split``, ``default_head``, and in ``heads`` the report of each head, with its temperature and
+        thresholds.
 
     Raises:
         DatasetError: The crops without a face cannot be used.
@@ -114,8 +103,9 @@ def judge_best(
         judged = config.expressions_of(head)
         heads[head] = report_head(shares, labels, truth, labels=judged)
         heads[head] |= {"temperature": temperature, "logit_shift": shift.tolist()}
-        small_report = report_head(smallest, labels, truth, labels=judged, resample_count=0)
-        heads[head]["unsure_below_small"] = small_report["unsure_below"]
+        heads[head]["unsure_below_small"] = confidence_for_accuracy(
+            *judged_shares(smallest, labels, truth, [label for label in judged if label in labels])
+        )
         if OTHER in labels:
             is_face = [row for row, label in enumerate(truth) if label in labels]
             small = torch.softmax((small_scores[head] + offset) / temperature, dim=1)
@@ -127,7 +117,7 @@ def judge_best(
         if head == default:
             heads[head] |= more
             save_mistakes(folder / MISTAKES_FILE, shares, labels, splits.val, truth)
-    return heads
+    return {"split": "val", "default_head": default, "heads": heads}
 
 
 def _scores_of_small_faces(network: ExpressionNetwork, crops: Tensor, side: int) -> dict[str, Tensor]:

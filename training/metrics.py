@@ -75,19 +75,33 @@ def report_head(
     """
     wanted = [label_of(label) for label in head_labels if label != OTHER] if labels is None else labels
     judged = [label for label in wanted if label in head_labels]
-    rows = [row for row, label in enumerate(truth) if label in judged]
-    if not rows:
-        raise ValueError(f"expected images labelled {', '.join(judged)}, got none among {len(truth)}")
-    shares = restrict(probabilities, head_labels, judged)[rows]
-    target = np.array([judged.index(label) for label in (truth[row] for row in rows) if label is not None])
+    shares, target = judged_shares(probabilities, head_labels, truth, judged)
     report = _measures(shares, target, [str(label) for label in judged])
-    report["skipped"] = len(truth) - len(rows)
+    report["skipped"] = len(truth) - len(target)
     if resample_count:
         report["intervals_95"] = _intervals(shares, target, resample_count)
     report["reliability"] = reliability(shares, target)
     report["coverage_risk"] = coverage_risk(shares, target)
     report["unsure_below"] = confidence_for_accuracy(shares, target)
     return report
+
+
+def judged_shares(
+    probabilities: NDArray[np.floating],
+    head_labels: Sequence[str],
+    truth: Sequence[Label | None],
+    judged: Sequence[Label],
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the rows that have one of the labels: their probabilities of these, (N, labels), and the truth.
+
+    Raises:
+        ValueError: No row has one of the labels.
+    """
+    rows = [row for row, label in enumerate(truth) if label in judged]
+    if not rows:
+        raise ValueError(f"expected images labelled {', '.join(judged)}, got none among {len(truth)}")
+    target = np.array([judged.index(label) for label in (truth[row] for row in rows) if label is not None])
+    return restrict(probabilities, head_labels, judged)[rows], target
 
 
 def _measures(shares: NDArray[np.float64], target: NDArray[np.int64], labels: list[str]) -> dict[str, Any]:
