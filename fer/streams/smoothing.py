@@ -161,8 +161,8 @@ class ProbabilitySmoother:
         change = 1 - math.exp(-settings.changes_per_s * elapsed_s)
         expected = (1 - change) * self._belief + change / len(now)
         evidence = np.maximum(now - now.max(), -_MOST_EVIDENCE)
-        lead = -float(np.sort(evidence)[-2]) if len(now) > 1 else _MOST_EVIDENCE
-        clarity = max(0.0, 1 - math.log(settings.doubt_ratio) / max(lead, _LEAST))
+        lead = -float(np.sort(evidence)[-2])
+        clarity = max(0.0, lead - math.log(settings.doubt_ratio)) / lead if lead > 0 else 0.0
         weight = settings.evidence_per_s * _ALIKE_S * _share(elapsed_s, _ALIKE_S) * clarity
         self._belief = shares_of(np.log(expected) + weight * evidence)
         self._quick = self._quick + _share(elapsed_s, _QUICK_S) * (now - self._quick)
