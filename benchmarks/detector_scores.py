@@ -1,25 +1,37 @@
 """Measure recall and false positives for each minimum score, to choose the values of the detector's card.
 
-With a verifier, the same for each weight of the detector's own score. Boxes count as unmarked if neither a person
-nor YuNet marked a face there; most of them are false positives. Crops are parts of the photos without a face.
+With a verifier, the same for each minimum score of its candidates and each weight of the detector's own score.
+Photos of crowds and without a face are those that no detector was trained on. ``beside`` are boxes far from every
+face in 100 photos of crowds, ``false`` boxes in 100 photos without a face, ``double`` boxes on faces that another box
+fits better.
 """
 
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import cv2
 import tyro
 
-from benchmarks.detectors import face_free_crops
+from benchmarks.detectors import BESIDE_IOU, crowd_recall, faceless_boxes
 from fer.detection.card import load_detector_card
-from fer.detection.kv_face import find_faces, network_file, onnx_runner
-from fer.detection.verifier import VERIFIER_FILE, FaceVerifier, Verification
-from fer.detection.yunet import YuNetDetector
+from fer.detection.kv_face import KvFaceDetector
+from fer.detection.verifier import VERIFIER_FILE, VERIFIER_INT8_FILE, Verification
 from fer.faces import Detection
 from fer.images import RgbImage
-from training.detector.evaluation import BOXED_IOU, WEB_IOU, BoxedPhoto, match, read_boxed_photos
-from training.detector.verifier import load_verifier, write_verifier
+from fer.model_card import file_hash
+from training.detector.evaluation import (
+    BOXED_IOU,
+    WEB_IOU,
+    BoxedPhoto,
+    match,
+    measure_recall,
+    read_boxed_photos,
+)
+from training.detector.verifier import VERIFIED_MARGIN, VERIFIED_SIDE, load_verifier, write_verifier
 
 
 @dataclass(frozen=True)
@@ -28,89 +40,103 @@ class Options:
 
     Attributes:
         weights: The detector's weights folder.
-        verifier: A run of training.detector.train_verifier, to try a verifier before its export; None for the
-            verifier in the weights folder, if there is one.
-        photos: Folder with boxed_photos_dev.parquet and expw_photos_dev.parquet.
-        yunet: YuNet's file.
-        sides: Search sizes (longest side) to try.
+        verifier: A run of training.detector.train_verifier, to try a verifier before its export, in single
+            precision; None for the verifier in the weights folder, if there is one.
+        photos: Folder with boxed_photos_dev, expw_photos_dev, crowd_photos and photos_without_faces.parquet.
+        live: Measure the search of live frames instead of that of photos.
+        step: Use every n-th photo.
         scores: Minimum scores to try.
-        candidate_score: Minimum detector score of the verifier's candidates.
+        candidate_scores: Minimum detector scores of the verifier's candidates to try.
         trusts: Weights of the detector's score relative to the verifier's to try.
-        crop_count: Number of crops without a face.
     """
 
     weights: Path = Path("weights/kv_face.web")
     verifier: Path | None = None
     photos: Path = Path("../shared/photos")
-    yunet: Path = Path("../shared/models/face_detection_yunet_2023mar.onnx")
-    sides: tuple[int, ...] = (320, 352)
-    scores: tuple[float, ...] = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-    candidate_score: float = 0.25
-    trusts: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
-    crop_count: int = 400
+    live: bool = False
+    step: int = 1
+    scores: tuple[float, ...] = (0.6, 0.7, 0.75, 0.8, 0.85, 0.9)
+    candidate_scores: tuple[float, ...] = (0.05, 0.1, 0.15, 0.25)
+    trusts: tuple[float, ...] = (1.0,)
 
 
-def main() -> None:
-    """Print one line per side, trust and score."""
-    options = tyro.cli(Options, description=__doc__)
+class Fixed:
+    """A detector that answers with the faces it found before, above a minimum score."""
+
+    name = "fixed"
+
+    def __init__(self, found: dict[int, list[Detection]], score: float) -> None:
+        self._found, self._score = found, score
+
+    def detect(self, image: RgbImage) -> list[Detection]:
+        """Return the faces of one of the photos."""
+        return [face for face in self._found[id(image)] if face.score >= self._score]
+
+
+def main(options: Options) -> None:
+    """Print one line per setting and score."""
     cv2.setNumThreads(1)
-    run = onnx_runner(network_file(options.weights, load_detector_card(options.weights)))
-    boxed = read_boxed_photos(options.photos / "boxed_photos_dev.parquet")
-    web = read_boxed_photos(options.photos / "expw_photos_dev.parquet")
-    photos = [*boxed, *web]
-    teacher = YuNetDetector(options.yunet)
-    seen = [teacher.detect(photo.image) for photo in photos]
-    crops = face_free_crops(photos, teacher, options.crop_count)
-    images = [*(photo.image for photo in photos), *crops]
-    print(f"{len(boxed)} boxed photos, {len(web)} web photos, {len(crops)} crops without a face")
-    for side in options.sides:
-        places = [
-            find_faces(run, image, longest_side=side, least_score=options.candidate_score) for image in images
+    names = ("boxed_photos_dev", "expw_photos_dev", "crowd_photos", "photos_without_faces")
+    boxed, web, crowds, faceless = (
+        read_boxed_photos(options.photos / f"{name}.parquet", held_out=True if is_trained_on else None)[
+            :: options.step
         ]
-        for trust, found in joint_scores(options, images, places):
-            for score in options.scores:
-                sure = [[face for face in faces if face.score >= score] for faces in found]
-                unmarked = sum(map(count_unmarked, photos, sure, seen))
-                print(
-                    f"side {side}  {trust}  score {score:.2f}  "
-                    f"boxed {recall(boxed, sure[: len(boxed)], BOXED_IOU):.4f}  "
-                    f"web {recall(web, sure[len(boxed) : len(photos)], WEB_IOU):.4f}  "
-                    f"in 100: unmarked on photos {100 * unmarked / len(photos):.1f}, "
-                    f"on crops {100 * sum(map(len, sure[len(photos) :])) / len(crops):.1f}",
-                    flush=True,
-                )
+        for name, is_trained_on in zip(names, (False, False, True, True), strict=True)
+    )
+    photos = [*boxed, *web, *crowds, *faceless]
+    for setting, detector in detectors(options):
+        found = {id(photo.image): detector.detect(photo.image) for photo in photos}
+        for score in options.scores:
+            fixed = Fixed(found, score)
+            row = crowd_recall(fixed, crowds) | faceless_boxes(fixed, faceless)
+            row |= {
+                "boxed": measure_recall(fixed.detect, boxed, BOXED_IOU).share,
+                "web": measure_recall(fixed.detect, web, WEB_IOU).share,
+                "double": double_boxes(fixed, [*crowds, *web]),
+            }
+            figures = "  ".join(f"{name} {value:.3f}" for name, value in row.items())
+            print(f"{setting}  score {score:g}:  {figures}", flush=True)
 
 
-def joint_scores(
-    options: Options, images: Sequence[RgbImage], places: list[list[Detection]]
-) -> Iterator[tuple[str, list[list[Detection]]]]:
-    """Yield the candidates with the detector's score alone, then with the joint scores for each trust."""
-    yield "detector alone", places
+def detectors(options: Options) -> Iterator[tuple[str, KvFaceDetector]]:
+    """Yield the detector with each setting, reading from a copy of its folder whose card has the setting."""
     card = load_detector_card(options.weights)
-    path = options.weights / VERIFIER_FILE
-    if options.verifier is not None:
-        path = options.verifier / VERIFIER_FILE
-        write_verifier(load_verifier(options.verifier), options.verifier)
-    if not path.is_file():
-        return
-    for trust in options.trusts:
-        verifier = FaceVerifier(path, Verification(options.candidate_score, trust), card.framing)
-        yield f"trust {trust:g}", [verifier.verify(*pair) for pair in zip(images, places, strict=True)]
+    verification, files = card.verification, dict(card.files)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / card.name
+        shutil.copytree(options.weights, folder)
+        if options.verifier is not None:
+            write_verifier(load_verifier(options.verifier), folder)
+            files[VERIFIER_FILE] = file_hash(folder / VERIFIER_FILE)
+            files.pop(VERIFIER_INT8_FILE, None)
+            verification = Verification(0.5, 1.0, VERIFIED_SIDE, VERIFIED_MARGIN)
+        card = replace(card, files=files)
+        if verification is None:
+            replace(card, least_score=min(options.scores)).save(folder)
+            yield "detector alone", KvFaceDetector(folder, live=options.live)
+            return
+        for candidate_score, trust in product(options.candidate_scores, options.trusts):
+            setting = replace(
+                verification, candidate_score=candidate_score, live_candidate_score=None, trust=trust
+            )
+            replace(card, verification=setting, least_score=min(options.scores)).save(folder)
+            yield (
+                f"candidates {candidate_score:g}  trust {trust:g}",
+                KvFaceDetector(folder, live=options.live),
+            )
 
 
-def recall(photos: list[BoxedPhoto], found: list[list[Detection]], least_iou: float) -> float:
-    columns = [
-        column
-        for photo, faces in zip(photos, found, strict=True)
-        for column in match(photo.boxes, faces, least_iou)
-    ]
-    return sum(column is not None for column in columns) / max(len(columns), 1)
-
-
-def count_unmarked(photo: BoxedPhoto, faces: list[Detection], seen: list[Detection]) -> int:
-    known = [*photo.boxes, *(face.box for face in seen)]
-    return sum(all(box.iou(face.box) < WEB_IOU for box in known) for face in faces)
+def double_boxes(detector: Fixed, photos: Sequence[BoxedPhoto]) -> int:
+    """Count boxes that overlap a face which another box fits better."""
+    count = 0
+    for photo in photos:
+        faces = detector.detect(photo.image)
+        matched = match(photo.boxes, faces, BOXED_IOU)
+        hit = [box for box, column in zip(photo.boxes, matched, strict=True) if column is not None]
+        rest = [face for column, face in enumerate(faces) if column not in matched]
+        count += sum(any(face.box.iou(box) > BESIDE_IOU for box in hit) for face in rest)
+    return count
 
 
 if __name__ == "__main__":
-    main()
+    main(tyro.cli(Options, description=__doc__))
