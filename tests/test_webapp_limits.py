@@ -1,4 +1,4 @@
-"""What visitors share: memory, incomplete uploads, turns of photos, and the precedence of live frames."""
+"""Limits that visitors share: memory, incomplete uploads, turns of photos, and the precedence of live frames."""
 
 import asyncio
 import threading
