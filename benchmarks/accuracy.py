@@ -6,13 +6,13 @@ it runs in its own interpreter: ``--peer PATH/TO/python``.
 
 import json
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 
 from benchmarks.suite import SUITE_FILE, judge_suite, suite_table
@@ -20,6 +20,7 @@ from fer.classification import EmotionClassifier
 from fer.emotions import Emotion
 from fer.model_card import Preprocessing
 from fer.model_shelf import find_weights, list_weights
+from training.command import run_command
 from training.data.datasets import DecodedFaces, decode, read_table
 from training.data.targets import expressions_of
 from training.evaluate import classify_all, true_labels
@@ -142,4 +143,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    sys.exit(run_command(Options, main, "benchmarks.accuracy"))

@@ -1,16 +1,17 @@
 """Measure milliseconds per batch of crops by weights, engine, threads and batch size, in one run."""
 
 import platform
+import sys
 import time
 from dataclasses import dataclass
 
 import numpy as np
 import onnxruntime
-import tyro
 
 from fer.classification import EmotionClassifier
 from fer.model_card import INT8_FILE, load_card
 from fer.model_shelf import find_weights, list_weights
+from training.command import run_command
 
 
 @dataclass(frozen=True)
@@ -102,4 +103,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    sys.exit(run_command(Options, main, "benchmarks.classifier"))

@@ -1,10 +1,10 @@
 """Time opening and redrawing the dashboard's page of runs for a folder of many long runs."""
 
-import argparse
 import statistics
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
@@ -13,6 +13,23 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from toy_runs import write_toy_run  # noqa: E402
+
+from training.command import run_command  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Options:
+    """Size of the folder of runs.
+
+    Attributes:
+        runs: Number of runs.
+        epochs: Epochs of each.
+        redraws: Number of timed redraws.
+    """
+
+    runs: int = 200
+    epochs: int = 300
+    redraws: int = 7
 
 
 def page(runs: str, data: str) -> None:
@@ -24,12 +41,7 @@ def page(runs: str, data: str) -> None:
     page.show(Places(Path(runs), Path(data)), print, print)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=200)
-    parser.add_argument("--epochs", type=int, default=300)
-    parser.add_argument("--redraws", type=int, default=7)
-    options = parser.parse_args()
+def main(options: Options) -> None:
     with tempfile.TemporaryDirectory() as folder:
         runs = Path(folder) / "runs"
         for number in range(options.runs):
@@ -57,4 +69,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(Options, main, "benchmarks.dashboard", description=__doc__))

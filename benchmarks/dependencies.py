@@ -11,9 +11,10 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final
 
-import tyro
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from training.command import run_command
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 DOCUMENT: Final = REPOSITORY / "docs" / "dependencies.md"
@@ -59,12 +60,12 @@ class Dependency:
     part: str
 
 
-def main() -> None:
-    options = tyro.cli(Options, description=Options.__doc__)
+def main(options: Options) -> int:
     if options.audit:
-        sys.exit(audit())
+        return audit()
     DOCUMENT.write_text(page(), "utf-8")
     print(f"{DOCUMENT.relative_to(REPOSITORY)} is written")
+    return 0
 
 
 def named_dependencies() -> list[Dependency]:
@@ -190,4 +191,4 @@ def audit(packages: Path | None = None) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(Options, main, "benchmarks.dependencies"))

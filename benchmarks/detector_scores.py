@@ -7,6 +7,7 @@ fits better.
 """
 
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,6 @@ from itertools import product
 from pathlib import Path
 
 import cv2
-import tyro
 
 from benchmarks.detectors import BESIDE_IOU, crowd_recall, faceless_boxes
 from fer.detection.card import load_detector_card
@@ -23,6 +23,7 @@ from fer.detection.verifier import VERIFIER_FILE, VERIFIER_INT8_FILE, Verificati
 from fer.faces import Detection
 from fer.images import RgbImage
 from fer.model_card import file_hash
+from training.command import run_command
 from training.detector.evaluation import (
     BOXED_IOU,
     WEB_IOU,
@@ -139,4 +140,4 @@ def double_boxes(detector: Fixed, photos: Sequence[BoxedPhoto]) -> int:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    sys.exit(run_command(Options, main, "benchmarks.detector_scores", description=__doc__))

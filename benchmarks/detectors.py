@@ -6,6 +6,7 @@ CPU thread. Faces of crowds count by the square root of their box's area, in pix
 
 import json
 import platform
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnxruntime
-import tyro
 from skimage.data import astronaut
 
 from fer import __version__
@@ -26,6 +26,7 @@ from fer.emotions import emotion_from_name
 from fer.faces import Box, Detection
 from fer.images import RgbImage
 from fer.model_shelf import find_weights
+from training.command import run_command
 from training.data.targets import expressions_of
 from training.detector.evaluation import (
     BOXED_IOU,
@@ -72,9 +73,8 @@ class Options:
     json: Path | None = None
 
 
-def main() -> None:
+def main(options: Options) -> None:
     """Measure and print a table."""
-    options = tyro.cli(Options, description=__doc__)
     cv2.setNumThreads(1)
     boxed = read_boxed_photos(options.photos / "boxed_photos_dev.parquet")
     web = read_boxed_photos(options.photos / "expw_photos_dev.parquet")
@@ -280,4 +280,4 @@ def markdown(table: dict[str, dict[str, float]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(Options, main, "benchmarks.detectors", description=__doc__))

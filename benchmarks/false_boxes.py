@@ -1,17 +1,18 @@
 """Count the detector's false positives that the classifier's ``other`` rejects, and the true faces lost this way."""
 
+import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 
 from fer.classification import EmotionClassifier
 from fer.cropping import crop_face, reference_square
 from fer.detection import load_detector
 from fer.model_shelf import find_weights
+from training.command import run_command
 from training.crop_others import known_photos
 
 SIDES = (24, 40, 80)
@@ -69,4 +70,4 @@ def dropped(rows: NDArray[np.bool_]) -> str:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    sys.exit(run_command(Options, main, "benchmarks.false_boxes"))

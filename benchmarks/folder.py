@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet
-import tyro
 
 from fer import __version__
 from fer.folders.listing import list_folder
+from training.command import run_command
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,7 @@ class FolderBenchmark:
     kill: bool = True
 
 
-def main() -> None:
-    options = tyro.cli(FolderBenchmark, description=__doc__)
+def main(options: FolderBenchmark) -> None:
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, version {__version__}")
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
@@ -115,4 +114,4 @@ def lay_out(options: FolderBenchmark, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(FolderBenchmark, main, "benchmarks.folder", description=__doc__))

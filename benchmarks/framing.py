@@ -6,8 +6,9 @@ each detector's boxes on photos; scale and shift align the two.
 The mean of both is used as the detectors' ``framing``.
 """
 
-import argparse
+import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -19,20 +20,30 @@ from fer.detection import FaceDetector, detector_names, load_detector
 from fer.detection.yunet import YuNetDetector
 from fer.faces import Detection
 from fer.images import RgbImage, read_image
+from training.command import run_command
 
 SIDE = 160  # pixels of the enlarged frame; half as much is padded around it
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class Options:
+    """Images to measure with.
+
+    Attributes:
+        data: Parquet file of FER2013's training split.
+        photos: Parquet file with whole photos.
+        yunet: YuNet's file.
+        count: Number of FER2013 images, and three times that of photos.
+    """
+
+    data: Path = Path("../shared/data/fer2013_train.parquet")
+    photos: Path = Path("../shared/photos/detector_photos.parquet")
+    yunet: Path = Path("../shared/models/face_detection_yunet_2023mar.onnx")
+    count: int = 1500
+
+
+def main(options: Options) -> None:
     """Print one line per detector and method."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/fer2013_train.parquet"))
-    parser.add_argument("--photos", type=Path, default=Path("../shared/photos/detector_photos.parquet"))
-    parser.add_argument(
-        "--yunet", type=Path, default=Path("../shared/models/face_detection_yunet_2023mar.onnx")
-    )
-    parser.add_argument("--count", type=int, default=1500)
-    options = parser.parse_args()
     teacher = YuNetDetector(options.yunet)
     names = [name for name in detector_names() if name not in ("auto", "yunet")]
     detectors: list[FaceDetector] = [teacher, *(load_detector(name) for name in names)]
@@ -113,4 +124,4 @@ def by_landmarks(
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(Options, main, "benchmarks.framing", description=__doc__))

@@ -6,17 +6,18 @@ Synthetic heads deviate from the mean shape by 8 % per coordinate, are seen from
 by 1.5 mm, a fortieth of the eye distance.
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 
 from fer.detection import load_detector
 from fer.detection.yunet import YuNetDetector
 from fer.faces import Landmarks
 from fer.head_turn import HeadTurn, head_turn
+from training.command import run_command
 from training.detector.evaluation import read_boxed_photos
 
 HEAD = np.array([[-32, -34, -25], [32, -34, -25], [0, 0, 0], [-26, 30, -26], [26, 30, -26]], dtype=float)
@@ -40,9 +41,8 @@ class Options:
     heads: int = 600
 
 
-def main() -> None:
+def main(options: Options) -> None:
     """Print errors in degrees, median and 90th percentile."""
-    options = tyro.cli(Options, description=__doc__)
     rng = np.random.default_rng(0)
     print("| Synthetic heads, yaw | error of yaw | error of pitch | called turned away |\n|---|---|---|---|")
     for low, high in ((0, 15), (15, 30), (30, 45), (45, 60), (60, 75)):
@@ -95,4 +95,4 @@ def spread(errors: NDArray[np.float64]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(Options, main, "benchmarks.head_turn", description=__doc__))

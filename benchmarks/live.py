@@ -1,6 +1,6 @@
 """Measure the live tab in Chromium with a fake camera, compared with Gradio's own image stream.
 
-    python benchmarks/live.py --detector haar --pages 1 2 4 --seconds 20
+    python -m benchmarks.live --detector haar --pages 1 2 4 --seconds 20
 
 A frame is labelled when its boxes are drawn; latency is the time from showing a frame to labelling it.
 """
@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
-from live_camera import READ_NUMBER, write_camera
 from playwright.sync_api import Browser, Page, sync_playwright
 from playwright.sync_api import TimeoutError as BrowserTimeoutError
+
+from benchmarks.live_camera import READ_NUMBER, write_camera
+from training.command import run_command
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -92,9 +93,8 @@ class LiveBenchmark:
     chromium: Path = Path("/usr/bin/chromium")
 
 
-def main() -> None:
+def main(options: LiveBenchmark) -> None:
     """Print a table with one line per measurement."""
-    options = tyro.cli(LiveBenchmark, description=__doc__)
     load = f"load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     print(f"{platform.platform()}, {os.cpu_count()} CPUs ({load} before), Python {platform.python_version()}")
     print(
@@ -141,7 +141,7 @@ def serve(kind: str, detector: str, folder: Path) -> Iterator[Server]:
     words = (
         ["app.py", "--port", str(port), "--detector", detector]
         if kind == "live tab"
-        else ["benchmarks/plain_stream.py", str(port), detector]
+        else ["-m", "benchmarks.plain_stream", str(port), detector]
     )
     environment = os.environ | {"TMPDIR": str(home), "GRADIO_TEMP_DIR": str(home), "PYTHONPATH": "."}
     with (folder / f"server_{port}.log").open("wb") as log:
@@ -246,4 +246,4 @@ def memory_mb(pid: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(LiveBenchmark, main, "benchmarks.live", description=__doc__))

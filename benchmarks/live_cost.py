@@ -32,6 +32,7 @@ from PIL import Image
 from websockets.asyncio.client import connect
 
 from fer.video import VideoFile
+from training.command import run_command
 
 STAGES: Final = (
     ("webapp.live", "read_image", "decode JPEG"),
@@ -88,9 +89,8 @@ class Options:
     plain: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
 
 
-def main() -> None:
+def main(options: Options) -> None:
     """Print a table of the stages, or a comparison of two checkouts."""
-    options = tyro.cli(Options, description=__doc__)
     if options.serve:
         _serve(with_stages=not options.plain)
         return
@@ -301,4 +301,4 @@ def _time_stages(watch: _Stopwatch, analyzers: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(Options, main, "benchmarks.live_cost", description=__doc__))

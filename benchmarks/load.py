@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import tyro
 from PIL import Image
 from skimage.data import astronaut
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from fer.images import RgbImage, read_image
+from training.command import run_command
 
 _BOMB_PIXELS = (8000, 5000)
 
@@ -58,8 +58,7 @@ class Tally:
     answers: Counter[str] = field(default_factory=Counter)
 
 
-def main() -> None:
-    options = tyro.cli(Options)
+def main(options: Options) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "app.py", "--port", str(port)]
@@ -211,4 +210,4 @@ async def _misbehave(port: int, bomb: bytes, until_s: float, tally: Tally) -> No
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(Options, main, "benchmarks.load"))

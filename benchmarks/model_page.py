@@ -1,17 +1,18 @@
 """Write docs/model.md and its figures from the files beside the weights: curves, confusion, reliability."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import altair as alt
 import pandas as pd
-import tyro
 
 from dashboard.report_charts import class_table, confusion_chart, reliability_chart
 from fer.emotions import Emotion
 from fer.model_card import ModelCard, load_card
 from fer.model_shelf import find_weights, list_weights
+from training.command import run_command
 from training.model_text import describe_views
 from training.run_files import earlier_runs, read_epochs, read_object
 
@@ -137,4 +138,4 @@ def save(chart: Any, path: Path) -> str:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    sys.exit(run_command(Options, main, "benchmarks.model_page", description=__doc__))

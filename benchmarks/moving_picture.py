@@ -18,9 +18,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import tyro
 from PIL import Image
 from playwright.sync_api import sync_playwright
+
+from training.command import run_command
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -135,4 +136,4 @@ def main(options: Options) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Options, description=__doc__)))
+    sys.exit(run_command(Options, main, "benchmarks.moving_picture", description=__doc__))

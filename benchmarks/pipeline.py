@@ -5,6 +5,7 @@ The faces are copies of the freely licensed photo shipped with scikit-image, on 
 
 import io
 import platform
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import onnxruntime
-import tyro
 from PIL import Image
 from skimage.data import astronaut
 
@@ -21,6 +21,7 @@ from fer.analysis import load_analyzer
 from fer.annotation import FaceAnnotator
 from fer.cropping import crop_face, reference_square
 from fer.images import RgbImage, read_image
+from training.command import run_command
 
 
 @dataclass(frozen=True)
@@ -94,4 +95,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    sys.exit(run_command(Options, main, "benchmarks.pipeline"))

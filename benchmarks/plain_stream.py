@@ -1,4 +1,4 @@
-"""The baseline page with Gradio's own image stream: ``python benchmarks/plain_stream.py PORT DETECTOR``."""
+"""The baseline page with Gradio's own image stream: ``python -m benchmarks.plain_stream PORT DETECTOR``."""
 
 import os
 import sys

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import tyro
-
 from benchmarks import module_tree, option_pages
 from benchmarks.suite import SUITE_FILE
 from fer.model_card import load_card
 from fer.model_shelf import DEFAULT_WEIGHTS, find_weights, list_weights
+from training.command import run_command
 from training.model_text import model_card_text
 from training.run_files import read_object
 
@@ -136,4 +135,4 @@ def main(options: Options) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Options, description=__doc__)))
+    sys.exit(run_command(Options, main, "benchmarks.publish", description=__doc__))

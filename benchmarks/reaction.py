@@ -8,6 +8,7 @@ processed by the live path and, as an H.264 file, by the recorded path. The pred
 that filters can be compared on the same predictions in seconds.
 """
 
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from fer.images import RgbImage
 from fer.streams.recorded import analyze_video
 from fer.streams.stream import StreamAnalyzer
 from fer.video import Frame, VideoFile
+from training.command import run_command
 from training.data.datasets import pixels_of, read_table
 
 STILL_S = 20.0
@@ -88,9 +90,8 @@ class Answers:
     shown: tuple[Shown, ...]
 
 
-def main() -> None:
+def main(options: Options) -> None:
     """Print the table of both paths and, if requested, that of the candidate filters."""
-    options = tyro.cli(Options, description=__doc__)
     if options.answers is not None and options.answers.exists():
         measured = np.load(options.answers, allow_pickle=True)["answers"].tolist()
     else:
@@ -321,4 +322,4 @@ def is_change(before: Shown, after: Shown) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(Options, main, "benchmarks.reaction", description=__doc__))

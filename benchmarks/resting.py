@@ -6,6 +6,7 @@ The first part of each file name identifies the person; only people with two res
 """
 
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from fer.faces import Prediction
 from fer.images import RgbImage
 from fer.model_shelf import find_weights
 from fer.streams.resting import RestingFaceError, learn_resting_face
+from training.command import run_command
 from training.data.datasets import pixels_of, read_table
 from training.data.targets import expressions_of
 
@@ -49,9 +51,8 @@ class Seen:
     prediction: Prediction
 
 
-def main() -> None:
+def main(options: Options) -> None:
     """Print the error rates with and without adjustment."""
-    options = tyro.cli(Options, description=__doc__)
     classifier = EmotionClassifier(find_weights(options.weights))
     people = read_people(options, classifier)
     without: dict[str, list[bool]] = {"resting": [], "others": []}
@@ -111,4 +112,4 @@ def found_face(image: RgbImage, detector: FaceDetector) -> RgbImage | None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(Options, main, "benchmarks.resting", description=__doc__))

@@ -1,12 +1,12 @@
 """Measure accuracy under the framing, lighting and degradation of live cameras."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 
 from fer.classification import EmotionClassifier
@@ -14,6 +14,7 @@ from fer.cropping import Square, crop_face
 from fer.images import RgbImage
 from fer.model_shelf import find_weights
 from fer.preprocessing import prepare_crops
+from training.command import run_command
 from training.data.datasets import decode, read_table
 from training.data.targets import expressions_of
 from training.evaluate import classify_all, true_labels
@@ -112,4 +113,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    sys.exit(run_command(Options, main, "benchmarks.robustness"))

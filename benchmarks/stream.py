@@ -1,11 +1,12 @@
 """Measure tracking on recorded videos: coverage, false positives, stability, cost per frame.
 
-    python benchmarks/stream.py ../shared/videos --detector haar --reference face_detection_yunet_2023mar.onnx
+    python -m benchmarks.stream ../shared/videos --detector haar --reference face_detection_yunet_2023mar.onnx
 
 The reference detector searches every whole frame in full size; its detections are the ground truth.
 """
 
 import platform
+import sys
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from fer.streams.smoothing import Steadiness
 from fer.streams.stream import StreamAnalyzer
 from fer.streams.tracking import TrackingSettings
 from fer.video import Frame, VideoFile
+from training.command import run_command
 
 SAME_FACE = 0.3  # overlap that counts as the same face: detectors frame faces differently
 WINDOW_S = 3.0
@@ -51,9 +53,8 @@ class StreamBenchmark:
     steadiness_s: float | None = None
 
 
-def main() -> None:
+def main(options: StreamBenchmark) -> None:
     """Print one line per video."""
-    options = tyro.cli(StreamBenchmark, description=__doc__)
     reference = YuNetDetector(options.reference, longest_side=4096)
     analyzer = load_analyzer(options.weights, options.detector)
     live = load_detector(options.detector or analyzer.detector.name, live=True)
@@ -137,4 +138,4 @@ def changes(shown: dict[int, list[tuple[float, str]]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(StreamBenchmark, main, "benchmarks.stream", description=__doc__))

@@ -6,22 +6,47 @@ three times the network's multiplications per image: forward, gradient of the in
 returned`` is the throughput, relative to the first column, when freed memory goes back to the system after each step.
 """
 
-import argparse
 import json
 import platform
+import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from training.command import run_command
 from training.config import TrainConfig
 from training.hardware import Workers, choose_device, keep_freed_memory, set_up_processor
 from training.pace import measure_pace
 from training.setup import initial_network
 
 ARCHITECTURES = ("kv_fast", "kv_accurate", "kv_cnn")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Networks and settings to measure.
+
+    Attributes:
+        device: Where to train.
+        batch_size: Images per step; 0 for 128 on the CPU and 2048 on CUDA.
+        size: Side of the crops in pixels.
+        seconds: Length of each measurement.
+        threads: CPU threads of PyTorch; 0 leaves the number to it.
+        architectures: Networks.
+        json: Print one JSON object instead of a table.
+    """
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    batch_size: int = 0
+    size: int = 48
+    seconds: float = 8.0
+    threads: int = 0
+    architectures: tuple[str, ...] = ARCHITECTURES
+    json: bool = False
 
 
 def measure(config: TrainConfig, seconds: float, *, is_memory_kept: bool = True) -> float:
@@ -53,18 +78,7 @@ def products_per_second(seconds: float) -> float:
     return side**3 / best
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--batch-size", type=int, default=0, help="0: 128 on the CPU, 2048 on CUDA")
-    parser.add_argument("--size", type=int, default=48, help="side of the crops in pixels")
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
-    parser.add_argument(
-        "--threads", type=int, default=0, help="of PyTorch on the CPU; 0 leaves it to PyTorch"
-    )
-    parser.add_argument("--architectures", nargs="+", default=list(ARCHITECTURES))
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+def main(options: Options) -> None:
     is_cpu = options.device == "cpu"
     batch_size = options.batch_size or (128 if is_cpu else 2048)
     rows = []
@@ -106,4 +120,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(Options, main, "benchmarks.training", description=__doc__))

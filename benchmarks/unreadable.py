@@ -1,6 +1,7 @@
 """Measure how often covered or damaged faces are misclassified with confidence."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,11 @@ from typing import Final
 
 import cv2
 import numpy as np
-import tyro
 
 from fer.classification import EmotionClassifier
 from fer.images import RgbImage
 from fer.model_shelf import find_weights
+from training.command import run_command
 from training.data.datasets import DatasetError, pixels_of, read_table, square_of
 from training.data.targets import expressions_of
 from training.evaluate import true_labels
@@ -137,4 +138,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    sys.exit(run_command(Options, main, "benchmarks.unreadable", description=__doc__))

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 import av
-import tyro
 
 from fer import __version__
 from fer.folders.records import AnalyzerRecipe
 from fer.streams.recorded import analyze_video
 from fer.timeline.export import write_timeline
 from fer.video import VideoFile
+from training.command import run_command
 
 PEER = """
 import json, sys, time, cv2
@@ -66,8 +66,7 @@ class VideoBenchmark:
     child: Literal["read", "analyze"] | None = None
 
 
-def main() -> None:
-    options = tyro.cli(VideoBenchmark, description=__doc__)
+def main(options: VideoBenchmark) -> None:
     if options.child is not None:
         measure_child(options)
         return
@@ -169,4 +168,4 @@ def loop(clip: Path, path: Path, length_s: float) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(VideoBenchmark, main, "benchmarks.video", description=__doc__))

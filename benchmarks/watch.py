@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import av
-import tyro
 
 from benchmarks.video import loop
+from training.command import run_command
 
 LOOPED_S = 900.0  # so that times step back only every quarter of an hour
 
@@ -39,8 +39,7 @@ class WatchBenchmark:
     send_on: int | None = None
 
 
-def main() -> None:
-    options = tyro.cli(WatchBenchmark)
+def main(options: WatchBenchmark) -> None:
     if options.send_on is not None:
         send(options.clip, options.send_on)
         return
@@ -151,4 +150,4 @@ def play(video: Path, target: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(WatchBenchmark, main, "benchmarks.watch"))

@@ -72,7 +72,7 @@ def _run(module: str, arguments: Sequence[str], timeout_s: int) -> str:
         last = lines[-1] if lines else f"it ended with status {answer.returncode} without a message"
         if "No module named 'torch'" in last:
             last = "PyTorch is not installed here; run 'pip install -r requirements.txt'"
-        raise ProgramError(last)
+        raise ProgramError(last.removeprefix("error: "))
     return answer.stdout
 
 

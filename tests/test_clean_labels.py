@@ -60,4 +60,4 @@ def test_other_forms_are_refused(tmp_path):
 
 def test_missing_data_is_told(tmp_path, capsys):
     assert main(["--data", str(tmp_path / "no.parquet"), "--output", str(tmp_path / "out.parquet")]) == 1
-    assert "cleaning stopped: no data at" in capsys.readouterr().err
+    assert "error: no data at" in capsys.readouterr().err

@@ -204,7 +204,7 @@ def test_unusable_photos_end_the_command_with_one_sentence(config: DetectorConfi
     assert training.main(words) == 1
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.startswith("training stopped: ")
+    assert said.err.startswith("error: ")
     assert said.err.count("\n") == 1
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fer.emotions import UnknownEmotionError, emotion_from_name
 from fer.model_card import Head, ModelCard, Preprocessing
 from fer.networks import ExpressionNetwork, Standardise
+from training.command import run_command
 from training.weights_folder import Export, write_weights
 
 ARCHITECTURE: Final = "kv_cnn"
@@ -101,13 +102,11 @@ def _copy(tensors: list[Tensor], network: ExpressionNetwork, file: Path) -> None
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line and convert the file; return 1 with a sentence on an error."""
-    options = tyro.cli(AdoptOptions, args=arguments, prog="python -m training.adopt")
-    try:
-        print(f"wrote {adopt(options)}")
-    except (ValueError, OSError) as error:
-        print(f"adoption stopped: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_command(AdoptOptions, _convert, "training.adopt", arguments)
+
+
+def _convert(options: AdoptOptions) -> None:
+    print(f"wrote {adopt(options)}")
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fer.classification import EmotionClassifier
-from fer.model_card import WeightsMismatchError
 from fer.printable import plain_table
+from training.command import run_command
 from training.config import TrainConfig
-from training.data.datasets import DatasetError, decode, read_table
+from training.data.datasets import decode, read_table
 from training.evaluate import classify_all
 from training.export import ExportOptions, export_run
 from training.train import train
@@ -151,23 +151,19 @@ def _doubted(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line, clean the labels, print a summary."""
-    import tyro  # noqa: PLC0415 - the entry point alone needs it
-
+    """Read the command line, clean the labels, print a summary; return 1 with a sentence on an error."""
     logging.basicConfig(format="%(message)s")
     logging.getLogger("training").setLevel(logging.INFO)  # but not PyTorch's exporter
-    try:
-        options = tyro.cli(CleanOptions, args=arguments, prog="python -m training.clean_labels")
-        doubted = clean_labels(options)
-        plain_table(doubted).to_csv(options.output.with_suffix(".csv"), index=False)
-    except (DatasetError, WeightsMismatchError, ValueError, OSError) as error:
-        print(f"cleaning stopped: {error}", file=sys.stderr)
-        return 1
+    return run_command(CleanOptions, _clean, "training.clean_labels", arguments)
+
+
+def _clean(options: CleanOptions) -> None:
+    doubted = clean_labels(options)
+    plain_table(doubted).to_csv(options.output.with_suffix(".csv"), index=False)
     print(pd.crosstab(doubted["label"], doubted["other"]) if len(doubted) else "no doubtful labels")
     print(
         f"{len(doubted)} labels emptied in {options.output}, listed in {options.output.with_suffix('.csv')}"
     )
-    return 0
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from fer.cropping import crop_face, reference_square
 from fer.detection import FaceDetector, load_detector
 from fer.emotions import Emotion, Label
 from fer.images import RgbImage, UnreadableImageError, as_rgb, read_image
-from fer.model_card import UnknownModelError
-from training.data.datasets import DatasetError, Picture, read_table
+from training.command import run_command
+from training.data.datasets import Picture, read_table
 from training.data.parquet_files import write_parquet_faces
 from training.data.targets import VOTE_WORDS
 
@@ -124,19 +124,15 @@ def _encode(crop: RgbImage) -> bytes:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line, crop the faces, list the skipped images."""
-    import tyro  # noqa: PLC0415 - the entry point alone needs it
+    """Read the command line, crop the faces, list the skipped; return 1 with a sentence on an error."""
+    return run_command(CropFacesOptions, _crop, "training.crop_faces", arguments)
 
-    options = tyro.cli(CropFacesOptions, args=arguments, prog="python -m training.crop_faces")
-    try:
-        count, problems = crop_labelled_faces(options)
-    except (DatasetError, UnknownModelError, OSError) as error:
-        print(f"cropping stopped: {error}", file=sys.stderr)
-        return 1
+
+def _crop(options: CropFacesOptions) -> None:
+    count, problems = crop_labelled_faces(options)
     for problem in problems:
         print(f"skipped: {problem}", file=sys.stderr)
     print(f"wrote {count} faces to {options.output}, skipped {len(problems)}")
-    return 0
 
 
 if __name__ == "__main__":

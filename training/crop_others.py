@@ -16,7 +16,7 @@ from fer.detection.haar import EAGER, HaarDetector
 from fer.detection.kv_face import KvFaceDetector, find_faces, kv_face_folder, network_file, onnx_runner
 from fer.faces import Box, Detection
 from fer.images import RgbImage, UnreadableImageError, read_image
-from fer.model_card import UnknownModelError, WeightsMismatchError
+from training.command import run_command
 from training.crop_faces import LabelledCrop, write_crops
 from training.data.datasets import DatasetError
 from training.detector.candidates import find_candidates
@@ -131,17 +131,12 @@ def crop_others(options: CropOthersOptions) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line, write the crops, print their number."""
-    import tyro  # noqa: PLC0415 - the entry point alone needs it
+    """Read the command line, write the crops, print their number; return 1 with a sentence on an error."""
+    return run_command(CropOthersOptions, _crop, "training.crop_others", arguments)
 
-    options = tyro.cli(CropOthersOptions, args=arguments, prog="python -m training.crop_others")
-    try:
-        count = crop_others(options)
-    except (DatasetError, UnknownModelError, WeightsMismatchError, OSError) as error:
-        print(f"cropping stopped: {error}", file=sys.stderr)
-        return 1
-    print(f"wrote {count} crops without a face to {options.output}")
-    return 0
+
+def _crop(options: CropOthersOptions) -> None:
+    print(f"wrote {crop_others(options)} crops without a face to {options.output}")
 
 
 if __name__ == "__main__":

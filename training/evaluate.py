@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from fer.classification import EmotionClassifier, Engine
 from fer.emotions import Label
-from fer.model_card import OWN_HEAD, UnknownModelError, WeightsMismatchError
+from fer.model_card import OWN_HEAD
 from fer.model_shelf import find_weights
+from training.command import run_command
 from training.data.datasets import DatasetError, FaceTable, decode, read_table
 from training.data.splits import data_hash
 from training.data.targets import expressions_of, majority, was_voted
@@ -133,16 +134,12 @@ def format_report(report: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line, evaluate, print the report; return 1 with a sentence on an error."""
-    import tyro  # noqa: PLC0415 - the entry point alone needs it
+    return run_command(EvaluateOptions, _print_report, "training.evaluate", arguments)
 
-    options = tyro.cli(EvaluateOptions, args=arguments, prog="python -m training.evaluate")
-    try:
-        report = evaluate(options)
-    except (DatasetError, UnknownModelError, WeightsMismatchError, OSError) as error:
-        print(f"evaluation stopped: {error}", file=sys.stderr)
-        return 1
+
+def _print_report(options: EvaluateOptions) -> None:
+    report = evaluate(options)
     print(json.dumps(report) if options.json else format_report(report))
-    return 0
 
 
 if __name__ == "__main__":

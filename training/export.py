@@ -12,6 +12,7 @@ from torch import nn
 from fer.emotions import OTHER
 from fer.model_card import Head, ModelCard, Preprocessing
 from fer.networks import ExpressionNetwork
+from training.command import run_command
 from training.config import TrainConfig
 from training.metrics import key_figures
 from training.quantisation import SAMPLE_FILE
@@ -116,15 +117,11 @@ def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line and export; return 1 with a sentence on an error."""
-    import tyro  # noqa: PLC0415 - the entry point alone needs it
+    return run_command(ExportOptions, _export, "training.export", arguments)
 
-    options = tyro.cli(ExportOptions, args=arguments, prog="python -m training.export")
-    try:
-        print(f"wrote {export_run(options)}")
-    except (ValueError, OSError) as error:
-        print(f"export stopped: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+def _export(options: ExportOptions) -> None:
+    print(f"wrote {export_run(options)}")
 
 
 if __name__ == "__main__":

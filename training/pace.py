@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from fer.model_card import Preprocessing, UnknownModelError
+from fer.model_card import Preprocessing
 from fer.networks import ExpressionNetwork
+from training.command import run_command
 from training.config import TrainConfig
 from training.frame import LARGEST_GRADIENT, average_of
 from training.hardware import Workers, autocast_for, choose_device, set_up_processor
@@ -174,23 +175,18 @@ def _augmentation(device: torch.device) -> Callable[[Tensor], Tensor]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure a training on synthetic images and print the result; return 1 with a sentence on an error."""
-    import tyro  # noqa: PLC0415 - the entry point alone needs it
+    return run_command(TrainConfig, _print_pace, "training.pace", arguments)
 
-    config = tyro.cli(TrainConfig, args=arguments, prog="python -m training.pace")
+
+def _print_pace(config: TrainConfig) -> None:
+    device = choose_device(config, Workers())
+    set_up_processor(config.thread_count)
     try:
-        device = choose_device(config, Workers())
-        set_up_processor(config.thread_count)
-        try:
-            pace = measure_pace(config, device)
-        except torch.OutOfMemoryError:
-            print(memory_advice(config, device), file=sys.stderr)
-            return 1
-    except (ValueError, UnknownModelError) as error:
-        print(error, file=sys.stderr)
-        return 1
+        pace = measure_pace(config, device)
+    except torch.OutOfMemoryError as error:
+        raise MemoryError(memory_advice(config, device)) from error
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     print(json.dumps({"device": device.type, "device_name": name} | asdict(pace)))
-    return 0
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from PIL import Image
 from fer.images import RgbImage
 from fer.model_card import Preprocessing
 from fer.preprocessing import prepare_crops
+from training.command import run_command
 from training.config import TrainConfig
 from training.data.datasets import DatasetError, FaceTable, pixels_of, square_of
 from training.data.parquet_files import write_parquet_faces
@@ -86,17 +87,12 @@ def _encode(image: RgbImage, options: PackOptions) -> bytes:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line, write the files, print their sizes; return 1 with a sentence on an error."""
-    import tyro  # noqa: PLC0415 - the entry point alone needs it
+    return run_command(PackOptions, _pack, "training.pack", arguments)
 
-    options = tyro.cli(PackOptions, args=arguments, prog="python -m training.pack")
-    try:
-        paths = pack(options)
-    except (DatasetError, ValueError, OSError) as error:
-        print(f"packing stopped: {error}", file=sys.stderr)
-        return 1
-    for path in paths:
+
+def _pack(options: PackOptions) -> None:
+    for path in pack(options):
         print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
-    return 0
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from training.command import run_command
 from training.config import Device, TrainConfig
-from training.data.datasets import DatasetError
 from training.export import ExportOptions, export_run
 from training.repeat import find_data
 from training.report import ReportOptions, repeat_report
 from training.run_files import LAST_FILE, RunState
-from training.runs import RunInUseError, read_run
+from training.runs import read_run
 from training.train import train
 
 SHIPPED_PLAN: Final = Path(__file__).parent / "plans" / "crowd.toml"
@@ -205,17 +205,13 @@ def _train_stage(stage: Stage, options: RecipeOptions) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line and follow the plan; return 1 with a sentence on an error."""
-    import tyro  # noqa: PLC0415 - the entry point alone needs it
-
-    options = tyro.cli(RecipeOptions, args=arguments, prog="python -m training.recipe")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        for folder in follow(options):
-            print(f"wrote {folder}")
-    except (ValueError, LookupError, DatasetError, RunInUseError, OSError, MemoryError) as error:
-        print(f"recipe stopped: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_command(RecipeOptions, _follow, "training.recipe", arguments)
+
+
+def _follow(options: RecipeOptions) -> None:
+    for folder in follow(options):
+        print(f"wrote {folder}")
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from fer.model_card import Preprocessing, UnknownModelError
+from fer.model_card import Preprocessing
+from training.command import run_command
 from training.config import TrainConfig
-from training.data.datasets import DatasetError
 from training.data.splits import head_truth, load_splits
 from training.final_report import classifier_report
 from training.hardware import set_up_processor
@@ -79,17 +79,13 @@ def repeat_report(options: ReportOptions) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line and write the report; return 1 with a sentence on an error."""
-    import tyro  # noqa: PLC0415 - the entry point alone needs it
-
-    options = tyro.cli(ReportOptions, args=arguments, prog="python -m training.report")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        repeat_report(options)
-    except (ValueError, DatasetError, UnknownModelError, OSError) as error:
-        print(f"report stopped: {error}", file=sys.stderr)
-        return 1
+    return run_command(ReportOptions, _report, "training.report", arguments)
+
+
+def _report(options: ReportOptions) -> None:
+    repeat_report(options)
     print(f"wrote {options.run / REPORT_FILE}")
-    return 0
 
 
 if __name__ == "__main__":

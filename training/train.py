@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fer.model_card import Preprocessing, UnknownModelError
+from fer.model_card import Preprocessing
 from fer.networks import ExpressionNetwork
+from training.command import exit_status, read_options
 from training.config import TrainConfig
-from training.data.datasets import DatasetError
 from training.data.splits import Splits, draw_rows, drawn_counts, head_truth, load_splits
 from training.final_report import classifier_report, default_head
 from training.frame import Schedule, Trainer, tensorboard_mirror
@@ -35,7 +35,7 @@ from training.metrics import report_head
 from training.pace import memory_advice
 from training.repeat import RepeatOptions, repeated_settings
 from training.run_files import CONFIG_FILE, LAST_FILE, RunState, classifier_figure, state_of
-from training.runs import RunInUseError, RunWriter, StopRequestedError, new_run_folder, read_run
+from training.runs import RunWriter, StopRequestedError, new_run_folder, read_run
 from training.setup import (
     compiled,
     head_shares,
@@ -49,6 +49,8 @@ from training.setup import (
 _LAST_WITHOUT_MIXUP: Final = 0.15
 
 log = logging.getLogger(__name__)
+
+PROGRAM: Final = "training.train"
 
 
 def train(
@@ -257,48 +259,35 @@ class ResumeOptions:
 
 def main(arguments: list[str] | None = None) -> int:
     """Read the command line and train; return 0 if the training finished or was stopped on request."""
-    import tyro  # noqa: PLC0415 - the entry point alone needs it
-
     arguments = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        if "--resume" in arguments:
-            folder = tyro.cli(ResumeOptions, args=arguments, prog="python -m training.train").resume
-            run = read_run(folder)
-            if run.problem or not (folder / LAST_FILE).is_file():
-                raise ValueError(f"{folder} cannot be resumed: {run.problem or f'it has no {LAST_FILE}'}")
-            config, resume = TrainConfig.from_dict(run.config), True
-        else:
-            if "--repeat" in arguments:
-                options = tyro.cli(RepeatOptions, args=arguments, prog="python -m training.train")
-                config, warnings = repeated_settings(options)
-                for sentence in warnings:
-                    log.warning("%s", sentence)
-            else:
-                config = tyro.cli(TrainConfig, args=arguments, prog="python -m training.train")
-            folder = (
-                config.runs / config.name if config.name else new_run_folder(config.runs, config.architecture)
-            )
-            resume = False
-            if (folder / CONFIG_FILE).exists() and state_of(folder) is not RunState.QUEUED:
-                raise ValueError(f"{folder} already exists; choose another --name or use --resume {folder}")
-        log.info("writing to %s", folder)
-        train(config, folder, resume=resume)
-    except (
-        ValueError,
-        DatasetError,
-        UnknownModelError,
-        RunInUseError,
-        OSError,
-        MemoryError,
-        ModuleNotFoundError,
-    ) as error:
-        print(f"training stopped: {error}", file=sys.stderr)
-        return 1
+        return exit_status(lambda: _train(arguments))
     finally:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
-    return 0
+
+
+def _train(arguments: list[str]) -> None:
+    if "--resume" in arguments:
+        folder = read_options(ResumeOptions, PROGRAM, arguments).resume
+        run = read_run(folder)
+        if run.problem or not (folder / LAST_FILE).is_file():
+            raise ValueError(f"{folder} cannot be resumed: {run.problem or f'it has no {LAST_FILE}'}")
+        log.info("writing to %s", folder)
+        train(TrainConfig.from_dict(run.config), folder, resume=True)
+        return
+    if "--repeat" in arguments:
+        config, warnings = repeated_settings(read_options(RepeatOptions, PROGRAM, arguments))
+        for sentence in warnings:
+            log.warning("%s", sentence)
+    else:
+        config = read_options(TrainConfig, PROGRAM, arguments)
+    folder = config.runs / config.name if config.name else new_run_folder(config.runs, config.architecture)
+    if (folder / CONFIG_FILE).exists() and state_of(folder) is not RunState.QUEUED:
+        raise ValueError(f"{folder} already exists; choose another --name or use --resume {folder}")
+    log.info("writing to %s", folder)
+    train(config, folder, resume=False)
 
 
 if __name__ == "__main__":

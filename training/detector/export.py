@@ -28,6 +28,7 @@ from fer.model_card import (
     file_hash,
     verified_file,
 )
+from training.command import run_command
 from training.detector.model_text import detector_card_text
 from training.detector.network import ExportedDetector, KvFaceNetwork
 from training.detector.quantisation import add_integers
@@ -231,17 +232,13 @@ def _write_history(run: Run, folder: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line and export; return 1 with a sentence on an error."""
-    import tyro  # noqa: PLC0415 - the entry point alone needs it
-
     logging.basicConfig(format="%(message)s")
     logging.getLogger("training.detector").setLevel(logging.INFO)  # but not PyTorch's exporter
-    options = tyro.cli(DetectorExport, args=arguments, prog="python -m training.detector.export")
-    try:
-        print(f"wrote {export_run(options)}")
-    except (ValueError, OSError) as error:
-        print(f"export stopped: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_command(DetectorExport, _export, "training.detector.export", arguments)
+
+
+def _export(options: DetectorExport) -> None:
+    print(f"wrote {export_run(options)}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fer.detection.decoding import cell_grid
 from fer.detection.kv_face import find_faces
-from fer.model_card import UnknownModelError
+from training.command import run_command
 from training.config import plain_settings
 from training.detector.augmentation import SceneAugmentation
 from training.detector.evaluation import BOXED_IOU, WEB_IOU, measure_recall, read_boxed_photos
@@ -42,7 +42,7 @@ from training.run_files import (
     detector_figure,
     earlier_runs,
 )
-from training.runs import RunInUseError, RunWriter, new_run_folder
+from training.runs import RunWriter, new_run_folder
 
 LEAST_SCORE: Final = 0.5
 """Score threshold for comparing epochs; the shipped threshold is chosen afterwards."""
@@ -289,16 +289,12 @@ def _environment(config: DetectorConfig) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the settings from the command line and train; return 1 with a sentence on an error."""
-    import tyro  # noqa: PLC0415 - only the entry point needs it
-
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    config = tyro.cli(DetectorConfig, prog="python -m training.detector.train", args=arguments)
-    try:
-        print(train(config))
-    except (ValueError, UnknownModelError, RunInUseError, OSError) as error:
-        print(f"training stopped: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_command(DetectorConfig, _train, "training.detector.train", arguments)
+
+
+def _train(config: DetectorConfig) -> None:
+    print(train(config))
 
 
 if __name__ == "__main__":

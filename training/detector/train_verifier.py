@@ -16,7 +16,7 @@ from torch.nn import functional
 from fer.detection.card import load_detector_card
 from fer.detection.decoding import CANDIDATES
 from fer.detection.kv_face import find_faces, network_file, onnx_runner
-from fer.model_card import UnknownModelError
+from training.command import run_command
 from training.config import plain_settings
 from training.detector.candidates import Candidates, find_candidates, join_candidates
 from training.detector.evaluation import read_boxed_photos
@@ -26,7 +26,7 @@ from training.detector.verifier import VerifierNetwork, load_verifier, plain_vie
 from training.frame import Schedule, Trainer
 from training.hardware import Workers, describe_environment, file_hashes, set_up_processor
 from training.run_files import HISTORY_FOLDER, LAST_FILE, VERIFIER, copy_history, earlier_runs
-from training.runs import RunInUseError, RunWriter, new_run_folder
+from training.runs import RunWriter, new_run_folder
 
 EAGER_SCORE: Final = 0.1
 """Score threshold, well below that of candidates in use."""
@@ -243,16 +243,12 @@ def gather_candidates(config: VerifierConfig) -> Candidates:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the settings from the command line and train; return 1 with a sentence on an error."""
-    import tyro  # noqa: PLC0415 - only the entry point needs it
-
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    config = tyro.cli(VerifierConfig, prog="python -m training.detector.train_verifier", args=arguments)
-    try:
-        print(train_verifier(config))
-    except (ValueError, UnknownModelError, RunInUseError, OSError) as error:
-        print(f"training stopped: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_command(VerifierConfig, _train, "training.detector.train_verifier", arguments)
+
+
+def _train(config: VerifierConfig) -> None:
+    print(train_verifier(config))
 
 
 if __name__ == "__main__":
