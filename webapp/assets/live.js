@@ -19,6 +19,7 @@ const HINTS = {
 };
 const HINT_AFTER_MS = 1200;
 const SPEAK_EVERY_MS = 3000;
+const RATE_EVERY_MS = 500;
 
 /** @param {HTMLElement} element the element with live.html */
 export async function mount(element) {
@@ -45,7 +46,7 @@ class LiveTab {
     this.isMirrored = true;
     this.isFrozen = this.isRecording = false;
     this.facing = "user";
-    this.spokenAt = this.hintSince = this.attempts = 0;
+    this.spokenAt = this.ratedAt = this.hintSince = this.attempts = 0;
     this.wire();
     this.show();
     parts.start.disabled = false; // the page is ready for clicks
@@ -179,13 +180,19 @@ class LiveTab {
     this.tellHint(isSmallCrowd ? null : answer.hint);
     this.tellRest(answer.rest);
     this.speak(answer.faces);
-    const { parts } = this;
-    const [rate, latency] = [Math.round(this.meter.rate), Math.round(this.meter.latency)];
-    setText(parts.badge, say("{rate} frames/s · {latency} ms", { rate, latency }));
-    setText(parts.count, this.countWords(answer.faces));
+    this.tellRate();
+    setText(this.parts.count, this.countWords(answer.faces));
     if (this.isFrozen) this.offerExplanations();
     // For benchmarks and extensions: the answer, and when its frame was captured.
     this.root.dispatchEvent(new CustomEvent("kv-faces", { bubbles: true, detail: { answer, takenAt } }));
+  }
+
+  tellRate() {
+    const now = performance.now();
+    if (now - this.ratedAt < RATE_EVERY_MS) return; // readable, and the page is not repainted for every frame
+    this.ratedAt = now;
+    const [rate, latency] = [Math.round(this.meter.rate), Math.round(this.meter.latency)];
+    setText(this.parts.badge, say("{rate} frames/s · {latency} ms", { rate, latency }));
   }
 
   /** The number of faces in words, with a summary for a crowd. */
