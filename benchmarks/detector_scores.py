@@ -19,7 +19,7 @@ import cv2
 from benchmarks.detectors import BESIDE_IOU, crowd_recall, faceless_boxes
 from fer.detection.card import load_detector_card
 from fer.detection.kv_face import KvFaceDetector
-from fer.detection.verifier import VERIFIER_FILE, VERIFIER_INT8_FILE, Verification
+from fer.detection.verifier import VERIFIER_FILE, VERIFIER_INT8_FILE
 from fer.faces import Detection
 from fer.images import RgbImage
 from fer.model_card import file_hash
@@ -32,7 +32,7 @@ from training.detector.evaluation import (
     measure_recall,
     read_boxed_photos,
 )
-from training.detector.verifier import VERIFIED_MARGIN, VERIFIED_SIDE, load_verifier, write_verifier
+from training.detector.verifier import load_verifier, verification_of, write_verifier
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def detectors(options: Options) -> Iterator[tuple[str, KvFaceDetector]]:
             write_verifier(load_verifier(options.verifier), folder)
             files[VERIFIER_FILE] = file_hash(folder / VERIFIER_FILE)
             files.pop(VERIFIER_INT8_FILE, None)
-            verification = Verification(0.5, 1.0, VERIFIED_SIDE, VERIFIED_MARGIN)
+            verification = verification_of(0.5, 1.0)
         card = replace(card, files=files)
         if verification is None:
             replace(card, least_score=min(options.scores)).save(folder)

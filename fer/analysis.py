@@ -1,5 +1,6 @@
 """The complete pipeline from one image to faces with expressions."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -40,17 +41,33 @@ class FaceAnalyzer:
     def read_faces(self, image: RgbImage, detections: list[Detection]) -> list[Face]:
         """Read the expressions of detected faces; drop those that the classifier rejects as no face.
 
-        Predictions for heads turned away by more than 45 degrees are unsure.
+        The surer the detector is of a face, the surer the classifier has to be of the contrary. Predictions
+        for heads turned away by more than 45 degrees are unsure.
         """
         margin = self.classifier.card.preprocessing.margin
         framing = self.detector.framing
         crops = [crop_face(image, reference_square(detection, framing), margin) for detection in detections]
-        limit = self.classifier.head.other_above
+        above = self.classifier.head.other_above
         return [
             Face(detection, replace(prediction, turned_away=_is_away(detection)))
             for detection, prediction in zip(detections, self.classifier.classify(crops), strict=True)
-            if prediction.other <= limit
+            if prediction.other <= limit_of_other(above, detection)
         ]
+
+
+def limit_of_other(other_above: float, detection: Detection) -> float:
+    """Return the probability of ``other`` above which a detection is dropped, in [0, 1].
+
+    The detector's and the classifier's evidence for a face are added as log-odds.
+
+    Args:
+        other_above: The head's threshold, for detections without evidence.
+        detection: The detection.
+    """
+    if other_above >= 1.0:
+        return 1.0
+    odds = other_above * math.exp(detection.evidence)
+    return odds / (odds + 1.0 - other_above)
 
 
 def _is_away(detection: Detection) -> bool:

@@ -113,12 +113,15 @@ class Detection:
         score: The detector's confidence in [0, 1].
         landmarks: Five points, or None if the detector gives none.
         roll: In-plane turn of the head in degrees, positive is clockwise as seen; 0 if unknown.
+        evidence: Log-odds that the score adds to a classifier's judgement whether this is a face; 0 if the
+            detector's scores are no probabilities.
     """
 
     box: Box
     score: float
     landmarks: Landmarks | None = None
     roll: float = 0.0
+    evidence: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.score <= 1.0:

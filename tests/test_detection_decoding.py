@@ -52,10 +52,11 @@ class TestDecoding:
         assert suppress(np.array(boxes, np.float32), FACES).tolist() == kept
 
     def test_verified_boxes_are_not_dropped_for_what_others_cover_together(self):
-        """A face behind two others, which the verifier has told from a box between them."""
-        boxes = np.array([[0, 0, 50, 60], [58, 0, 108, 60], [29, 0, 79, 60], [31, 0, 81, 60]], np.float32)
-        assert suppress(boxes, FACES).tolist() == [0, 1]
-        assert suppress(boxes, VERIFIED).tolist() == [0, 1, 2]
+        """A face behind three others, which the verifier has told from a box between them."""
+        around = [[62, 100, 112, 160], [138, 100, 188, 160], [100, 54, 150, 114]]
+        boxes = np.array([*around, [100, 100, 150, 160], [104, 100, 154, 160]], np.float32)
+        assert suppress(boxes, FACES).tolist() == [0, 1, 2]
+        assert suppress(boxes, VERIFIED).tolist() == [0, 1, 2, 3]
 
     def test_the_grid_is_shared_read_only(self):
         with pytest.raises(ValueError, match="read-only"):

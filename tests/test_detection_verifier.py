@@ -1,6 +1,7 @@
 """The verifier in use: size, joint score, exported files."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from fer.detection.verifier import (
     VERIFIER_FILE,
     FaceVerifier,
     Verification,
+    verified_crop,
 )
 from fer.model_card import ONNX_FILE, WeightsMismatchError
 from training.detector.export import DetectorExport, check_golden, export_run
@@ -25,6 +27,7 @@ from training.detector.verifier import (
     VerifierNetwork,
     golden_crops,
     load_verifier,
+    verification_of,
     write_verifier,
 )
 from training.run_files import BEST_FILE
@@ -73,6 +76,19 @@ class TestMirrorImages:
         assert counts == [2, 1]
         assert face.score > 0.5 > other.score
 
+    def test_the_mirrored_crop_may_show_more(self, path, astronaut):
+        place = toy_place(*ASTRONAUT_FACE)
+        settings = replace(verification(), mirrored_margin=0.8)
+        crop, wide = (
+            FaceVerifier(path, settings, FRAMING).crops(astronaut, [place], mirrored=mirrored)[0]
+            for mirrored in (False, True)
+        )
+        expected = verified_crop(astronaut, place, FRAMING, margin=0.8, side=VERIFIED_SIDE)
+        np.testing.assert_array_equal(wide[:, ::-1], expected)
+        assert np.abs(wide[:, ::-1].astype(int) - crop).mean() > 5
+        alike = FaceVerifier(path, verification(), FRAMING).crops(astronaut, [place], mirrored=True)[0]
+        np.testing.assert_array_equal(alike[:, ::-1], crop)
+
 
 class TestJointScore:
     def test_trust_moves_between_both_looks(self, path, astronaut):
@@ -93,6 +109,13 @@ class TestJointScore:
         ]
         assert [face.box for face in verifier.verify(astronaut, places)] == [p.box for p in places[1:]]
         assert verifier.verify(astronaut, places[:1]) == []
+
+    def test_evidence_is_counted_from_the_even_score(self, path, astronaut):
+        settings = replace(verification(), even_score=0.9)
+        (face,) = FaceVerifier(path, settings, FRAMING).verify(astronaut, [toy_place(*ASTRONAUT_FACE)])
+        assert face.score / (1 - face.score) == pytest.approx(9 * np.exp(face.evidence), rel=1e-3)
+        (face,) = FaceVerifier(path, verification(), FRAMING).verify(astronaut, [toy_place(*ASTRONAUT_FACE)])
+        assert face.evidence == 0.0
 
     def test_certainty_stays_finite(self, path, astronaut):
         verifier = FaceVerifier(path, verification(3.0), FRAMING)
@@ -115,6 +138,8 @@ class TestJointScore:
             {"trust": -1},
             {"side": 8},
             {"margin": -0.1},
+            {"mirrored_margin": 2.5},
+            {"even_score": 1.0},
             {"live_candidate_score": 1},
         ],
         ids=str,
@@ -144,7 +169,7 @@ def exported(tmp_path_factory):
 class TestExport:
     def test_the_folder_is_whole(self, exported):
         card = load_detector_card(exported)
-        assert card.verification == Verification(0.25, 0.7, VERIFIED_SIDE, VERIFIED_MARGIN)
+        assert card.verification == verification_of(0.25, 0.7)
         assert VERIFIER_FILE in card.files
         assert {path.name for path in (exported / "run" / "verifier").iterdir()} == {
             "config.json", "environment.json", "epochs.jsonl",

@@ -42,11 +42,8 @@ FACES: Final = Suppression(0.4, 0.65)
 CANDIDATES: Final = Suppression(0.6)
 """Candidates of a verifier: in a crowd, faces overlap, and the better box may have the lower score so far."""
 
-VERIFIED: Final = Suppression(0.3)
-"""One box per face, by scores that tell a face from a box between two faces."""
-
-ACROSS_PASSES: Final = Suppression(0.15)
-"""One box per face of passes at several scales, whose boxes of one face differ more."""
+VERIFIED: Final = Suppression(0.15)
+"""One box per face, by scores that tell a face from a box between two faces; boxes of two scales differ."""
 
 
 def prepare_image(image: RgbImage, longest_side: int) -> tuple[NDArray[np.uint8], float]:

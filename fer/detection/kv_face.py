@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from fer.cropping import Framing
 from fer.detection.card import DETECTOR_CARD_FILE, DetectorCard, load_detector_card
 from fer.detection.decoding import (
-    ACROSS_PASSES,
     CANDIDATES,
     FACES,
     VERIFIED,
@@ -155,7 +154,7 @@ class KvFaceDetector:
                 finer = self._look(image, side)
                 if side <= FINER_SIDE:  # tiles of a finer pass cut large faces
                     found = _seen_again(found, finer, side / longest)
-                found, searched = _distinct([*found, *finer], ACROSS_PASSES), side
+                found, searched = _distinct([*found, *finer]), side
         return found
 
     def _has_small(self, found: Sequence[Detection], shrink: float) -> bool:
@@ -177,7 +176,7 @@ class KvFaceDetector:
             least_score=asked,
             suppression=CANDIDATES,
         )
-        return _distinct(self._verifier.verify(image, candidates), VERIFIED)
+        return _distinct(self._verifier.verify(image, candidates))
 
 
 def _seen_again(found: Sequence[Detection], finer: Sequence[Detection], shrink: float) -> list[Detection]:
@@ -190,13 +189,13 @@ def _seen_again(found: Sequence[Detection], finer: Sequence[Detection], shrink: 
     ]
 
 
-def _distinct(found: Sequence[Detection], rule: Suppression) -> list[Detection]:
+def _distinct(found: Sequence[Detection]) -> list[Detection]:
     """Keep the highest-scoring box of each face, largest first."""
     by_score = sorted(found, key=lambda face: -face.score)
     if not by_score:
         return []
     boxes = np.array([face.box.as_tuple() for face in by_score], np.float32)
-    return sorted((by_score[row] for row in suppress(boxes, rule)), key=lambda face: -face.box.area)
+    return sorted((by_score[row] for row in suppress(boxes, VERIFIED)), key=lambda face: -face.box.area)
 
 
 def network_file(folder: Path, card: DetectorCard) -> Path:

@@ -21,7 +21,7 @@ VERIFIER_INT8_FILE: Final = "verifier.int8.onnx"
 _SMALLEST_DOUBT: Final = 1e-4
 
 _REJECTED: Final = -3.0
-"""Joint log-odds up to which a candidate is rejected without a look at its mirror image."""
+"""Joint log-odds up to which a candidate is rejected without a second, mirrored crop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,9 @@ class Verification:
         side: Side of the input crops, in pixels.
         margin: Margin of a crop on each side of the reference square, as a share of its side: hair, neck and
             shoulders help.
+        mirrored_margin: Margin of the mirrored crops; None for the same. A different one tells more.
+        even_score: Joint score, in (0, 1), at which a classifier's threshold of ``other`` applies unchanged;
+            at other scores, both judgements are added as log-odds. None to ignore the score there.
     """
 
     candidate_score: float
@@ -43,17 +46,20 @@ class Verification:
     side: int = 40  # the default values are those of cards without them
     margin: float = 0.25
     live_candidate_score: float | None = None
+    mirrored_margin: float | None = None
+    even_score: float | None = None
 
     def __post_init__(self) -> None:
-        for score in (self.candidate_score, self.live_candidate_score):
+        for score in (self.candidate_score, self.live_candidate_score, self.even_score):
             if score is not None and not 0.0 < score < 1.0:
-                raise ValueError(f"expected a score of candidates in (0, 1), got {score}")
+                raise ValueError(f"expected scores in (0, 1), got {score}")
         if not self.trust >= 0.0:
             raise ValueError(f"expected trust of at least 0, got {self.trust}")
         if not 16 <= self.side <= 256:
             raise ValueError(f"expected side in [16, 256], got {self.side}")
-        if not 0.0 <= self.margin <= 2.0:
-            raise ValueError(f"expected margin in [0, 2], got {self.margin}")
+        for margin in (self.margin, self.mirrored_margin):
+            if margin is not None and not 0.0 <= margin <= 2.0:
+                raise ValueError(f"expected margin in [0, 2], got {margin}")
 
     def candidate_score_of(self, *, live: bool) -> float:
         """Return the minimum detector score of candidates, in live frames or in photos."""
@@ -91,7 +97,7 @@ class FaceVerifier:
     def verify(self, image: RgbImage, candidates: Sequence[Detection]) -> list[Detection]:
         """Return the candidates with their joint scores; those outside the image are dropped.
 
-        The verifier's log-odds are the mean of those of the crop and of its mirror image.
+        The verifier's log-odds are the mean of those of the crop and of a mirrored crop.
 
         Args:
             image: RGB ``uint8`` of shape (H, W, 3).
@@ -102,27 +108,43 @@ class FaceVerifier:
         if not inside:
             return []
         trusted = self.verification.trust * log_odds(np.array([place.score for place in inside]))
-        crops = self.crops(image, inside)
-        logits = self.logits(crops)
+        logits = self.logits(self.crops(image, inside))
         again = np.flatnonzero(logits + trusted > _REJECTED)
         if len(again):
-            logits[again] = (logits[again] + self.logits(crops[again, :, ::-1])) / 2
-        joint = 1 / (1 + np.exp(-(logits + trusted)))
-        return [replace(place, score=score) for place, score in zip(inside, joint.tolist(), strict=True)]
+            mirrored = self.crops(image, [inside[row] for row in again], mirrored=True)
+            logits[again] = (logits[again] + self.logits(mirrored)) / 2
+        odds = logits + trusted
+        joint = 1 / (1 + np.exp(-odds))
+        even = self.verification.even_score
+        evidence = np.zeros(len(inside)) if even is None else odds - log_odds(np.array(even))
+        return [
+            replace(place, score=score, evidence=surplus)
+            for place, score, surplus in zip(inside, joint.tolist(), evidence.tolist(), strict=True)
+        ]
 
-    def crops(self, image: RgbImage, candidates: Sequence[Detection]) -> NDArray[np.uint8]:
+    def crops(
+        self, image: RgbImage, candidates: Sequence[Detection], *, mirrored: bool = False
+    ) -> NDArray[np.uint8]:
         """Return the network's input for candidates, RGB ``uint8`` of shape (N, side, side, 3), N at least 1.
+
+        Args:
+            image: RGB ``uint8`` of shape (H, W, 3).
+            candidates: Detections that touch the image.
+            mirrored: Return the mirrored crops.
 
         Raises:
             ValueError: A candidate does not touch the image.
         """
-        settings = self.verification
-        return np.stack(
+        settings, margin = self.verification, self.verification.margin
+        if mirrored and settings.mirrored_margin is not None:
+            margin = settings.mirrored_margin
+        crops = np.stack(
             [
-                verified_crop(image, place, self._framing, margin=settings.margin, side=settings.side)
+                verified_crop(image, place, self._framing, margin=margin, side=settings.side)
                 for place in candidates
             ]
         )
+        return crops[:, :, ::-1] if mirrored else crops
 
     def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the log-odds that each crop shows a face, shape (N,).

@@ -18,7 +18,7 @@ from fer.cropping import Framing
 from fer.detection.card import DetectorCard, load_detector_card
 from fer.detection.decoding import STRIDES
 from fer.detection.kv_face import onnx_runner
-from fer.detection.verifier import VERIFIER_FILE, FaceVerifier, Verification
+from fer.detection.verifier import VERIFIER_FILE, FaceVerifier
 from fer.files import replaced_folder
 from fer.model_card import (
     GOLDEN_FILE,
@@ -34,11 +34,10 @@ from training.detector.network import ExportedDetector, KvFaceNetwork
 from training.detector.quantisation import add_integers
 from training.detector.scenes import read_photos
 from training.detector.verifier import (
-    VERIFIED_MARGIN,
-    VERIFIED_SIDE,
     VerifierNetwork,
     golden_crops,
     load_verifier,
+    verification_of,
     write_verifier,
 )
 from training.onnx_export import write_onnx
@@ -128,13 +127,7 @@ def export_run(options: DetectorExport) -> Path:
         live_side=options.live_side,
         framing=Framing(options.scale, 0.0, options.shift_y),
         verification=(
-            Verification(
-                options.candidate_score,
-                options.trust,
-                VERIFIED_SIDE,
-                VERIFIED_MARGIN,
-                options.live_candidate_score,
-            )
+            verification_of(options.candidate_score, options.trust, options.live_candidate_score)
             if verifier
             else None
         ),

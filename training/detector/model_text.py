@@ -83,8 +83,25 @@ def _verification(card: DetectorCard) -> str:
         return ""
     return (
         f"- Verifier: detections with a score of at least {card.verification.candidate_score:g}{_live_score(card.verification)} are checked by a second network "
-        f"(`verifier.onnx`, see `training/detector/verifier.py`) on upright crops of {card.verification.side}×{card.verification.side} pixels with some context. "
+        f"(`verifier.onnx`, see `training/detector/verifier.py`) on {_crops(card.verification)}. "
         f"The final log-odds are the verifier's plus {card.verification.trust:g} times the detector's\n"
+        f"{_even_score(card.verification)}"
+    )
+
+
+def _crops(verification: Verification) -> str:
+    side = f"{verification.side}×{verification.side} pixels with some context"
+    if verification.mirrored_margin in (None, verification.margin):
+        return f"upright crops of {side}"
+    return f"two upright crops of {side}, one of them mirrored and wider"
+
+
+def _even_score(verification: Verification) -> str:
+    if verification.even_score is None:
+        return ""
+    return (
+        f"- Rejection by a classifier: the threshold of `other` in its card applies at a score of {verification.even_score:g}; "
+        "at other scores, the log-odds of both are added\n"
     )
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fer.detection.verifier import VERIFIER_FILE
+from fer.detection.verifier import VERIFIER_FILE, Verification
 from training.detector.candidates import STORED_MARGIN
 from training.detector.network import Residual, convolution
 from training.onnx_export import write_onnx
@@ -21,7 +21,15 @@ VERIFIED_SIDE: Final = 48
 """Side of the network's input crops, in pixels."""
 
 VERIFIED_MARGIN: Final = 0.4
-"""Margin of a crop on each side of the reference square, as a share of its side: hair and shoulders help."""
+"""Margin of a crop on each side of the reference square, as a share of its side: hair and shoulders help.
+
+That of training; random views have margins around it."""
+
+USED_MARGINS: Final = (0.33, 0.47)
+"""Margins of the crop and of the mirrored crop in use: two views that differ tell more than two alike."""
+
+EVEN_SCORE: Final = 0.95
+"""Joint score at which a classifier's threshold of ``other`` applies unchanged; benchmarks/false_boxes.py."""
 
 _CHANNELS: Final = (24, 48, 96, 128)
 _DROPOUT: Final = 0.2
@@ -133,6 +141,22 @@ def load_verifier(run: Path) -> VerifierNetwork:
             f"{run} was trained with an earlier network of the verifier; train it again"
         ) from error
     return network.eval()
+
+
+def verification_of(
+    candidate_score: float, trust: float, live_candidate_score: float | None = None
+) -> Verification:
+    """Return the settings of a verifier in use; its crops are those of this network."""
+    margin, mirrored_margin = USED_MARGINS
+    return Verification(
+        candidate_score=candidate_score,
+        trust=trust,
+        side=VERIFIED_SIDE,
+        margin=margin,
+        live_candidate_score=live_candidate_score,
+        mirrored_margin=mirrored_margin,
+        even_score=EVEN_SCORE,
+    )
 
 
 def write_verifier(network: VerifierNetwork, folder: Path) -> None:
