@@ -15,6 +15,8 @@ from fer.model_shelf import find_weights
 
 DEFAULT_DETECTOR: Final = AUTO
 
+_MOST_EVIDENCE: Final = 50.0  # log-odds; keeps the exponential finite
+
 
 class FaceAnalyzer:
     """A detector and a classifier; stateless, may be shared by several threads."""
@@ -66,7 +68,7 @@ def limit_of_other(other_above: float, detection: Detection) -> float:
     """
     if other_above >= 1.0:
         return 1.0
-    odds = other_above * math.exp(detection.evidence)
+    odds = other_above * math.exp(min(max(detection.evidence, -_MOST_EVIDENCE), _MOST_EVIDENCE))
     return odds / (odds + 1.0 - other_above)
 
 

@@ -40,6 +40,11 @@ def test_odds_are_multiplied(factor: float) -> None:
     assert limit / (1 - limit) == pytest.approx(0.8 / 0.2 * factor)
 
 
+@pytest.mark.parametrize(("evidence", "limit"), [(1e6, 1.0), (-1e6, 0.0)])
+def test_any_evidence_gives_a_probability(evidence: float, limit: float) -> None:
+    assert limit_of_other(0.8, detection(evidence)) == pytest.approx(limit)
+
+
 def test_a_head_that_rejects_nothing_still_rejects_nothing() -> None:
     assert limit_of_other(1.0, detection(-8.0)) == 1.0
 
