@@ -12,52 +12,23 @@ import io
 import itertools
 import json
 import os
-import socket
 import struct
 import subprocess
 import sys
-import threading
-import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import wraps
-from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Final
 
 import tyro
 from PIL import Image
 from websockets.asyncio.client import connect
 
+from benchmarks import live_cost_server
 from fer.video import VideoFile
 from training.command import run_command
 
-STAGES: Final = (
-    ("webapp.live", "read_image", "decode JPEG"),
-    ("fer.streams.stream", "CutDetector.is_cut", "compare with the frame before"),
-    ("fer.detection.kv_face", "prepare_image", "search: shrink and pad"),
-    ("fer.detection.kv_face", "KvFaceDetector._run", "search: network"),
-    ("fer.detection.kv_face", "KvFaceDetector.detect", "search: decode boxes"),
-    ("fer.detection.verifier", "FaceVerifier.verify", "search: crops of the verifier"),
-    ("fer.detection.verifier", "FaceVerifier.logits", "search: verifier"),
-    ("fer.streams.local_search", "crop_face", "search: cut the surroundings"),
-    ("fer.streams.search", "BudgetSearch.find", "search: choose where"),
-    ("fer.analysis", "crop_face", "cut the faces"),
-    ("fer.classification", "prepare_crops", "resize the faces"),
-    ("fer.classification", "EmotionClassifier.probabilities", "expression network"),
-    ("fer.analysis", "FaceAnalyzer.read_faces", "predictions, turn of the head"),
-    ("fer.streams.tracking", "FaceTracker.update", "track and smooth"),
-    ("webapp.live", "face_to_dict", "records of faces"),
-    ("webapp.live", "_hint", "hint"),
-    ("webapp.live", "_answer", "rest of the answer"),
-    ("webapp.live", "json.dumps", "JSON"),
-)
-"""Module, attribute and row of the functions that are timed; a stage excludes the stages it calls."""
-
-_LOOP: Final = "event loop, sockets"
-_OTHER: Final = "thread hand-over, threads of libraries"
 _WARM_UP_FRAMES: Final = 60
 _MOST_PICTURES: Final = 240
 _SENT_WIDTH: Final = 480
@@ -75,8 +46,6 @@ class Options:
         together: Frames per second that all visitors send together, by their cameras' clocks, at most 30 each.
         against: Another checkout, whose total is measured in turn with this one's.
         repeats: Number of measurements of each checkout if there are two.
-        serve: Run the server for another process, which uses it by standard input and output.
-        plain: Measure only the total.
     """
 
     video: tyro.conf.Positional[Path] = Path()
@@ -85,15 +54,10 @@ class Options:
     together: float = 220.0
     against: Path | None = None
     repeats: int = 3
-    serve: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    plain: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
 
 
 def main(options: Options) -> None:
     """Print a table of the stages, or a comparison of two checkouts."""
-    if options.serve:
-        _serve(with_stages=not options.plain)
-        return
     pictures = _pictures(options.video)
     here = Path(__file__).resolve().parents[1]
     with ExitStack() as stack:
@@ -158,7 +122,8 @@ class _Server:
 
 @contextmanager
 def _server(root: Path, *, with_stages: bool) -> Iterator[_Server]:
-    words = [sys.executable, str(Path(__file__).resolve()), "--serve", *([] if with_stages else ["--plain"])]
+    # The script of this checkout with the modules of the other; -P keeps the folder of benchmarks out of the way.
+    words = [sys.executable, "-P", live_cost_server.__file__, *(["stages"] if with_stages else [])]
     process = subprocess.Popen(
         words,
         cwd=root,
@@ -221,83 +186,6 @@ async def _visit(
         for task in tasks:
             task.cancel()
     return looks
-
-
-class _Stopwatch:
-    """Sums the processor time of functions by row, without the timed functions that they call."""
-
-    def __init__(self) -> None:
-        self.spent: defaultdict[str, float] = defaultdict(float)
-        self._lock = threading.Lock()
-        self._inner = threading.local()
-
-    def timed(self, row: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(function)
-        def wrapper(*args: Any, **words: Any) -> Any:
-            outer = getattr(self._inner, "spent_s", 0.0)
-            self._inner.spent_s = 0.0
-            start_s = time.thread_time()
-            try:
-                return function(*args, **words)
-            finally:
-                whole_s = time.thread_time() - start_s
-                with self._lock:
-                    self.spent[row] += whole_s - self._inner.spent_s
-                    is_main = threading.current_thread() is threading.main_thread()
-                    self.spent["main" if is_main else "workers"] += whole_s - self._inner.spent_s
-                self._inner.spent_s = outer + whole_s
-
-        return wrapper
-
-
-def _serve(*, with_stages: bool) -> None:
-    """Run the page's routes; print the processor times for each line of standard input."""
-    from webapp.serving import import_gradio, serve  # noqa: PLC0415
-
-    import_gradio()
-    from fer.door import Door  # noqa: PLC0415
-    from fer.streams.search import BudgetSearch  # noqa: PLC0415
-    from webapp.analyzers import AnalyzerShelf  # noqa: PLC0415
-    from webapp.live import TAB  # noqa: PLC0415
-    from webapp.page import build_routes  # noqa: PLC0415
-
-    watch = _Stopwatch()
-    analyzers = AnalyzerShelf()
-    BudgetSearch.__init__.__defaults__ = (None, time.thread_time)  # search as on a machine without other load
-    if with_stages:
-        _time_stages(watch, analyzers)
-    main_clock = time.pthread_getcpuclockid(threading.main_thread().ident or 0)
-
-    def answer() -> None:
-        while os.read(0, 1):  # sys.stdin would be locked meanwhile
-            process_s, main_s = time.process_time(), time.clock_gettime(main_clock)
-            spent = dict(watch.spent)
-            in_main, in_workers = spent.pop("main", 0.0), spent.pop("workers", 0.0)
-            if with_stages:
-                spent[_LOOP] = main_s - in_main
-                spent[_OTHER] = process_s - main_s - in_workers
-            else:
-                spent["all"] = process_s
-            print(json.dumps(spent), flush=True)
-
-    listener = socket.create_server(("127.0.0.1", 0))
-    print(listener.getsockname()[1], flush=True)
-    threading.Thread(target=answer, daemon=True).start()
-    serve(Door(build_routes([TAB], analyzers), ("127.0.0.1",)), listener)
-
-
-def _time_stages(watch: _Stopwatch, analyzers: Any) -> None:
-    detector = analyzers.get(live=True).detector
-    for module, path, row in STAGES:
-        owner = import_module(module)
-        *names, last = path.split(".")
-        for name in names:
-            owner = getattr(owner, name, None)
-        if last == "_run":
-            owner = detector  # set by its constructor
-        if owner is None or not hasattr(owner, last):
-            continue  # of another version
-        setattr(owner, last, watch.timed(row, getattr(owner, last)))
 
 
 if __name__ == "__main__":

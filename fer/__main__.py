@@ -1,13 +1,11 @@
 """The command line: ``python -m fer PATH…``; ``fetch``, ``watch``, ``password``, ``page``, ``dashboard``."""
 
-import os
 import sys
 from collections.abc import Sequence
 
 from fer import __version__
-from fer.commands import CommandError
+from fer.commands import CommandError, exit_status
 from fer.model_card import UnknownModelError, WeightsMismatchError
-from fer.printable import plain_line
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -23,24 +21,7 @@ def main(words: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # file names may contain characters the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
-    try:
-        status = _run(words)
-        sys.stdout.flush()  # a full disk may refuse the last lines only here
-        return status
-    except (CommandError, UnknownModelError, WeightsMismatchError) as error:
-        print(plain_line(f"error: {error}"), file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # the reader, such as head, has closed the pipe
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - discards output flushed at exit
-        return 1
-    except OSError as error:
-        place = "the output" if error.filename is None else plain_line(str(error.filename))
-        if error.filename is None:
-            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - discards what would fail again at exit
-        print(f"error: {place} cannot be used ({error.strerror or error})", file=sys.stderr)
-        return 1
+    return exit_status(lambda: _run(words), (CommandError, UnknownModelError, WeightsMismatchError))
 
 
 def _run(words: list[str]) -> int:

@@ -1,11 +1,10 @@
 """Run a command: read its options, do its work, give a sentence instead of a traceback."""
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
+from fer.commands import exit_status
 from fer.model_card import UnknownModelError
-from fer.printable import plain_line
 from training.runs import RunInUseError
 
 Options = TypeVar("Options")
@@ -14,11 +13,10 @@ EXPECTED_ERRORS: Final = (
     ValueError,
     UnknownModelError,
     RunInUseError,
-    OSError,
     MemoryError,
     ModuleNotFoundError,
 )
-"""Errors whose messages are for users; any other error is a fault of the program."""
+"""Errors of training and benchmarks whose messages are for users."""
 
 
 def run_command(
@@ -40,7 +38,7 @@ def run_command(
     Returns:
         The exit status: 1 after an expected error, which is printed in a sentence.
     """
-    return exit_status(lambda: work(read_options(options, program, arguments, description)))
+    return exit_status(lambda: work(read_options(options, program, arguments, description)), EXPECTED_ERRORS)
 
 
 def read_options(
@@ -53,22 +51,3 @@ def read_options(
     import tyro  # noqa: PLC0415 - importing a command, as tests and the dashboard do, needs no parser
 
     return tyro.cli(options, args=arguments, prog=f"python -m {program}", description=description)
-
-
-def exit_status(work: Callable[[], int | None]) -> int:
-    """Do the work of a command; return its exit status, 1 after an expected error, printed in a sentence."""
-    try:
-        return work() or 0
-    except EXPECTED_ERRORS as error:
-        print(plain_line(f"error: {_sentence(error)}"), file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-
-
-def _sentence(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename} cannot be used ({error.strerror})"
-    if isinstance(error, FileNotFoundError):  # pyarrow gives nothing but the path
-        return f"{error} does not exist"
-    return str(error) or "not enough memory; close other programs or reduce the batch size"

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from fer.commands import exit_status
 from fer.model_card import Preprocessing
 from fer.networks import ExpressionNetwork
-from training.command import exit_status, read_options
+from training.command import EXPECTED_ERRORS, read_options
 from training.config import TrainConfig
 from training.data.splits import Splits, draw_rows, drawn_counts, head_truth, load_splits
 from training.final_report import classifier_report, default_head
@@ -262,7 +263,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        return exit_status(lambda: _train(arguments))
+        return exit_status(lambda: _train(arguments), EXPECTED_ERRORS)
     finally:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()

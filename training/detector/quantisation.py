@@ -121,7 +121,7 @@ def _candidate_crops(
         )
         height, width = image.shape[:2]
         if inside := [place for place in places if place.box.clip(width, height) is not None]:
-            crops.append(verifier.crops(image, inside))
+            crops += [verifier.crops(image, inside, mirrored=mirrored) for mirrored in (False, True)]
     return np.concatenate(crops)
 
 
