@@ -189,7 +189,7 @@ class LiveTab {
 
   tellRate() {
     const now = performance.now();
-    if (now - this.ratedAt < RATE_EVERY_MS || !this.meter.rate) return; // readable, and the page is not repainted for every frame
+    if (now - this.ratedAt < RATE_EVERY_MS || !this.meter.rate) return; // readable, and fewer repaints
     this.ratedAt = now;
     const [rate, latency] = [Math.round(this.meter.rate), Math.round(this.meter.latency)];
     setText(this.parts.badge, say("{rate} frames/s · {latency} ms", { rate, latency }));
