@@ -1,6 +1,7 @@
 """Convert crops to the network's input tensor, in training and in inference."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import cv2
 import numpy as np
@@ -8,6 +9,9 @@ from numpy.typing import NDArray
 
 from fer.images import RgbImage
 from fer.model_card import Preprocessing
+
+LUMA: Final = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in a grey crop (ITU-R BT.601)."""
 
 
 def prepare_crops(crops: Sequence[RgbImage], preprocessing: Preprocessing) -> NDArray[np.uint8]:

@@ -20,8 +20,8 @@ def test_stored_values_give_the_same_config_again():
 
 
 def test_settings_of_another_version_are_refused_by_name():
-    with pytest.raises(ValueError, match="unknown colour, magic"):
-        TrainConfig.from_dict({"data": ["a"], "magic": 1, "colour": "grey"})
+    with pytest.raises(ValueError, match="unknown kindness, magic"):
+        TrainConfig.from_dict({"data": ["a"], "magic": 1, "kindness": "grey"})
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from fer.emotions import OTHER, Label, label_of, labels_problem
-from fer.model_card import OWN_HEAD
+from fer.model_card import OWN_HEAD, Preprocessing
 from training.data.targets import HEAD_LABELS, TRAINED_HEADS
 from training.setting_help import SETTING_HELP
 
@@ -52,6 +52,7 @@ class TrainConfig:
     insets: tuple[str, ...] = ()
     draws: tuple[str, ...] = ()
     size: int = 48
+    colour: Literal["grey", "rgb"] = "grey"
     initial_weights: str = ""
     teachers: tuple[str, ...] = ()
     teacher_share: float = 0.8
@@ -126,6 +127,7 @@ class TrainConfig:
             self.size,
             "a multiple of 8 from 32 to 128 (48 for kv_cnn, which is built for one size)",
         )
+        _require(self.colour in ("grey", "rgb"), "colour", self.colour, "grey or rgb")
         for entry in self.teaches:
             stem, _, heads = entry.partition("=")
             _require(
@@ -205,6 +207,11 @@ class TrainConfig:
         _require("/" not in self.name and "\\" not in self.name, "name", self.name, "a plain folder name")
         if problems:
             raise SettingsError(problems)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Input format of the network."""
+        return Preprocessing(size=self.size, colour=self.colour)
 
     def start_problem(self, architecture: str) -> str | None:
         """Return why the training cannot start from weights of an architecture; None if it can.

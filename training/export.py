@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fer.emotions import OTHER
-from fer.model_card import Head, ModelCard, Preprocessing
+from fer.model_card import Head, ModelCard
 from fer.networks import ExpressionNetwork
 from training.command import run_command
 from training.config import TrainConfig
@@ -58,6 +58,7 @@ def export_run(options: ExportOptions) -> Path:
     network = ExpressionNetwork(
         config.architecture,
         {head.name: len(head.labels) for head in heads},
+        config.preprocessing.channel_count,
         mirror_average=config.mirror_average,
         inner_view=config.inner_view,
     )
@@ -71,7 +72,7 @@ def export_run(options: ExportOptions) -> Path:
     card = ModelCard(
         name=f"{config.architecture}.{options.tag}",
         architecture=config.architecture,
-        preprocessing=Preprocessing(size=config.size),
+        preprocessing=config.preprocessing,
         heads=heads,
         default_head=report["default_head"],
         description=options.description,

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from fer.emotions import OTHER, Label
 from fer.files import replaced
-from fer.model_card import Preprocessing
 from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
 from training.data.datasets import DecodedFaces
@@ -164,8 +163,7 @@ def _fit_other(config: TrainConfig, splits: Splits, network: ExpressionNetwork, 
 
     Nothing else changes, so a repeated report gives the same result.
     """
-    preprocessing = Preprocessing(size=config.size)
-    fits = fit_other(network, splits.train, config.other_places, preprocessing, heads)
+    fits = fit_other(network, splits.train, config.other_places, config.preprocessing, heads)
     for head, fitted in fits.items():
         log.info(
             "other of %s: loss %.4f before, %.4f after the fit to %d crops without a face and %d faces",

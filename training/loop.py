@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fer.networks import ExpressionNetwork
+from training.data.augmentation import luma
 
 _PREDICTED_AT_ONCE: Final = 512
 
@@ -72,7 +73,8 @@ class Teachers:
     """Ensemble of teachers that see the student's augmented crops (Hinton et al. 2015, Beyer et al. 2022).
 
     Args:
-        networks: Trained networks with the student's heads, on its device, and the side of their crops.
+        networks: Trained networks with the student's heads, on its device, and the side of their crops; their
+            crops may be grey where the student's are RGB, or the other way round.
         share: Weight of the distillation loss, in [0, 1]; the loss on labels has the rest.
         temperature: Distillation temperature, for teachers and student.
     """
@@ -81,17 +83,27 @@ class Teachers:
         self, networks: Sequence[tuple[ExpressionNetwork, int]], share: float, temperature: float
     ) -> None:
         self.networks = [(network.eval().requires_grad_(False), side) for network, side in networks]
+        self._run: list[nn.Module] = [network for network, _ in self.networks]
         self.share, self.temperature = share, temperature
+
+    def compile(self, prepare: Callable[[nn.Module], nn.Module]) -> None:
+        """Replace each network by what ``prepare`` makes of it, which must give the same logits."""
+        self._run = [prepare(network) for network, _ in self.networks]
 
     @torch.no_grad()
     def answers(self, crops: Tensor) -> dict[str, Tensor]:
         """Return the mean of the teachers' softened probabilities, by head.
 
+        Every teacher sees each crop once: the augmentation mirrors half of them already.
+
         Args:
             crops: ``uint8`` of shape (N, C, S, S), as the student gets them; teachers with larger or smaller
                 crops get them resized.
         """
-        all_logits = [network.judged_logits(_resized(crops, side)) for network, side in self.networks]
+        all_logits = [
+            run(_seen(crops, network, side))
+            for run, (network, side) in zip(self._run, self.networks, strict=True)
+        ]
         return {
             head: torch.stack(
                 [torch.softmax(logits[head].float() / self.temperature, dim=1) for logits in all_logits]
@@ -151,7 +163,11 @@ def predict(network: ExpressionNetwork, crops: Tensor) -> dict[str, Tensor]:
     return {head: torch.cat([part[head].float() for part in parts]).cpu() for head in parts[0]}
 
 
-def _resized(crops: Tensor, side: int) -> Tensor:
+def _seen(crops: Tensor, network: ExpressionNetwork, side: int) -> Tensor:
+    """Return a student's crops as a teacher expects them."""
+    if network.channels < crops.shape[1]:
+        crops = luma(crops)
+    crops = crops.expand(-1, network.channels, -1, -1)
     if crops.shape[-1] == side:
         return crops
     return functional.interpolate(crops.float(), size=(side, side), mode="bilinear", antialias=True)

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from fer.model_card import Preprocessing
 from fer.networks import ExpressionNetwork
 from training.command import run_command
 from training.config import TrainConfig
@@ -128,7 +127,7 @@ def memory_advice(config: TrainConfig, device: torch.device) -> str:
 
 def made_up_split(config: TrainConfig, count: int, device: torch.device) -> SplitTensors:
     """Return noise with random labels, ``uint8`` of shape (count, C, size, size)."""
-    preprocessing = Preprocessing(size=config.size)
+    preprocessing = config.preprocessing
     shape = (count, preprocessing.channel_count, preprocessing.size, preprocessing.size)
     generator = torch.Generator().manual_seed(0)
     crops = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(device)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -22,18 +23,20 @@ from training.data.targets import was_voted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackOptions:
-    """Write data sets as small grey crops, without duplicates, each as a parquet file with the same name.
+    """Write data sets as small crops, without duplicates, each as a parquet file with the same name.
 
     Attributes:
         data: As for a training.
         output: Folder of the new files.
         size: Side of the crops in pixels; smaller images keep their size.
+        colour: Whether to keep the colours, for trainings with RGB crops.
         quality: Quality of WebP, from 1 to 100.
     """
 
     data: tuple[Path, ...]
     output: Path
     size: int = 80
+    colour: Literal["grey", "rgb"] = "grey"
     quality: int = 90
 
 
@@ -51,7 +54,8 @@ def pack(options: PackOptions) -> list[Path]:
         raise DatasetError(f"expected data sets with different names, got {', '.join(sources)}")
     if options.output.exists() and not options.output.is_dir():
         raise ValueError(f"expected output to be a folder, {options.output} is a file; name another one")
-    splits = load_splits(TrainConfig(data=options.data, size=options.size), Preprocessing(size=options.size))
+    config = TrainConfig(data=options.data, size=options.size, colour=options.colour)
+    splits = load_splits(config, config.preprocessing)
     options.output.mkdir(parents=True, exist_ok=True)
     paths = []
     for source in sources:
@@ -79,9 +83,10 @@ def _write(path: Path, parts: Sequence[FaceTable], options: PackOptions) -> None
 
 def _encode(image: RgbImage, options: PackOptions) -> bytes:
     square = square_of(image)
-    crop = prepare_crops([square], Preprocessing(size=min(len(square), options.size)))[0, 0]
+    preprocessing = Preprocessing(size=min(len(square), options.size), colour=options.colour)
+    crop = prepare_crops([square], preprocessing)[0].transpose(1, 2, 0)
     buffer = io.BytesIO()
-    Image.fromarray(crop).save(buffer, "WEBP", quality=options.quality, method=6)
+    Image.fromarray(crop.squeeze()).save(buffer, "WEBP", quality=options.quality, method=6)
     return buffer.getvalue()
 
 

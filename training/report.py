@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from fer.model_card import Preprocessing
 from training.command import run_command
 from training.config import TrainConfig
 from training.data.splits import head_truth, load_splits
@@ -58,7 +57,7 @@ def repeat_report(options: ReportOptions) -> None:
         teachers=(),
     )
     set_up_processor(options.thread_count)
-    splits = load_splits(config, Preprocessing(size=config.size))
+    splits = load_splits(config, config.preprocessing)
     config = splits.settle(config)
     truth = {head: head_truth(head, splits.val.table, config) for head in config.heads}
     judged = classifier_report(config, folder, splits, torch.from_numpy(splits.val.crops), truth)

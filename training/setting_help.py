@@ -30,6 +30,10 @@ SETTING_HELP: Final[Mapping[str, str]] = MappingProxyType(
             "in (0, 1], such as ``fer2013_train=0.3``."
         ),
         "size": "Side of the crops in pixels.",
+        "colour": (
+            "``grey`` for crops of one channel; ``rgb`` for three, whose colours the augmentation varies "
+            "and removes from some crops."
+        ),
         "initial_weights": (
             "A weights folder to start from, of the same architecture or of a narrower one of the same "
             "depth, which is widened; empty to start from random weights."

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fer.model_card import WEIGHTS_FILE, ModelCard, UnknownModelError, load_card, verified_file
 from fer.model_shelf import find_weights
 from fer.networks import ExpressionNetwork, load_network
+from fer.preprocessing import LUMA
 from training.config import TrainConfig
 from training.data.datasets import DecodedFaces
 from training.data.targets import head_targets
@@ -28,6 +29,7 @@ from training.run_files import (
 )
 
 _LARGEST_BALANCE: Final = 3.0
+_STEM: Final = "trunk.0.weight"
 
 
 def initial_network(config: TrainConfig) -> ExpressionNetwork:
@@ -44,6 +46,7 @@ def initial_network(config: TrainConfig) -> ExpressionNetwork:
         state = load_network(folder / WEIGHTS_FILE, card).state_dict()
         state = {name: state[name] for name in fresh if name in state}
         # Missing heads start from random weights: a trained trunk under a new head is still the better start.
+        state[_STEM] = _fit_channels(state[_STEM], network.channels)
         state |= {
             name: values for name, values in fresh.items() if name.startswith(_lacking_heads(config, card))
         }
@@ -97,6 +100,7 @@ def _untrained_network(config: TrainConfig) -> ExpressionNetwork:
     return ExpressionNetwork(
         config.architecture,
         {head: len(config.labels_of(head)) for head in config.heads},
+        config.preprocessing.channel_count,
         dropout=config.dropout,
         mirror_average=config.mirror_average,
         inner_view=config.inner_view,
@@ -136,6 +140,15 @@ def compiled(network: nn.Module, batch_size: int) -> nn.Module:
             "--compile"
         )
     return _CompiledNetwork(network, batch_size)
+
+
+def _fit_channels(stem: Tensor, channels: int) -> Tensor:
+    """Return the first convolution for crops of other channels; grey pictures keep their features."""
+    if stem.shape[1] == channels:
+        return stem
+    if channels == 1:
+        return stem.sum(dim=1, keepdim=True)
+    return stem * torch.tensor(LUMA)[None, :, None, None]
 
 
 def _lacking_heads(config: TrainConfig, card: ModelCard) -> tuple[str, ...]:

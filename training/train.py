@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from fer.commands import exit_status
-from fer.model_card import Preprocessing
 from fer.networks import ExpressionNetwork
 from training.command import EXPECTED_ERRORS, read_options
 from training.config import TrainConfig
@@ -78,8 +77,7 @@ def train(
     mirror = tensorboard_mirror(folder) if config.tensorboard and workers.is_first else None
     device = choose_device(config, workers)
     set_up_processor(config.thread_count)
-    preprocessing = Preprocessing(size=config.size)
-    splits = load_splits(config, preprocessing)
+    splits = load_splits(config, config.preprocessing)
     config = splits.settle(config)
     for sentence in splits.warnings():
         log.warning("%s", sentence)
@@ -124,8 +122,6 @@ class ClassifierTrainer(Trainer):
         if workers.count > 1:
             ids = [device.index] if device.type == "cuda" else None
             self.model = DistributedDataParallel(network, device_ids=ids)
-        if config.compile:
-            self.model = compiled(self.model, config.batch_size)
         self.train_split = split_tensors(splits.train, config, device)
         self.val_crops = torch.from_numpy(splits.val.crops).to(device)
         self.shown_labels = config.expressions_of(default_head(config))  # all heads are evaluated on these
@@ -138,6 +134,10 @@ class ClassifierTrainer(Trainer):
             if config.teachers
             else None
         )
+        if config.compile:
+            self.model = compiled(self.model, config.batch_size)
+            if self.teachers is not None:
+                self.teachers.compile(partial(compiled, batch_size=config.batch_size))
         self.autocast = autocast_for(config, device)
         drawn = sum(drawn_counts(splits.train.table.sources, config).values())
         self.step_count = max(math.ceil(drawn / workers.count / config.batch_size), 1)

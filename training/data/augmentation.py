@@ -9,11 +9,15 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as transforms
 
+from fer.preprocessing import LUMA
+
 ROTATION_DEGREES: Final = 15.0
 SHIFT_SHARE: Final = 0.08
 SCALE_RANGE: Final = (0.78, 1.32)
 ASPECT_SHARE: Final = 0.05
 SHEAR_DEGREES: Final = 3.0
+GREY_SHARE: Final = 0.25
+"""Share of the RGB crops that lose their colour, since many photos have none; at any strength."""
 
 
 class Augmentation:
@@ -21,8 +25,8 @@ class Augmentation:
 
     Args:
         generator: Generator on the device of the crops.
-        strength: Scales the frequency of changes of light, degradation and occlusion, in [0, 1]; geometric
-            transforms are unaffected.
+        strength: Scales the frequency of changes of light and colour, degradation and occlusion, in [0, 1];
+            geometric transforms are unaffected.
     """
 
     def __init__(self, generator: torch.Generator, strength: float = 1.0) -> None:
@@ -40,6 +44,8 @@ class Augmentation:
         """
         pixels = crops.float() / 255
         pixels = self._move(pixels)
+        if pixels.shape[1] == len(LUMA):
+            pixels = self._recolour(pixels)
         pixels = self._relight(pixels)
         pixels = self._degrade(pixels)
         pixels = self._erase(pixels)
@@ -85,6 +91,17 @@ class Augmentation:
 
     def _shift(self, count: int) -> Tensor:
         return self._uniform(count, -2 * SHIFT_SHARE, 2 * SHIFT_SHARE)  # the grid is two units wide
+
+    def _recolour(self, pixels: Tensor) -> Tensor:
+        """Change the white balance and the saturation of RGB crops; some become grey."""
+        count = len(pixels)
+        gain = torch.exp(self._uniform(3 * count, -0.15, 0.15)).reshape(count, 3, 1, 1)
+        pixels = torch.where(self._chosen(count, 0.8), pixels * gain, pixels).clamp(0, 1)
+        grey = luma(pixels)
+        saturation = self._uniform(count, 0.4, 1.4)[:, None, None, None]
+        pixels = torch.where(self._chosen(count, 0.8), grey + (pixels - grey) * saturation, pixels)
+        is_grey = (self._uniform(count, 0, 1) < GREY_SHARE)[:, None, None, None]
+        return torch.where(is_grey, grey, pixels).clamp(0, 1)
 
     def _relight(self, pixels: Tensor) -> Tensor:
         """Apply histogram equalisation, gamma, contrast, and light from one side."""
@@ -172,6 +189,12 @@ class Augmentation:
         return torch.where(covered & self._chosen(count, 0.25), plain, pixels)
 
 
+def luma(crops: Tensor) -> Tensor:
+    """Return the grey values of RGB crops of shape (N, 3, H, W), as shape (N, 1, H, W)."""
+    weights = torch.tensor(LUMA, device=crops.device)[None, :, None, None]
+    return (crops.float() * weights).sum(dim=1, keepdim=True)
+
+
 def shrink(crops: Tensor, side: int) -> Tensor:
     """Resize ``uint8`` crops of shape (N, C, S, S) to ``side`` pixels by area averaging."""
     small = functional.interpolate(crops.float(), size=(side, side), mode="area")
@@ -185,8 +208,9 @@ def coarsen(crops: Tensor, side: int) -> Tensor:
 
 
 def _equalise(pixels: Tensor) -> Tensor:
-    equalised: Tensor = transforms.equalize((pixels.clamp(0, 1) * 255).to(torch.uint8))
-    return equalised.float() / 255
+    grey = pixels if pixels.shape[1] == 1 else luma(pixels)
+    equalised: Tensor = transforms.equalize((grey.clamp(0, 1) * 255).to(torch.uint8)).float() / 255
+    return equalised if pixels.shape[1] == 1 else pixels + (equalised - grey)
 
 
 def _cosine_matrix(device: torch.device) -> Tensor:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,17 +32,17 @@ class DuplicateReport:
 
 def drop_duplicates(faces: DecodedFaces) -> tuple[DecodedFaces, DuplicateReport]:
     """Keep one copy of every image, by dropping copies from ``train`` only."""
-    table = faces.table
+    table, pixels = faces.table, _grey(faces.crops)
     in_train = np.array([split == "train" for split in table.splits])
     train_rows, held_rows = np.flatnonzero(in_train), np.flatnonzero(~in_train)
-    copies = near_copies(faces.crops[train_rows], faces.crops[held_rows])
+    copies = near_copies(pixels[train_rows], pixels[held_rows])
 
     first: dict[bytes, int] = {}
     labels = list(table.labels)
     conflicting: set[int] = set()
     within: set[int] = set()
     for row in train_rows.tolist():
-        key = faces.crops[row].tobytes()
+        key = pixels[row].tobytes()
         original = first.setdefault(key, row)
         if original != row:
             within.add(row)
@@ -56,6 +57,13 @@ def drop_duplicates(faces: DecodedFaces) -> tuple[DecodedFaces, DuplicateReport]
         int(copies.sum()), len(within - set(train_rows[copies].tolist())), len(conflicting)
     )
     return DecodedFaces(table.with_labels(labels).take(kept), faces.crops[kept], faces.problems), report
+
+
+def _grey(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return crops without colour, since one collection may have lost the colour of another's photos."""
+    if crops.shape[1] == 1:
+        return crops
+    return np.stack([cv2.cvtColor(crop.transpose(1, 2, 0), cv2.COLOR_RGB2GRAY)[None] for crop in crops])
 
 
 def near_copies(crops: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bool_]:
