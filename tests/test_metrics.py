@@ -3,7 +3,14 @@ import pytest
 
 from fer.emotions import OTHER, SIX_EMOTIONS, Emotion
 from training.final_report import fit_temperature, prior_shift
-from training.metrics import confidence_for_accuracy, coverage_risk, reliability, report_head, restrict
+from training.metrics import (
+    confidence_for_accuracy,
+    confidence_for_wrong_share,
+    coverage_risk,
+    reliability,
+    report_head,
+    restrict,
+)
 
 HEAD = (*SIX_EMOTIONS, OTHER)
 
@@ -105,3 +112,13 @@ def test_reliability_and_coverage() -> None:
     assert confidence_for_accuracy(shares, target, 0.9) == 0.8
     assert confidence_for_accuracy(shares, target, 0.5) == 0
     assert confidence_for_accuracy(shares, 1 - target, 0.9) == 1
+
+
+@pytest.mark.parametrize(("allowed", "threshold"), [(0.0, 0.9), (0.25, 0.8), (0.5, 0.0)])
+def test_a_threshold_bounds_the_share_of_confident_wrong_answers(allowed: float, threshold: float) -> None:
+    shares = np.array([[0.9, 0.1], [0.8, 0.2], [0.95, 0.05], [0.6, 0.4]])
+    target = np.array([1, 1, 0, 0])
+    found = confidence_for_wrong_share(shares, target, allowed)
+    assert found == pytest.approx(threshold)
+    is_wrong = shares.argmax(axis=1) != target
+    assert (is_wrong & (shares.max(axis=1) >= found)).mean() <= allowed

@@ -230,6 +230,25 @@ def test_a_student_learns_from_teachers(config: TrainConfig, weights: Path, tmp_
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
 
 
+def test_teachers_are_compiled_with_the_student(
+    config: TrainConfig, weights: Path, tmp_path: Path, monkeypatch
+) -> None:
+    networks = []
+
+    def compiled(network, *, dynamic):
+        networks.append(network)
+        return network
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    monkeypatch.setenv("CXX", sys.executable)  # nothing is compiled: any program will do
+    taught = replace(config, epochs=1, teachers=(str(weights),))
+    train.train(replace(taught, compile=True), tmp_path / "compiled")
+    assert [network.training for network in networks] == [True, False]
+    train.train(taught, tmp_path / "plain")
+    losses = [read_epochs(tmp_path / name)[0]["train_loss"] for name in ("compiled", "plain")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
 def test_the_teachers_answer_is_where_the_students_loss_is_least(weights: Path) -> None:
     teachers = load_teachers([str(weights)], ["crowd"], 0.8, 2.0, torch.device("cpu"))
     crops = torch.from_numpy(np.stack([toy_face(word, 7)[None] for word in SIX_WORDS]))

@@ -220,3 +220,15 @@ def confidence_for_accuracy(
         return 1.0
     last = int(good[-1])
     return 0.0 if last == len(order) - 1 else float(confidence[order[last]])
+
+
+def confidence_for_wrong_share(
+    shares: NDArray[np.float64], target: NDArray[np.int64], allowed: float = 0.05
+) -> float:
+    """Return a threshold that at most a share of all faces reach with a wrong answer; 0 if none is needed.
+
+    Unlike the accuracy of the confident answers, this share is bounded also where few answers are confident.
+    """
+    wrong = np.sort(shares.max(axis=1)[shares.argmax(axis=1) != target])[::-1]
+    count = int(allowed * len(target))
+    return 0.0 if len(wrong) <= count else float(np.nextafter(wrong[count], 1))
