@@ -26,9 +26,9 @@ from training.config import TrainConfig
 from training.data.splits import head_truth, load_splits
 from training.data.targets import HEAD_LABELS
 from training.final_report import classifier_report
-from training.run_files import RunState, read_epochs
+from training.run_files import RunState, earlier_runs, read_epochs
 from training.runs import read_run
-from training.setup import load_teachers
+from training.setup import keep_history, load_teachers
 
 
 def test_a_training_learns_and_leaves_a_whole_record(run: Path) -> None:
@@ -186,6 +186,13 @@ def test_fine_tuning_starts_from_exported_weights(config: TrainConfig, weights: 
         export.ExportOptions(run=tmp_path / "run", tag="on", weights=tmp_path / "weights")
     )
     assert read_run(folder / "history" / "01").epochs == read_run(weights / "run").epochs
+
+
+def test_a_training_that_led_to_weights_and_teacher_is_recorded_once(
+    config: TrainConfig, run: Path, weights: Path, tmp_path: Path
+) -> None:
+    keep_history(replace(config, initial_weights=str(weights), teachers=(str(run),)), tmp_path)
+    assert [earlier.name for earlier in earlier_runs(tmp_path)] == ["01"]
 
 
 @pytest.mark.parametrize(

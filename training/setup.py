@@ -22,6 +22,7 @@ from training.loop import SplitTensors, Teachers
 from training.run_files import (
     BEST_FILE,
     CONFIG_FILE,
+    EPOCHS_FILE,
     HISTORY_FOLDER,
     copy_history,
     earlier_runs,
@@ -160,12 +161,20 @@ def _lacking_heads(config: TrainConfig, card: ModelCard) -> tuple[str, ...]:
 def keep_history(config: TrainConfig, folder: Path) -> None:
     """Copy the records of initial weights and teachers, and of what led to them, into the run directory."""
     origins = [config.initial_weights] if config.initial_weights else []
-    runs: list[Path] = []
+    runs: dict[bytes, Path] = {}  # weights and their teachers may have learned from the same networks
     for name in (*origins, *config.teachers):
         run = Path(name) if (Path(name) / CONFIG_FILE).is_file() else find_weights(name) / "run"
-        runs += [each for each in (*earlier_runs(run), run) if run.is_dir() and each not in runs]
+        for each in (*earlier_runs(run), run):
+            if each.is_dir():
+                runs.setdefault(_epochs_of(each), each)
     if runs and not earlier_runs(folder):
-        copy_history(runs, folder / HISTORY_FOLDER)
+        copy_history(list(runs.values()), folder / HISTORY_FOLDER)
+
+
+def _epochs_of(run: Path) -> bytes:
+    """Return what tells the records of two trainings apart: two with the same epochs are copies."""
+    path = run / EPOCHS_FILE
+    return path.read_bytes() if path.is_file() else str(run).encode()
 
 
 def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

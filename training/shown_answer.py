@@ -29,10 +29,7 @@ RESTING_LIMIT: Final = 0.06
 """Largest share of neutral faces, averaged over the sets, that may confidently get another expression."""
 
 _NEUTRAL_SHIFTS: Final = tuple(np.arange(0, 0.65, 0.05))
-"""Shifts of the neutral logit to reach it, in order; larger ones cost other expressions too much."""
-
-_FREE_LOSS: Final = 0.002
-"""Difference of mean balanced accuracy far below the sampling error of the validation sets."""
+"""Shifts of the neutral logit to reach it; larger ones cost other expressions too much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +134,9 @@ def choose_shown(
 ) -> ShownAnswer:
     """Fit the shown answer, then raise its neutral logit to spare resting faces.
 
-    Resting faces that get another expression disturb people most. The shift is the largest one that costs
-    less than ``_FREE_LOSS`` of mean balanced accuracy over the sets, but at least the first one by which at
-    most ``RESTING_LIMIT`` of neutral faces are named otherwise, as far as ``_NEUTRAL_SHIFTS`` reaches.
+    Resting faces that get another expression disturb people most. The shift is the one with the highest mean
+    balanced accuracy over the sets, of those by which at most ``RESTING_LIMIT`` of neutral faces are named
+    otherwise; the largest one if none suffices.
 
     Args:
         logits: Logits by head, shape (N, outputs); heads without all seven expressions are excluded.
@@ -154,10 +151,8 @@ def choose_shown(
         return shown
     neutral = np.arange(len(shown.labels)) == shown.labels.index(Emotion.NEUTRAL)
     shifted = [replace(shown, bias=shown.bias + shift * neutral) for shift in _NEUTRAL_SHIFTS]
-    headlines = [_headline(each, logits, sets) for each in shifted]
-    free = max(at for at, headline in enumerate(headlines) if headline > max(headlines) - _FREE_LOSS)
-    sparing = (at for at, each in enumerate(shifted) if _disturbed(each, logits, sets) <= RESTING_LIMIT)
-    return shifted[max(free, next(sparing, len(shifted) - 1))]
+    sparing = [each for each in shifted if _disturbed(each, logits, sets) <= RESTING_LIMIT]
+    return max(sparing or shifted[-1:], key=lambda each: _headline(each, logits, sets))
 
 
 def _headline(
