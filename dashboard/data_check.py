@@ -72,8 +72,8 @@ class DataCheck:
             )
         if len(self.sides) and np.median(self.sides) < SMALL_SIDE:
             texts.append(
-                f"Half of the pictures are smaller than {SMALL_SIDE} pixels; the network's input is 48×48, "
-                "and enlarged pictures lack detail."
+                f"Half of the pictures are smaller than {SMALL_SIDE} pixels; a network's input is 48×48 or "
+                "more, and enlarged pictures lack detail."
             )
         if self.looks_uncropped:
             texts.append(

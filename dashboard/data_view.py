@@ -113,7 +113,7 @@ def _show_figures(check: DataCheck) -> None:
             "Training pictures that are also in the validation or test split.",
         ),
         ("Duplicates", str(check.copies_within), "Pictures with identical pixels within a split."),
-        ("Median size", side, "Median of the shorter side, in pixels. The network sees 48×48."),
+        ("Median size", side, "Median of the shorter side, in pixels. Networks see 48×48 or more."),
         (
             "Face size",
             share,

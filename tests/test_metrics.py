@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fer.emotions import OTHER, SIX_EMOTIONS, Emotion
-from training.final_report import fit_temperature, prior_shift
+from training.final_report import _limit_of_small_faces, fit_temperature, prior_shift
 from training.metrics import (
     confidence_for_accuracy,
     confidence_for_wrong_share,
@@ -11,6 +11,7 @@ from training.metrics import (
     report_head,
     restrict,
 )
+from training.shown_answer import JudgedSet
 
 HEAD = (*SIX_EMOTIONS, OTHER)
 
@@ -122,3 +123,16 @@ def test_a_threshold_bounds_the_share_of_confident_wrong_answers(allowed: float,
     assert found == pytest.approx(threshold)
     is_wrong = shares.argmax(axis=1) != target
     assert (is_wrong & (shares.max(axis=1) >= found)).mean() <= allowed
+
+
+def test_the_limit_of_small_faces_holds_in_every_set() -> None:
+    """A small set with confident errors raises it, although nearly all answers are right."""
+    confidence = np.concatenate([np.full(96, 0.7), np.linspace(0.8, 0.83, 4)])
+    shares = np.column_stack([confidence, 1 - confidence])
+    truth = [*["happy"] * 96, *["sad"] * 4]
+    everywhere = JudgedSet("all", np.arange(100), truth)
+    hard = JudgedSet("hard", np.arange(90, 100), truth[90:])
+    labels = ("happy", "sad")
+    assert _limit_of_small_faces(shares, labels, labels, [everywhere]) == 0
+    found = _limit_of_small_faces(shares, labels, labels, [everywhere, hard])
+    assert found > 0.83

@@ -1,6 +1,7 @@
 """Plans of several trainings, and reports that are repeated on another machine."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,28 @@ def options(tmp_path: Path) -> RecipeOptions:
         folders=(tmp_path / "data",), plan=tmp_path / "plan.toml", weights=tmp_path / "weights",
         runs=tmp_path / "runs", device="cpu", thread_count=1,
     )  # fmt: skip
+
+
+def test_a_stage_goes_on_from_an_earlier_one(options: RecipeOptions) -> None:
+    further = """
+[[stages]]
+name = "further"
+architecture = "kv_fast"
+colour = "rgb"
+initial_weights = "teacher_1"
+teachers = ["student"]
+"""
+    assert options.plan is not None
+    options.plan.write_text(PLAN + further)
+    stage = read_plan(options)[-1]
+    assert stage.after == ("teacher_1", "student")
+    assert stage.config.initial_weights == str(options.runs / "teacher_1")
+    options = replace(options, stages=("teacher_1", "further"), epochs=1)
+    options.plan.write_text(PLAN + further.replace('["student"]', '["teacher_1"]'))
+    assert follow(options) == []
+    record = read_run(options.runs / "further")
+    assert (record.config["colour"], record.config["size"]) == ("rgb", 48)
+    assert [run.name for run in earlier_runs(options.runs / "further")] == ["01"]
 
 
 @pytest.mark.slow
@@ -197,5 +220,5 @@ def test_the_shipped_plan_can_be_read(tmp_path: Path) -> None:
     for name in (*names, "others_places", "others_without"):
         (tmp_path / f"{name}.parquet").touch()
     stages = read_plan(RecipeOptions(folders=(tmp_path,)))
-    assert [stage.name for stage in stages if stage.tag] == ["kv_fast", "kv_accurate"]
+    assert [stage.name for stage in stages if stage.tag] == ["kv_accurate", "kv_fast"]
     assert all(set(stage.after) < {each.name for each in stages} for stage in stages if stage.tag)

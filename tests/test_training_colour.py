@@ -16,8 +16,8 @@ from training.config import TrainConfig
 from training.data.augmentation import GREY_SHARE, Augmentation, luma
 from training.data.datasets import DecodedFaces, FaceTable
 from training.data.duplicates import drop_duplicates
-from training.run_files import read_epochs
-from training.setup import initial_network, load_teachers
+from training.run_files import CONFIG_FILE, read_epochs, read_object
+from training.setup import initial_network, load_teachers, with_format
 
 
 @pytest.fixture
@@ -75,6 +75,19 @@ def test_weights_of_rgb_crops_start_a_training_of_either_kind(
     crops = torch.from_numpy(np.stack([toy_face(word, 7)[None] for word in SIX_WORDS]))
     answers = teachers.answers(crops.repeat(1, channels, 1, 1))["crowd"]
     torch.testing.assert_close(answers, teachers.answers(crops)["crowd"], rtol=1e-3, atol=1e-3)
+
+
+def test_fine_tuning_keeps_the_format_of_its_initial_weights(
+    in_colour: TrainConfig, config: TrainConfig, tmp_path: Path
+) -> None:
+    train.train(replace(in_colour, epochs=1, size=56), tmp_path / "run")
+    tuned = replace(config, epochs=1, initial_weights=str(tmp_path / "run"))
+    train.train(tuned, tmp_path / "tuned")
+    assert (with_format(tuned).size, with_format(tuned).colour) == (56, "rgb")
+    stored = read_object(tmp_path / "tuned" / CONFIG_FILE)
+    assert (stored["size"], stored["colour"]) == (56, "rgb")
+    assert with_format(replace(tuned, size=48, colour="grey")).preprocessing == Preprocessing()
+    assert with_format(config).preprocessing == Preprocessing()
 
 
 def test_grey_values_are_those_of_the_product() -> None:

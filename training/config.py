@@ -51,8 +51,8 @@ class TrainConfig:
     teaches: tuple[str, ...] = ()
     insets: tuple[str, ...] = ()
     draws: tuple[str, ...] = ()
-    size: int = 48
-    colour: Literal["grey", "rgb"] = "grey"
+    size: int = 0
+    colour: Literal["auto", "grey", "rgb"] = "auto"
     initial_weights: str = ""
     teachers: tuple[str, ...] = ()
     teacher_share: float = 0.8
@@ -120,14 +120,17 @@ class TrainConfig:
             problem = labels_problem(self.labels)
             _require(problem is None, "labels", self.labels, f"class names of one head ({problem})")
         _require(
-            32 <= self.size <= 128
-            and self.size % 8 == 0
-            and (self.size == 48 or self.architecture != "kv_cnn"),
+            self.size == 0
+            or (
+                32 <= self.size <= 128
+                and self.size % 8 == 0
+                and (self.size == 48 or self.architecture != "kv_cnn")
+            ),
             "size",
             self.size,
-            "a multiple of 8 from 32 to 128 (48 for kv_cnn, which is built for one size)",
+            "0 or a multiple of 8 from 32 to 128 (48 for kv_cnn, which is built for one size)",
         )
-        _require(self.colour in ("grey", "rgb"), "colour", self.colour, "grey or rgb")
+        _require(self.colour in ("auto", "grey", "rgb"), "colour", self.colour, "auto, grey or rgb")
         for entry in self.teaches:
             stem, _, heads = entry.partition("=")
             _require(
@@ -210,8 +213,13 @@ class TrainConfig:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """Input format of the network."""
-        return Preprocessing(size=self.size, colour=self.colour)
+        """Input format of the network; what the settings leave open is as for random weights."""
+        return self.preprocessing_like(Preprocessing())
+
+    def preprocessing_like(self, usual: Preprocessing) -> Preprocessing:
+        """Return the input format; what the settings leave open is as in another one."""
+        colour = usual.colour if self.colour == "auto" else self.colour
+        return Preprocessing(size=self.size or usual.size, colour=colour)
 
     def start_problem(self, architecture: str) -> str | None:
         """Return why the training cannot start from weights of an architecture; None if it can.

@@ -17,7 +17,7 @@ from training.config import TrainConfig
 from training.frame import LARGEST_GRADIENT, average_of
 from training.hardware import Workers, autocast_for, choose_device, set_up_processor
 from training.loop import SplitTensors, batch_losses, predict
-from training.setup import compiled, head_shares, initial_network, make_optimizer
+from training.setup import compiled, head_shares, initial_network, make_optimizer, with_format
 
 WARM_UP_STEPS: Final = 3
 SMALLEST_BATCH: Final = 2
@@ -58,6 +58,7 @@ def measure_pace(
     Raises:
         torch.OutOfMemoryError: The batch does not fit into GPU memory.
     """
+    config = with_format(config)
     network, optimizer = _network(config, device)
     averaged = AveragedModel(network, multi_avg_fn=average_of(config.ema_decay), use_buffers=True)
     split = made_up_split(config, config.batch_size * steps, device)

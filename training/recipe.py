@@ -125,10 +125,11 @@ def _stage(table: Mapping[str, Any], earlier: Sequence[str], options: RecipeOpti
         values["other_places"] = []  # only the report needs them
     for setting in ("data", "other_places"):
         values[setting] = [find_data(file, options.folders) for file in values[setting]]
-    after = tuple(teacher for teacher in values["teachers"] if teacher in earlier)
-    values["teachers"] = [
-        str(options.runs / teacher) if teacher in after else teacher for teacher in values["teachers"]
-    ]
+    start = str(values.get("initial_weights", ""))
+    after = tuple(each for each in dict.fromkeys((start, *values["teachers"])) if each in earlier)
+    values["initial_weights"], *values["teachers"] = (
+        str(options.runs / each) if each in after else each for each in (start, *values["teachers"])
+    )
     values |= {
         "runs": options.runs,
         "name": name,
@@ -143,7 +144,7 @@ def _stage(table: Mapping[str, Any], earlier: Sequence[str], options: RecipeOpti
 
 
 def follow(options: RecipeOptions) -> list[Path]:
-    """Train all unfinished stages, each as soon as its teachers are finished.
+    """Train all unfinished stages, each as soon as its teachers and its initial weights are finished.
 
     Returns:
         The exported weights folders.

@@ -29,16 +29,16 @@ SETTING_HELP: Final[Mapping[str, str]] = MappingProxyType(
             "Entries ``STEM=SHARE``: the share of a data set's images drawn at random in each epoch, "
             "in (0, 1], such as ``fer2013_train=0.3``."
         ),
-        "size": "Side of the crops in pixels.",
+        "size": "Side of the crops in pixels; 0 for that of the initial weights, 48 without any.",
         "colour": (
             "``grey`` for crops of one channel; ``rgb`` for three, whose colours the augmentation varies "
-            "and removes from some crops."
+            "and removes from some crops; ``auto`` as for the initial weights, grey without any."
         ),
         "initial_weights": (
-            "A weights folder to start from, of the same architecture or of a narrower one of the same "
-            "depth, which is widened; empty to start from random weights."
+            "A weights folder or run directory to start from, of the same architecture or of a narrower one "
+            "of the same depth, which is widened; empty to start from random weights."
         ),
-        "teachers": "Weights folders of the teachers for knowledge distillation.",
+        "teachers": "Weights folders or run directories of the teachers for knowledge distillation.",
         "teacher_share": "Weight of the distillation loss, in [0, 1].",
         "teacher_temperature": "Distillation temperature, for teachers and student.",
         "other_places": (

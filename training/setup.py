@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fer.model_card import WEIGHTS_FILE, ModelCard, UnknownModelError, load_card, verified_file
+from fer.model_card import WEIGHTS_FILE, Preprocessing, UnknownModelError, load_card, verified_file
 from fer.model_shelf import find_weights
 from fer.networks import ExpressionNetwork, load_network
 from fer.preprocessing import LUMA
@@ -41,23 +42,20 @@ def initial_network(config: TrainConfig) -> ExpressionNetwork:
     """
     network = _untrained_network(config)
     if config.initial_weights:
-        folder = find_weights(config.initial_weights)
-        card = load_card(folder)
-        fresh = network.state_dict()
-        state = load_network(folder / WEIGHTS_FILE, card).state_dict()
+        trained = _load_trained(config.initial_weights)
+        fresh, state = network.state_dict(), trained.state_dict()
         state = {name: state[name] for name in fresh if name in state}
-        # Missing heads start from random weights: a trained trunk under a new head is still the better start.
         state[_STEM] = _fit_channels(state[_STEM], network.channels)
-        state |= {
-            name: values for name, values in fresh.items() if name.startswith(_lacking_heads(config, card))
-        }
+        # Missing heads start from random weights: a trained trunk under a new head is still the better start.
+        lacking = _lacking_heads(config, trained)
+        state |= {name: values for name, values in fresh.items() if name.startswith(lacking)}
         try:
             generator = torch.Generator().manual_seed(config.seed)
             network.load_state_dict(widen(state, network.state_dict(), generator))
         except ValueError as error:
             raise UnknownModelError(
                 f"expected weights of {config.architecture} or of a narrower architecture of the same depth, "
-                f"{folder} is {card.architecture}: {error}"
+                f"{config.initial_weights} is {trained.architecture}: {error}"
             ) from error
         for temperature in network.temperatures.values():
             temperature.data.fill_(1.0)
@@ -74,26 +72,52 @@ def load_teachers(
     """
     networks = []
     for name in names:
-        network, side = _load_teacher(Path(name))
+        network = _load_trained(name)
         lacking = set(heads) - set(network.output_counts)
         if lacking:
             raise UnknownModelError(
                 f"expected a teacher with heads {', '.join(heads)}, {name} lacks {', '.join(sorted(lacking))}"
             )
-        networks.append((network.to(device).to(memory_format=torch.channels_last), side))
+        networks.append((network.to(device).to(memory_format=torch.channels_last), _format_of(name).size))
     return Teachers(networks, share, temperature)
 
 
-def _load_teacher(path: Path) -> tuple[ExpressionNetwork, int]:
-    """Return the network of a weights folder, or the best epoch of a run, with the side of its crops."""
-    if (path / BEST_FILE).is_file():
-        config = TrainConfig.from_dict(read_object(path / CONFIG_FILE))
-        network = _untrained_network(config)
-        network.load_state_dict(load_file(path / BEST_FILE))
-        return network, config.size
-    folder = find_weights(path)
+def _load_trained(name: str) -> ExpressionNetwork:
+    """Return the network of a weights folder, or the best epoch of a run."""
+    if (run := _run_config(name)) is not None:
+        network = _untrained_network(run)
+        network.load_state_dict(load_file(Path(name) / BEST_FILE))
+        return network
+    folder = find_weights(name)
     card = load_card(folder)
-    return load_network(verified_file(folder, card, WEIGHTS_FILE), card), card.preprocessing.size
+    return load_network(verified_file(folder, card, WEIGHTS_FILE), card)
+
+
+def _format_of(name: str) -> Preprocessing:
+    """Return the input format of a weights folder or of a run."""
+    run = _run_config(name)
+    return load_card(find_weights(name)).preprocessing if run is None else run.preprocessing
+
+
+def _run_config(name: str) -> TrainConfig | None:
+    """Return the settings of a run directory with weights; None if it is none."""
+    if not (Path(name) / BEST_FILE).is_file():
+        return None
+    return TrainConfig.from_dict(read_object(Path(name) / CONFIG_FILE))
+
+
+def with_format(config: TrainConfig) -> TrainConfig:
+    """Return the settings with the size and the colour that they leave to the initial weights.
+
+    Raises:
+        UnknownModelError: The initial weights are missing.
+        SettingsError: The architecture cannot be trained with their size.
+    """
+    if config.size and config.colour != "auto":
+        return config
+    usual = _format_of(config.initial_weights) if config.initial_weights else Preprocessing()
+    found = config.preprocessing_like(usual)
+    return replace(config, size=found.size, colour=found.colour)
 
 
 def _untrained_network(config: TrainConfig) -> ExpressionNetwork:
@@ -152,9 +176,9 @@ def _fit_channels(stem: Tensor, channels: int) -> Tensor:
     return stem * torch.tensor(LUMA)[None, :, None, None]
 
 
-def _lacking_heads(config: TrainConfig, card: ModelCard) -> tuple[str, ...]:
+def _lacking_heads(config: TrainConfig, trained: ExpressionNetwork) -> tuple[str, ...]:
     """Return the tensor prefixes of heads that are missing from the weights."""
-    lacking = [head for head in config.heads if head not in {head.name for head in card.heads}]
+    lacking = [head for head in config.heads if head not in trained.output_counts]
     return tuple(prefix for head in lacking for prefix in (f"heads.{head}.", f"temperatures.{head}"))
 
 

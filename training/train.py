@@ -44,6 +44,7 @@ from training.setup import (
     load_teachers,
     make_optimizer,
     split_tensors,
+    with_format,
 )
 
 _LAST_WITHOUT_MIXUP: Final = 0.15
@@ -77,6 +78,7 @@ def train(
     mirror = tensorboard_mirror(folder) if config.tensorboard and workers.is_first else None
     device = choose_device(config, workers)
     set_up_processor(config.thread_count)
+    config = with_format(config)
     splits = load_splits(config, config.preprocessing)
     config = splits.settle(config)
     for sentence in splits.warnings():
