@@ -4,6 +4,7 @@
 three times the network's multiplications per image: forward, gradient of the input, gradient of the weights.
 ``compiled`` is the throughput with ``--compile``, relative to the first column, without the time to compile. ``memory
 returned`` is the throughput, relative to the first column, when freed memory goes back to the system after each step.
+With ``--teachers``, a further line shows the images that each teacher answers per second, and compiled.
 """
 
 import json
@@ -11,6 +12,7 @@ import platform
 import sys
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -19,9 +21,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from training.command import run_command
 from training.config import TrainConfig
-from training.hardware import Workers, choose_device, keep_freed_memory, set_up_processor
-from training.pace import measure_pace
-from training.setup import initial_network
+from training.hardware import Workers, autocast_for, choose_device, keep_freed_memory, set_up_processor
+from training.pace import made_up_split, measure_pace
+from training.setup import compiled, initial_network, load_teachers
 
 ARCHITECTURES = ("kv_fast", "kv_accurate", "kv_cnn")
 
@@ -34,6 +36,8 @@ class Options:
         device: Where to train.
         batch_size: Images per step; 0 for 128 on the CPU and 2048 on CUDA.
         size: Side of the crops in pixels.
+        colour: Colour of the crops.
+        teachers: Weights folders or run directories of teachers, whose answers alone are measured, too.
         seconds: Length of each measurement.
         threads: CPU threads of PyTorch; 0 leaves the number to it.
         architectures: Networks.
@@ -43,6 +47,8 @@ class Options:
     device: Literal["cpu", "cuda"] = "cpu"
     batch_size: int = 0
     size: int = 48
+    colour: Literal["grey", "rgb"] = "grey"
+    teachers: tuple[str, ...] = ()
     seconds: float = 8.0
     threads: int = 0
     architectures: tuple[str, ...] = ARCHITECTURES
@@ -56,6 +62,33 @@ def measure(config: TrainConfig, seconds: float, *, is_memory_kept: bool = True)
     keep_freed_memory(is_kept=is_memory_kept)
     steps = 16 if chosen.type == "cuda" else 2
     return measure_pace(config, chosen, seconds=seconds, steps=steps).images_per_second
+
+
+def measure_teacher(name: str, config: TrainConfig, seconds: float) -> dict[str, str | float]:
+    """Images per second that a teacher answers, and the ratio with compiled code."""
+    device = choose_device(config, Workers())
+    set_up_processor(config.thread_count)
+    teachers = load_teachers([name], [], 1.0, 2.0, device)
+    crops = made_up_split(config, config.batch_size, device).crops
+    autocast = autocast_for(config, device)
+
+    def answer() -> None:
+        with autocast():
+            teachers.answers(crops)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)  # GPU work is asynchronous
+
+    def rate() -> float:
+        answer()  # compiles
+        count, started = 0, time.perf_counter()
+        while time.perf_counter() - started < seconds:
+            answer()
+            count += len(crops)
+        return count / (time.perf_counter() - started)
+
+    plain = rate()
+    teachers.compile(partial(compiled, batch_size=config.batch_size))
+    return {"weights": name, "plain": plain, "compiled": rate() / plain}
 
 
 def products_per_image(config: TrainConfig) -> float:
@@ -86,7 +119,7 @@ def main(options: Options) -> None:
         plain, augmented = (
             TrainConfig(
                 data=(Path(),), architecture=architecture, device=options.device, batch_size=batch_size,
-                size=options.size, augment=augment, thread_count=options.threads,
+                size=options.size, colour=options.colour, augment=augment, thread_count=options.threads,
             )
             for augment in (False, True)
         )  # fmt: skip
@@ -98,6 +131,11 @@ def main(options: Options) -> None:
             needed = 3 * products_per_image(plain) * row["plain"]
             row["of_peak"] = needed / products_per_second(options.seconds / 4)
         rows.append(row)
+    taught = TrainConfig(
+        data=(Path(),), device=options.device, batch_size=batch_size, size=options.size,
+        colour=options.colour, thread_count=options.threads,
+    )  # fmt: skip
+    teachers = [measure_teacher(name, taught, options.seconds) for name in options.teachers]
     result = {
         "device": (platform.processor() or platform.machine()) if is_cpu else torch.cuda.get_device_name(),
         "torch": torch.__version__,
@@ -106,7 +144,7 @@ def main(options: Options) -> None:
         "size": options.size,
     }
     if options.json:
-        print(json.dumps(result | {"rows": rows}))
+        print(json.dumps(result | {"rows": rows, "teachers": teachers}))
         return
     print(", ".join(f"{key} {value}" for key, value in result.items()))
     print(
@@ -117,6 +155,8 @@ def main(options: Options) -> None:
             f"{row['compiled']:>10.2f}{row['memory_returned']:>17.2f}{row['of_peak']:>9.2f}" if is_cpu else ""
         )
         print(f"{row['architecture']:<14}{row['plain']:>10.0f}{row['augmented']:>11.0f}{last}")
+    for each in teachers:
+        print(f"teacher {each['weights']}: {each['plain']:.0f} images/s, compiled {each['compiled']:.2f}")
 
 
 if __name__ == "__main__":

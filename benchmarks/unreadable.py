@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from fer.classification import EmotionClassifier
+from fer.emotions import Label
 from fer.images import RgbImage
 from fer.model_shelf import find_weights
 from training.command import run_command
@@ -96,28 +97,40 @@ def confident_wrong(classifier: EmotionClassifier, data: Path, inset: float) -> 
     Raises:
         DatasetError: The data cannot be read.
     """
-    table = read_table(data)
-    table = table.split("val") if "val" in table.splits else table
-    truth = true_labels(table, votes=table.has_votes)
-    labels = list(expressions_of("six"))
-    rows = [row for row, label in enumerate(truth) if label in labels]
-    if not rows:
-        raise DatasetError(f"expected faces labelled {', '.join(labels)} in {data}, got none")
-    faces = [square_of(pixels_of(table.pictures[row]), inset) for row in rows]
+    faces, truth = labelled_faces(data, inset)
     found = {}
     for name, change in CONDITIONS.items():
-        is_sure, is_wrong = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
-        for start in range(0, len(rows), AT_ONCE):
+        is_sure, is_wrong = np.zeros(len(faces), bool), np.zeros(len(faces), bool)
+        for start in range(0, len(faces), AT_ONCE):
             crops = [change(face) for face in faces[start : start + AT_ONCE]]
             for at, answer in enumerate(classifier.classify(crops), start):
                 is_sure[at] = answer.other <= classifier.head.other_above and not answer.is_unsure
-                is_wrong[at] = answer.emotion != truth[rows[at]]
+                is_wrong[at] = answer.emotion != truth[at]
         found[name] = {
             "confident_wrong": float((is_sure & is_wrong).mean()),
             "sure": float(is_sure.mean()),
-            "count": float(len(rows)),
+            "count": float(len(faces)),
         }
     return found
+
+
+def labelled_faces(data: Path, inset: float) -> tuple[list[RgbImage], list[Label]]:
+    """Return the faces with one of the six expressions, of the validation split if there is one.
+
+    Raises:
+        DatasetError: The data cannot be read, or has no such face.
+    """
+    table = read_table(data)
+    table = table.split("val") if "val" in table.splits else table
+    labels = expressions_of("six")
+    found = [
+        (picture, label)
+        for picture, label in zip(table.pictures, true_labels(table, votes=table.has_votes), strict=True)
+        if label in labels
+    ]
+    if not found:
+        raise DatasetError(f"expected faces labelled {', '.join(labels)} in {data}, got none")
+    return [square_of(pixels_of(picture), inset) for picture, _ in found], [label for _, label in found]
 
 
 def main(options: Options) -> None:

@@ -51,8 +51,8 @@ class Steadiness:
     """
 
     time_constant_s: float = 1.0
-    evidence_per_s: float = 20.0
-    doubt_ratio: float = 5.0
+    evidence_per_s: float = 16.0
+    doubt_ratio: float = 3.0
     changes_per_s: float = 0.1
     hold_ratio: float = 1.5
     hold_s: float = 2.0
