@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fer.classification import EmotionClassifier
-from fer.model_card import INT8_FILE, Head, ModelCard, Preprocessing, load_card
+from fer.model_card import INT8_FILE, ONNX_FILE, Head, ModelCard, Preprocessing, load_card
 from fer.networks import ExpressionNetwork
 from tests.toy_faces import WORDS, toy_face
 from training import weights_folder
@@ -95,7 +95,7 @@ def test_every_engine_averages_both_images(exported: Path, engine) -> None:
 def test_integers_ship_with_their_figures_where_they_cost_nothing(exported: Path, sample: Path) -> None:
     figures = json.loads((exported / "run" / "report.json").read_text())["int8"]
     assert figures["shipped"] == (INT8_FILE in load_card(exported).files) == (exported / INT8_FILE).is_file()
-    assert figures["float32_accuracy"] == accuracies(exported, sample, "onnx-float32")
+    assert figures["float32_accuracy"] == accuracies(exported, sample, ONNX_FILE)
     crops = toy_crops(8)
     single = EmotionClassifier(exported, engine="onnx-float32").probabilities(crops)
     integers = EmotionClassifier(exported).probabilities(crops)

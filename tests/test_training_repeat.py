@@ -48,16 +48,19 @@ def test_what_is_missing_or_changed_is_named(run: Path, tmp_path: Path, capsys) 
 
 
 def test_the_shipped_weights_can_be_repeated(tmp_path: Path) -> None:
-    stored = json.loads((find_weights("kv_accurate.crowd") / "run" / "config.json").read_text())
+    folder = find_weights("kv_accurate.crowd")
+    stored = json.loads((folder / "run" / "config.json").read_text())
     for name in (*stored["data"], *stored["other_places"]):
         (tmp_path / name).write_bytes(b"other content")
     with pytest.raises(ValueError, match="learned from teacher_0, teacher_1, and there is no teacher_0"):
-        repeated_settings(RepeatOptions("kv_accurate.crowd", (tmp_path,)))
+        repeated_settings(RepeatOptions(str(folder / "history" / "03"), (tmp_path,)))
     teachers = ("kv_accurate.crowd", "kv_fast.crowd")
     settings, warnings = repeated_settings(RepeatOptions("kv_accurate.crowd", (tmp_path,), teachers))
     assert (settings.architecture, settings.teachers) == ("kv_accurate", teachers)
-    assert len(warnings) == len(stored["data"]) + len(stored["other_places"])
-    assert all("differs from the" in sentence for sentence in warnings)
+    *about_data, about_start = warnings
+    assert len(about_data) == len(stored["data"]) + len(stored["other_places"])
+    assert all("differs from the" in sentence for sentence in about_data)
+    assert "starts from kv_accurate.crowd as it is now" in about_start
 
 
 def test_other_initial_weights_than_then_are_named(run: Path, tmp_path: Path) -> None:

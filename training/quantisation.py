@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fer.classification import EmotionClassifier, Engine
 from fer.emotions import Label
 from fer.files import replaced
+from fer.model_card import load_card
+from fer.onnx_session import open_session
 from training.metrics import restrict
 
 SAMPLE_FILE: Final = "sample.npz"
@@ -24,6 +26,7 @@ LARGEST_LOSS: Final = 0.003
 
 _RANGE_COUNT: Final = 512
 _BATCH_SIZE: Final = 32
+_JUDGED_AT_ONCE: Final = 256
 _INPUT: Final = "crops"
 
 
@@ -113,19 +116,27 @@ def quantise_network(
         silent.setLevel(level)
 
 
-def accuracies(folder: Path, sample: Path, engine: Engine) -> dict[str, float]:
-    """Return the accuracy of exported weights on a sample's validation crops, by head."""
+def accuracies(folder: Path, sample: Path, name: str) -> dict[str, float]:
+    """Return the accuracy of an exported network on a sample's validation crops, by head.
+
+    Args:
+        folder: The weights folder with the card.
+        sample: A sample as ``save_sample`` writes it.
+        name: The ONNX file in the weights folder.
+    """
+    heads = {head.name: head for head in load_card(folder).heads}
+    session = open_session(folder / name, os.cpu_count() or 1)
     found = {}
     with np.load(sample) as data:
+        names = [key.removeprefix("truth.") for key in data.files if key.startswith("truth.")]
         crops = data["val"]
-        for name in (key.removeprefix("truth.") for key in data.files if key.startswith("truth.")):
-            truth = data[f"truth.{name}"]
-            classifier = EmotionClassifier(folder, head=name, engine=engine)
-            labels = list(classifier.head.emotions)
-            shares = np.concatenate(
-                [classifier.probabilities(crops[i : i + 256]) for i in range(0, len(crops), 256)]
-            )
-            guesses = np.array(labels)[restrict(shares, classifier.head.labels, labels).argmax(axis=1)]
+        batches = [crops[start : start + _JUDGED_AT_ONCE] for start in range(0, len(crops), _JUDGED_AT_ONCE)]
+        answers = [session.run(names, {_INPUT: batch}) for batch in batches]  # all heads at once
+        for head, parts in zip(names, zip(*answers, strict=True), strict=True):
+            truth, labels = data[f"truth.{head}"], list(heads[head].emotions)
+            guesses = np.array(labels)[
+                restrict(np.concatenate(parts), heads[head].labels, labels).argmax(axis=1)
+            ]
             known = np.isin(truth, labels)
-            found[name] = float((guesses[known] == truth[known]).mean()) if known.any() else 0.0
+            found[head] = float((guesses[known] == truth[known]).mean()) if known.any() else 0.0
     return found

@@ -164,7 +164,7 @@ def _add_integers(draft: Path, card: ModelCard, sample: Path) -> tuple[ModelCard
         quantise(draft / ONNX_FILE, draft / INT8_FILE, data["ranges"])
     listed = replace(card, files={**card.files, INT8_FILE: file_hash(draft / INT8_FILE)})
     listed.save(draft)
-    single, integers = (accuracies(draft, sample, engine) for engine in ("onnx-float32", "onnx"))
+    single, integers = (accuracies(draft, sample, name) for name in (ONNX_FILE, INT8_FILE))
     shipped = all(single[head] - integers[head] < LARGEST_LOSS for head in single)
     if not shipped:
         (draft / INT8_FILE).unlink()
