@@ -222,12 +222,13 @@ class VideoJobs:
                 if is_kept:
                     job.answer, job.share, job.state = answer, 1.0, "finished"
                     job.expires_s = time.monotonic() + KEPT_FOR_S
-                else:
+                    job.asked_s = time.monotonic()
+            if not is_kept:
+                shutil.rmtree(job.folder, ignore_errors=True)  # a job that has failed has no files any more
+                with self._lock:
                     job.problem, job.state = problem, "failed"
                     job.expires_s = time.monotonic() + FAILED_FOR_S
-                job.asked_s = time.monotonic()
-            if not is_kept:
-                shutil.rmtree(job.folder, ignore_errors=True)
+                    job.asked_s = time.monotonic()
 
     def _forget_old(self) -> None:
         now = time.monotonic()
