@@ -1,6 +1,6 @@
 """Measure accuracy by skin tone, as far as the image shows it.
 
-    python -m benchmarks.skin_tone ../shared/data/rafdb.parquet affectnet_found.parquet
+    python -m benchmarks.skin_tone --data ../shared/data/rafdb.parquet affectnet_found.parquet
 
 Skin tone is the individual typology angle of the cheeks (Chardon et al. 1991), which dermatologists measure under a fixed
 lamp. In photos it includes light and camera: of the darkest faces, about half are light skin in shadow. The table therefore shows
@@ -10,7 +10,6 @@ dark faces, for whatever reason, not people. Grey images are left out. Intervals
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +18,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
-from benchmarks.unreadable import AT_ONCE, labelled_faces
+from benchmarks.unreadable import AT_ONCE, Options, labelled_faces
 from fer.classification import EmotionClassifier
 from fer.emotions import Emotion, Label
 from fer.faces import Prediction
@@ -34,23 +33,6 @@ TONES: Final[Mapping[str, float]] = MappingProxyType(
 
 LEAST_CHROMA: Final = 4.0
 """Smallest chroma in CIELAB of skin in an image that has colours."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """Faces to judge, and the weights to evaluate.
-
-    Attributes:
-        data: Cropped faces; those with votes are evaluated by their majority.
-        weights: A weights folder or a name under ``weights/``; None for the default.
-        inset: Share to cut off on each side of data with wider framing than FER2013.
-        json: Print one JSON object instead of a table.
-    """
-
-    data: tuple[Path, ...]
-    weights: str | None = None
-    inset: float = 0.0
-    json: bool = False
 
 
 def typology_angle(face: RgbImage) -> float | None:

@@ -28,7 +28,7 @@ WANTED: Final = 0.05
 
 @dataclass(frozen=True)
 class Options:
-    """Faces to cover or damage, and the weights to evaluate.
+    """Labelled faces, and the weights to evaluate.
 
     Attributes:
         data: Cropped faces; those with votes are evaluated by their majority.

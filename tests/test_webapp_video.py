@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 import time
@@ -69,6 +70,20 @@ def test_the_copy_can_have_every_face_covered(tmp_path, monkeypatch):
         assert [stream.type for stream in container.streams] == ["video", "audio"]
     assert shares == sorted(shares)
     assert len(set(shares)) > 40  # both passes tell of their progress
+
+
+def test_a_job_has_failed_only_when_its_files_are_gone(jobs, monkeypatch):
+    key, job = jobs.open("notes.txt")
+    job.source.write_bytes(b"Dear reader")
+    states = []
+    remove = shutil.rmtree
+    monkeypatch.setattr(
+        shutil, "rmtree", lambda folder, **how: (states.append(job.state), remove(folder, **how))
+    )
+    jobs.start(job, fake_analyzer)
+    wait_for(job)
+    assert states[0] == "running"
+    jobs.drop(key)
 
 
 def test_a_job_that_fails_says_why_without_its_place(jobs):
