@@ -220,6 +220,9 @@ CANDIDATES: Final[dict[str, Callable[[], Filter]]] = {
         f"summed evidence, limit {limit:g}": held(lambda x=limit: SummedEvidence(1.0, 0.1, 0.5, x), 1.5)
         for limit in (0.2, 0.4, 0.8, 1.6)
     },
-    **{f"shipped, evidence {rate:g}/s": shipped(evidence_per_s=rate) for rate in (5.0, 10.0, 20.0, 40.0)},
+    **{
+        f"shipped, doubt {ratio:g}, evidence {rate:g}/s": shipped(doubt_ratio=ratio, evidence_per_s=rate)
+        for ratio, rate in ((5.0, 20.0), (3.5, 15.0), (3.0, 12.0), (3.0, 16.0), (2.5, 15.0), (2.0, 15.0))
+    },
 }
-"""Filters by name; in each family one setting trades delay against flicker."""
+"""Filters by name; in each family the settings trade delay against flicker."""

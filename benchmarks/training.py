@@ -114,15 +114,14 @@ def products_per_second(seconds: float) -> float:
 def main(options: Options) -> None:
     is_cpu = options.device == "cpu"
     batch_size = options.batch_size or (128 if is_cpu else 2048)
+    settings = TrainConfig(
+        data=(Path(),), device=options.device, batch_size=batch_size, size=options.size,
+        colour=options.colour, augment=False, thread_count=options.threads,
+    )  # fmt: skip
     rows = []
     for architecture in options.architectures:
-        plain, augmented = (
-            TrainConfig(
-                data=(Path(),), architecture=architecture, device=options.device, batch_size=batch_size,
-                size=options.size, colour=options.colour, augment=augment, thread_count=options.threads,
-            )
-            for augment in (False, True)
-        )  # fmt: skip
+        plain = replace(settings, architecture=architecture)
+        augmented = replace(plain, augment=True)
         row = {"architecture": architecture, "plain": measure(plain, options.seconds)}
         row["augmented"] = measure(augmented, options.seconds)
         if is_cpu:
@@ -131,11 +130,7 @@ def main(options: Options) -> None:
             needed = 3 * products_per_image(plain) * row["plain"]
             row["of_peak"] = needed / products_per_second(options.seconds / 4)
         rows.append(row)
-    taught = TrainConfig(
-        data=(Path(),), device=options.device, batch_size=batch_size, size=options.size,
-        colour=options.colour, thread_count=options.threads,
-    )  # fmt: skip
-    teachers = [measure_teacher(name, taught, options.seconds) for name in options.teachers]
+    teachers = [measure_teacher(name, settings, options.seconds) for name in options.teachers]
     result = {
         "device": (platform.processor() or platform.machine()) if is_cpu else torch.cuda.get_device_name(),
         "torch": torch.__version__,
