@@ -101,7 +101,7 @@ def _show_card(card: ModelCard) -> None:
     heads = "; ".join(f"{head.name}: {', '.join(head.labels)}" for head in card.heads)
     st.caption(
         f"{card.architecture} · looks at {card.preprocessing.size}×{card.preprocessing.size} pixels in "
-        f"{card.preprocessing.colour} · outputs {heads} · licence {card.licence}"
+        f"{card.preprocessing.colour_word} · outputs {heads} · licence {card.licence}"
     )
     rows = [
         {"output": name, "accuracy": figures.get("accuracy"), "macro F1": figures.get("macro_f1"),

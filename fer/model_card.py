@@ -67,6 +67,11 @@ class Preprocessing:
         """Channels of the network's input."""
         return 1 if self.colour == "grey" else 3
 
+    @property
+    def colour_word(self) -> str:
+        """``grey`` or ``colour``, for sentences."""
+        return "grey" if self.colour == "grey" else "colour"
+
 
 SMALL_FACE_SIDE: Final = 20
 """Side of a face in pixels of the image below which its expression can hardly be read."""

@@ -82,7 +82,7 @@ def model_card_text(
         f"# {card.name}",
         card.description or f"Classifies face crops as {shown}.",
         f"- Architecture: `{card.architecture}`, input {card.preprocessing.size}×{card.preprocessing.size} "
-        f"{card.preprocessing.colour}, see `fer/networks.py`\n"
+        f"in {card.preprocessing.colour_word}, see `fer/networks.py`\n"
         f"- Heads: {heads}; "
         f"default: `{card.default_head}`\n"
         f"- {describe_views(card)}\n"
