@@ -4,7 +4,7 @@ import torch
 from toy_faces import toy_face
 
 from training.data import augmentation
-from training.data.augmentation import Augmentation
+from training.data.augmentation import COVER_SHARE, Augmentation, Occlusion
 
 
 def batch(count: int = 16) -> torch.Tensor:
@@ -49,6 +49,32 @@ def test_compression_keeps_the_picture() -> None:
     pixels = batch(4).float() / 255
     lossy = Augmentation(torch.Generator())._compress(pixels)
     assert 0 < (lossy - pixels).abs().mean() < 0.1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_covers_are_plain_and_leave_the_rest_as_it_is(channels: int) -> None:
+    noise = torch.randint(0, 256, (400, channels, 48, 48), generator=torch.Generator().manual_seed(0))
+    crops = noise.to(torch.uint8)
+    covered = Occlusion(torch.Generator().manual_seed(1))(crops)
+    assert (covered.shape, covered.dtype) == (crops.shape, torch.uint8)
+    changed = (covered != crops).any(dim=1).flatten(1)
+    untouched = (~changed.any(dim=1)).float().mean().item()
+    assert untouched == pytest.approx(0.5 * (1 - COVER_SHARE), abs=0.07)  # three deviations of 400 draws
+    assert changed.float().mean(dim=1).max() < 0.8
+    for crop, where in zip(covered.flatten(2), changed, strict=True):
+        values = {tuple(value.tolist()) for value in crop[:, where].T}
+        assert len(values) <= 2  # one erased rectangle, one cover
+
+
+def test_covers_of_coloured_crops_are_grey_or_coloured() -> None:
+    crops = torch.full((400, 3, 48, 48), 128, dtype=torch.uint8)
+    covered = Occlusion(torch.Generator().manual_seed(1))(crops).float()
+    is_coloured = ((covered.amax(dim=1) - covered.amin(dim=1)) > 0).flatten(1).any(dim=1).float().mean()
+    assert 0.2 < is_coloured < 0.6
+
+
+def test_nothing_is_covered_at_no_strength() -> None:
+    assert torch.equal(Occlusion(torch.Generator(), 0.0)(batch()), batch())
 
 
 def test_shrinking_averages_areas() -> None:

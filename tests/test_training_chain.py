@@ -23,6 +23,7 @@ from fer.model_card import (
 from fer.networks import ExpressionNetwork
 from training import evaluate, export, final_report, train, weights_folder
 from training.config import TrainConfig
+from training.data.augmentation import Occlusion
 from training.data.splits import head_truth, load_splits
 from training.data.targets import HEAD_LABELS
 from training.final_report import classifier_report
@@ -264,6 +265,25 @@ def test_the_teachers_answer_is_where_the_students_loss_is_least(weights: Path) 
     other = {head: logits.roll(1, dims=0) for head, logits in same.items()}
     shares = {"crowd": 1.0}
     assert (teachers.loss(same, answers, shares) < teachers.loss(other, answers, shares)).all()
+
+
+def test_the_student_sees_covered_faces_and_its_teachers_whole_ones(
+    config: TrainConfig, weights: Path, tmp_path: Path, monkeypatch
+) -> None:
+    seen: dict[str, list[int]] = {"student": [], "teacher": []}
+
+    def compiled(network, *, dynamic):
+        who = "student" if network.training else "teacher"
+        return lambda crops: seen[who].append(int(crops.max())) or network(crops)
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    monkeypatch.setenv("CXX", sys.executable)  # nothing is compiled: any program will do
+    monkeypatch.setattr(Occlusion, "__call__", lambda _self, crops: torch.zeros_like(crops))
+    train.train(
+        replace(config, epochs=1, compile=True, teachers=(str(weights),)), tmp_path / "run", with_report=False
+    )
+    assert set(seen["student"]) == {0}
+    assert min(seen["teacher"]) > 0
 
 
 def test_a_teacher_without_the_students_heads_is_refused(config: TrainConfig, tmp_path: Path) -> None:

@@ -72,6 +72,8 @@ def mix(batch: SplitTensors, share: float, order: Tensor) -> SplitTensors:
 class Teachers:
     """Ensemble of teachers that see the student's augmented crops (Hinton et al. 2015, Beyer et al. 2022).
 
+    They see them without occlusion, so the student learns what the whole face would tell.
+
     Args:
         networks: Trained networks with the student's heads, on its device, and the side of their crops; their
             crops may be grey where the student's are RGB, or the other way round.
@@ -132,6 +134,7 @@ def batch_losses(
     head_shares: Mapping[str, float],
     autocast: Callable[[], AbstractContextManager[object]],
     teachers: Teachers | None = None,
+    occlude: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Mapping[str, Tensor]]:
     """Run a batch through a network and compute the losses.
 
@@ -141,12 +144,13 @@ def batch_losses(
         head_shares: Weight of each head in the loss.
         autocast: Creates the precision context of the forward pass.
         teachers: Teachers for distillation.
+        occlude: Covers parts of the crops that the network gets; teachers see the whole.
 
     Returns:
         The loss of each crop, shape (N,), and the logits by head.
     """
     with autocast():
-        logits = network(batch.crops)
+        logits = network(batch.crops if occlude is None else occlude(batch.crops))
         answers = {} if teachers is None else teachers.answers(batch.crops)
     losses = heads_loss(logits, batch.targets, batch.weights, head_shares)
     if teachers is not None:

@@ -17,7 +17,14 @@ from training.config import TrainConfig
 from training.frame import LARGEST_GRADIENT, average_of
 from training.hardware import Workers, autocast_for, choose_device, set_up_processor
 from training.loop import SplitTensors, batch_losses, predict
-from training.setup import compiled, head_shares, initial_network, make_optimizer, with_format
+from training.setup import (
+    augmentation_of,
+    compiled,
+    head_shares,
+    initial_network,
+    make_optimizer,
+    with_format,
+)
 
 WARM_UP_STEPS: Final = 3
 SMALLEST_BATCH: Final = 2
@@ -63,14 +70,14 @@ def measure_pace(
     averaged = AveragedModel(network, multi_avg_fn=average_of(config.ema_decay), use_buffers=True)
     split = made_up_split(config, config.batch_size * steps, device)
     order = torch.arange(len(split), device=device)
-    augment = _augmentation(device) if config.augment else None
+    augment, occlude = augmentation_of(config, torch.Generator(device))
     model = compiled(network, config.batch_size) if config.compile else network
 
     def train(rows: Tensor) -> None:
         network.train()
         for batch in split.batches(rows, config.batch_size):
             seen = batch if augment is None else replace(batch, crops=augment(batch.crops))
-            _step(model, optimizer, seen, config, device)
+            _step(model, optimizer, seen, config, device, occlude)
             if config.ema_decay:
                 averaged.update_parameters(network)
 
@@ -143,8 +150,9 @@ def made_up_split(config: TrainConfig, count: int, device: torch.device) -> Spli
 def _one_step(config: TrainConfig, device: torch.device, size: int) -> None:
     network, optimizer = _network(config, device)
     split = made_up_split(config, size, device)
-    seen = replace(split, crops=_augmentation(device)(split.crops)) if config.augment else split
-    _step(network.train(), optimizer, seen, config, device)
+    augment, occlude = augmentation_of(config, torch.Generator(device))
+    seen = split if augment is None else replace(split, crops=augment(split.crops))
+    _step(network.train(), optimizer, seen, config, device, occlude)
 
 
 def _step(
@@ -153,8 +161,10 @@ def _step(
     batch: SplitTensors,
     config: TrainConfig,
     device: torch.device,
+    occlude: Callable[[Tensor], Tensor] | None,
 ) -> None:
-    losses, _ = batch_losses(network, batch, head_shares(config), autocast_for(config, device))
+    shares, autocast = head_shares(config), autocast_for(config, device)
+    losses, _ = batch_losses(network, batch, shares, autocast, occlude=occlude)
     optimizer.zero_grad(set_to_none=True)
     losses.mean().backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
@@ -165,12 +175,6 @@ def _network(config: TrainConfig, device: torch.device) -> tuple[ExpressionNetwo
     network = initial_network(config).to(device)
     network.to(memory_format=torch.channels_last)
     return network, make_optimizer(network, config)
-
-
-def _augmentation(device: torch.device) -> Callable[[Tensor], Tensor]:
-    from training.data.augmentation import Augmentation  # noqa: PLC0415 - imports torchvision
-
-    return Augmentation(torch.Generator(device))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,6 +17,7 @@ from fer.model_shelf import find_weights
 from fer.networks import ExpressionNetwork, load_network
 from fer.preprocessing import LUMA
 from training.config import TrainConfig
+from training.data.augmentation import Augmentation, Occlusion
 from training.data.datasets import DecodedFaces
 from training.data.targets import head_targets
 from training.loop import SplitTensors, Teachers
@@ -80,6 +81,16 @@ def load_teachers(
             )
         networks.append((network.to(device).to(memory_format=torch.channels_last), _format_of(name).size))
     return Teachers(networks, share, temperature)
+
+
+def augmentation_of(
+    config: TrainConfig, generator: torch.Generator
+) -> tuple[Augmentation | None, Occlusion | None]:
+    """Return the random changes of the crops before mixup, and those after it, which teachers do not see."""
+    if not config.augment:
+        return None, None
+    strength = config.augment_strength
+    return Augmentation(generator, strength), Occlusion(generator, strength)
 
 
 def _load_trained(name: str) -> ExpressionNetwork:

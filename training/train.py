@@ -19,6 +19,7 @@ from fer.commands import exit_status
 from fer.networks import ExpressionNetwork
 from training.command import EXPECTED_ERRORS, read_options
 from training.config import TrainConfig
+from training.data.augmentation import Occlusion, shrink
 from training.data.splits import Splits, draw_rows, drawn_counts, head_truth, load_splits
 from training.final_report import classifier_report, default_head
 from training.frame import Schedule, Trainer, tensorboard_mirror
@@ -37,6 +38,7 @@ from training.repeat import RepeatOptions, repeated_settings
 from training.run_files import CONFIG_FILE, LAST_FILE, RunState, classifier_figure, state_of
 from training.runs import RunWriter, StopRequestedError, new_run_folder, read_run
 from training.setup import (
+    augmentation_of,
     compiled,
     head_shares,
     initial_network,
@@ -162,7 +164,7 @@ class ClassifierTrainer(Trainer):
         # All processes must take the same number of steps, or they would deadlock.
         order = order[: len(order) // self.workers.count * self.workers.count]
         order = order[self.workers.rank :: self.workers.count]
-        augment, mixup = self._augmentation(epoch), self._mixup(epoch)
+        (augment, occlude), mixup = self._augmentation(epoch), self._mixup(epoch)
         loss_sum = torch.zeros((), device=self.device)
         hit_sum, count = torch.zeros_like(loss_sum), 0
         self.network.train()
@@ -172,7 +174,7 @@ class ClassifierTrainer(Trainer):
                 batch = SplitTensors(augment(batch.crops), batch.targets, batch.weights)
             if mixup is not None:
                 batch = mixup(batch)
-            losses, logits = batch_losses(self.model, batch, shares, self.autocast, self.teachers)
+            losses, logits = batch_losses(self.model, batch, shares, self.autocast, self.teachers, occlude)
             self.take_step(losses.mean(), epoch, step, self.step_count)
             first = config.heads[0]
             hits = logits[first].detach().argmax(dim=1) == batch.targets[first].argmax(dim=1)
@@ -225,16 +227,14 @@ class ClassifierTrainer(Trainer):
             if wish.item():
                 raise StopRequestedError
 
-    def _augmentation(self, epoch: int) -> Callable[[Tensor], Tensor] | None:
-        from training.data.augmentation import Augmentation, shrink  # noqa: PLC0415 - imports torchvision
-
-        side = self.config.early_side if epoch <= self.config.early_epochs else 0
-        if not self.config.augment:
-            return partial(shrink, side=side) if side else None
+    def _augmentation(self, epoch: int) -> tuple[Callable[[Tensor], Tensor] | None, Occlusion | None]:
         generator = torch.Generator(self.device)
         generator.manual_seed((self.config.seed * 100_003 + epoch) * 1009 + self.workers.rank)
-        augment = Augmentation(generator, self.config.augment_strength)
-        return (lambda crops: shrink(augment(crops), side)) if side else augment
+        augment, occlude = augmentation_of(self.config, generator)
+        if epoch > self.config.early_epochs:
+            return augment, occlude
+        small = partial(shrink, side=self.config.early_side)
+        return small if augment is None else lambda crops: small(augment(crops)), occlude
 
     def _mixup(self, epoch: int) -> Callable[[SplitTensors], SplitTensors] | None:
         alpha = self.config.mixup

@@ -18,20 +18,33 @@ ASPECT_SHARE: Final = 0.05
 SHEAR_DEGREES: Final = 3.0
 GREY_SHARE: Final = 0.25
 """Share of the RGB crops that lose their colour, since many photos have none; at any strength."""
+COVER_SHARE: Final = 0.4
+"""Share of the crops of which a part of the face is covered, at a strength of 1."""
 
 
-class Augmentation:
-    """Random transforms with their own generator, reproducible by its seed.
-
-    Args:
-        generator: Generator on the device of the crops.
-        strength: Scales the frequency of changes of light and colour, degradation and occlusion, in [0, 1];
-            geometric transforms are unaffected.
-    """
+class _RandomTransform:
+    """Random draws from a generator of its own, reproducible by its seed."""
 
     def __init__(self, generator: torch.Generator, strength: float = 1.0) -> None:
         self.generator, self.strength = generator, strength
         self.device = generator.device
+
+    def _uniform(self, count: int, low: float, high: float) -> Tensor:
+        return torch.rand(count, generator=self.generator, device=self.device) * (high - low) + low
+
+    def _chosen(self, count: int, share: float) -> Tensor:
+        """Return a random mask that is true for a share of the crops, shape (N, 1, 1, 1)."""
+        return (self._uniform(count, 0, 1) < share * self.strength)[:, None, None, None]
+
+
+class Augmentation(_RandomTransform):
+    """Random changes of position, light and quality, reproducible by the generator's seed.
+
+    Args:
+        generator: Generator on the device of the crops.
+        strength: Scales the frequency of changes of light and colour, and of degradation, in [0, 1];
+            geometric transforms are unaffected.
+    """
 
     def __call__(self, crops: Tensor) -> Tensor:
         """Transform every crop independently.
@@ -48,16 +61,7 @@ class Augmentation:
             pixels = self._recolour(pixels)
         pixels = self._relight(pixels)
         pixels = self._degrade(pixels)
-        pixels = self._erase(pixels)
-        pixels = self._cover(pixels)
         return (pixels.clamp(0, 1) * 255).round().to(torch.uint8)
-
-    def _uniform(self, count: int, low: float, high: float) -> Tensor:
-        return torch.rand(count, generator=self.generator, device=self.device) * (high - low) + low
-
-    def _chosen(self, count: int, share: float) -> Tensor:
-        """Return a random mask that is true for a share of the crops, shape (N, 1, 1, 1)."""
-        return (self._uniform(count, 0, 1) < share * self.strength)[:, None, None, None]
 
     def _some(self, pixels: Tensor, share: float, change: Callable[[Tensor], Tensor]) -> Tensor:
         """Change a random share of the crops; only these are passed to the change."""
@@ -157,9 +161,32 @@ class Augmentation:
         blocks = (transform.T @ coefficients @ transform + 128) / 255
         return blocks.transpose(3, 4).reshape(count, channels, side, side)
 
-    def _erase(self, pixels: Tensor) -> Tensor:
+
+class Occlusion(_RandomTransform):
+    """Random covers, reproducible by the generator's seed.
+
+    Labels stay the same, and teachers see the crops without covers: the network learns what the visible part
+    tells of the expression, with lower confidence the less that is.
+
+    Args:
+        generator: Generator on the device of the crops.
+        strength: Scales the frequency, in [0, 1].
+    """
+
+    def __call__(self, crops: Tensor) -> Tensor:
+        """Cover a part of some crops.
+
+        Args:
+            crops: ``uint8`` of shape (N, C, S, S).
+
+        Returns:
+            ``uint8`` of the same shape.
+        """
+        return self._cover(self._erase(crops))
+
+    def _erase(self, crops: Tensor) -> Tensor:
         """Cover 2 to 20 % of the area of half of the crops with a plain rectangle (Zhong et al. 2020)."""
-        count, _, side, _ = pixels.shape
+        count, _, side, _ = crops.shape
         area = self._uniform(count, 0.02, 0.20)
         ratio = torch.exp(self._uniform(count, math.log(0.4), math.log(2.5)))
         height, width = (area * ratio).sqrt() * side, (area / ratio).sqrt() * side
@@ -169,24 +196,40 @@ class Augmentation:
         in_rows = (line >= top[:, None]) & (line < (top + height)[:, None])
         in_columns = (line >= left[:, None]) & (line < (left + width)[:, None])
         covered = in_rows[:, None, :, None] & in_columns[:, None, None, :] & self._chosen(count, 0.5)
-        return torch.where(covered, self._uniform(count, 0, 1)[:, None, None, None], pixels)
+        return torch.where(covered, self._plain(crops), crops)
 
-    def _cover(self, pixels: Tensor) -> Tensor:
-        """Cover the eyes (sunglasses), the mouth (a mask) or one side (a hand, the border) of some faces.
-
-        Labels stay the same, so the network learns lower confidence for occluded faces.
-        """
-        count, _, side, _ = pixels.shape
+    def _cover(self, crops: Tensor) -> Tensor:
+        """Cover the eyes, the mouth, one side, or a blot of a hand's size, of COVER_SHARE of the faces."""
+        count, _, side, _ = crops.shape
         rows = torch.linspace(0, 1, side, device=self.device)[None, None, :, None]
         columns = rows.transpose(2, 3)
-        kind = (self._uniform(count, 0, 3)).long()[:, None, None, None]
-        edge = self._uniform(count, -0.06, 0.06)[:, None, None, None]
-        eyes = (rows > 0.24 + edge) & (rows < 0.46 + edge) & (columns > 0.08) & (columns < 0.92)
-        mouth = (rows > 0.56 + edge) & (columns > 0.08) & (columns < 0.92)
-        part = columns < 0.42 + 2 * edge
-        covered = torch.where(kind == 0, eyes, torch.where(kind == 1, mouth, part))
-        plain = self._uniform(count, 0, 1)[:, None, None, None]
-        return torch.where(covered & self._chosen(count, 0.25), plain, pixels)
+        edge, across, radius = (
+            self._uniform(count, low, high)[:, None, None, None]
+            for low, high in ((-0.06, 0.06), (0.3, 0.7), (0.2, 0.32))
+        )
+        is_round = (self._uniform(count, 0, 1) < 0.5)[:, None, None, None]
+        between = (columns > 0.08) & (columns < 0.92)
+        lens = ((columns - 0.5).abs() - 0.2) ** 2 / 0.19**2 + (rows - 0.36 - edge) ** 2 / 0.13**2 < 1
+        below = rows > 0.56 + edge
+        covers = [
+            torch.where(is_round, lens, (rows > 0.24 + edge) & (rows < 0.46 + edge) & between),
+            torch.where(
+                is_round, below & ((columns - 0.5) ** 2 + (rows - 0.5) ** 2 < 0.45**2), below & between
+            ),
+            (columns < 0.42 + 2 * edge).expand(-1, -1, side, -1),
+            (columns - across) ** 2 + (rows - 0.56 - edge) ** 2 < radius**2,
+        ]
+        kind = self._uniform(count, 0, len(covers)).long()
+        covered = torch.stack(covers)[kind, torch.arange(count, device=self.device)]
+        return torch.where(covered & self._chosen(count, COVER_SHARE), self._plain(crops), crops)
+
+    def _plain(self, crops: Tensor) -> Tensor:
+        """Return a plain value for each crop, shape (N, C, 1, 1); of RGB crops, half get a colour."""
+        count, channels = crops.shape[:2]
+        grey = self._uniform(count, 0, 256)[:, None]
+        colour = self._uniform(count * channels, 0, 256).reshape(count, channels)
+        is_grey = self._uniform(count, 0, 1)[:, None] < 0.5
+        return torch.where(is_grey, grey, colour).to(torch.uint8)[:, :, None, None]
 
 
 def luma(crops: Tensor) -> Tensor:
