@@ -55,12 +55,16 @@ def test_compression_keeps_the_picture() -> None:
 def test_covers_are_plain_and_leave_the_rest_as_it_is(channels: int) -> None:
     noise = torch.randint(0, 256, (400, channels, 48, 48), generator=torch.Generator().manual_seed(0))
     crops = noise.to(torch.uint8)
-    covered = Occlusion(torch.Generator().manual_seed(1))(crops)
+    covered, has_cover = Occlusion(torch.Generator().manual_seed(1))(crops)
     assert (covered.shape, covered.dtype) == (crops.shape, torch.uint8)
     changed = (covered != crops).any(dim=1).flatten(1)
     untouched = (~changed.any(dim=1)).float().mean().item()
     assert untouched == pytest.approx(0.5 * (1 - COVER_SHARE), abs=0.07)  # three deviations of 400 draws
-    assert changed.float().mean(dim=1).max() < 0.8
+    assert has_cover.float().mean().item() == pytest.approx(COVER_SHARE, abs=0.07)
+    shares = changed.float().mean(dim=1)
+    assert shares.max() < 0.8
+    assert shares[has_cover].min() > 0.08
+    assert shares[~has_cover].max() < 0.25
     for crop, where in zip(covered.flatten(2), changed, strict=True):
         values = {tuple(value.tolist()) for value in crop[:, where].T}
         assert len(values) <= 2  # one erased rectangle, one cover
@@ -68,13 +72,15 @@ def test_covers_are_plain_and_leave_the_rest_as_it_is(channels: int) -> None:
 
 def test_covers_of_coloured_crops_are_grey_or_coloured() -> None:
     crops = torch.full((400, 3, 48, 48), 128, dtype=torch.uint8)
-    covered = Occlusion(torch.Generator().manual_seed(1))(crops).float()
+    covered = Occlusion(torch.Generator().manual_seed(1))(crops)[0].float()
     is_coloured = ((covered.amax(dim=1) - covered.amin(dim=1)) > 0).flatten(1).any(dim=1).float().mean()
     assert 0.2 < is_coloured < 0.6
 
 
 def test_nothing_is_covered_at_no_strength() -> None:
-    assert torch.equal(Occlusion(torch.Generator(), 0.0)(batch()), batch())
+    crops, has_cover = Occlusion(torch.Generator(), 0.0)(batch())
+    assert torch.equal(crops, batch())
+    assert not has_cover.any()
 
 
 def test_shrinking_averages_areas() -> None:

@@ -12,6 +12,8 @@ from torch.nn import functional
 from fer.networks import ExpressionNetwork
 from training.data.augmentation import luma
 
+COVER_DOUBT: Final = 0.3
+"""Weight of equal shares of all outputs in the loss of crops with a large cover."""
 _PREDICTED_AT_ONCE: Final = 512
 
 
@@ -71,8 +73,6 @@ def mix(batch: SplitTensors, share: float, order: Tensor) -> SplitTensors:
 
 class Teachers:
     """Ensemble of teachers that see the student's augmented crops (Hinton et al. 2015, Beyer et al. 2022).
-
-    They see them without occlusion, so the student learns what the whole face would tell.
 
     Args:
         networks: Trained networks with the student's heads, on its device, and the side of their crops; their
@@ -134,7 +134,7 @@ def batch_losses(
     head_shares: Mapping[str, float],
     autocast: Callable[[], AbstractContextManager[object]],
     teachers: Teachers | None = None,
-    occlude: Callable[[Tensor], Tensor] | None = None,
+    occlude: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None,
 ) -> tuple[Tensor, Mapping[str, Tensor]]:
     """Run a batch through a network and compute the losses.
 
@@ -144,19 +144,33 @@ def batch_losses(
         head_shares: Weight of each head in the loss.
         autocast: Creates the precision context of the forward pass.
         teachers: Teachers for distillation.
-        occlude: Covers parts of the crops that the network gets; teachers see the whole.
+        occlude: Covers parts of some crops, for the network and its teachers, and returns which lack too much
+            for a confident answer; these are drawn towards equal shares of all outputs.
 
     Returns:
         The loss of each crop, shape (N,), and the logits by head.
     """
+    crops, is_covered = (batch.crops, None) if occlude is None else occlude(batch.crops)
     with autocast():
-        logits = network(batch.crops if occlude is None else occlude(batch.crops))
-        answers = {} if teachers is None else teachers.answers(batch.crops)
+        logits = network(crops)
+        answers = {} if teachers is None else teachers.answers(crops)
     losses = heads_loss(logits, batch.targets, batch.weights, head_shares)
     if teachers is not None:
         taught = teachers.loss(logits, answers, head_shares)
         losses = (1 - teachers.share) * losses + teachers.share * taught
+    if is_covered is not None:
+        doubt = COVER_DOUBT * is_covered
+        losses = (1 - doubt) * losses + doubt * _doubt_loss(logits, head_shares)
     return losses, logits
+
+
+def _doubt_loss(logits: Mapping[str, Tensor], head_shares: Mapping[str, float]) -> Tensor:
+    """Return the cross-entropy with equal shares of all outputs, weighted by head share, shape (N,)."""
+    losses = [
+        -share * functional.log_softmax(logits[head].float(), dim=1).mean(dim=1)
+        for head, share in head_shares.items()
+    ]
+    return torch.stack(losses).sum(dim=0)
 
 
 @torch.inference_mode()

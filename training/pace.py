@@ -161,7 +161,7 @@ def _step(
     batch: SplitTensors,
     config: TrainConfig,
     device: torch.device,
-    occlude: Callable[[Tensor], Tensor] | None,
+    occlude: Callable[[Tensor], tuple[Tensor, Tensor]] | None,
 ) -> None:
     shares, autocast = head_shares(config), autocast_for(config, device)
     losses, _ = batch_losses(network, batch, shares, autocast, occlude=occlude)

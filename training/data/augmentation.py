@@ -165,22 +165,22 @@ class Augmentation(_RandomTransform):
 class Occlusion(_RandomTransform):
     """Random covers, reproducible by the generator's seed.
 
-    Labels stay the same, and teachers see the crops without covers: the network learns what the visible part
-    tells of the expression, with lower confidence the less that is.
+    Small rectangles make the network look at the whole face. Large covers hide what it needs: the caller is
+    told which crops got one, so that a training can ask for less confidence.
 
     Args:
         generator: Generator on the device of the crops.
         strength: Scales the frequency, in [0, 1].
     """
 
-    def __call__(self, crops: Tensor) -> Tensor:
+    def __call__(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """Cover a part of some crops.
 
         Args:
             crops: ``uint8`` of shape (N, C, S, S).
 
         Returns:
-            ``uint8`` of the same shape.
+            ``uint8`` of the same shape, and whether each crop got a large cover, ``bool`` of shape (N,).
         """
         return self._cover(self._erase(crops))
 
@@ -198,7 +198,7 @@ class Occlusion(_RandomTransform):
         covered = in_rows[:, None, :, None] & in_columns[:, None, None, :] & self._chosen(count, 0.5)
         return torch.where(covered, self._plain(crops), crops)
 
-    def _cover(self, crops: Tensor) -> Tensor:
+    def _cover(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """Cover the eyes, the mouth, one side, or a blot of a hand's size, of COVER_SHARE of the faces."""
         count, _, side, _ = crops.shape
         rows = torch.linspace(0, 1, side, device=self.device)[None, None, :, None]
@@ -221,7 +221,8 @@ class Occlusion(_RandomTransform):
         ]
         kind = self._uniform(count, 0, len(covers)).long()
         covered = torch.stack(covers)[kind, torch.arange(count, device=self.device)]
-        return torch.where(covered & self._chosen(count, COVER_SHARE), self._plain(crops), crops)
+        chosen = self._chosen(count, COVER_SHARE)
+        return torch.where(covered & chosen, self._plain(crops), crops), chosen.flatten()
 
     def _plain(self, crops: Tensor) -> Tensor:
         """Return a plain value for each crop, shape (N, C, 1, 1); of RGB crops, half get a colour."""
