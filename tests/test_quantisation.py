@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,12 +10,14 @@ from safetensors.torch import load_file, save_file
 
 from fer.classification import EmotionClassifier
 from fer.model_card import INT8_FILE, ONNX_FILE, Head, ModelCard, Preprocessing, load_card
+from fer.model_shelf import DEFAULT_WEIGHTS, find_weights
 from fer.networks import ExpressionNetwork
+from fer.onnx_session import open_session
 from tests.toy_faces import WORDS, toy_face
 from training import weights_folder
 from training.data.targets import HEAD_LABELS
 from training.metrics import other_limit
-from training.quantisation import SAMPLE_FILE, accuracies, save_sample
+from training.quantisation import SAMPLE_FILE, accuracies, quantise, save_sample
 
 
 def toy_crops(count: int) -> np.ndarray:
@@ -100,6 +103,20 @@ def test_integers_ship_with_their_figures_where_they_cost_nothing(exported: Path
     single = EmotionClassifier(exported, engine="onnx-float32").probabilities(crops)
     integers = EmotionClassifier(exported).probabilities(crops)
     np.testing.assert_allclose(integers, single, atol=0.1)  # an untrained network, eight bits
+
+
+def test_the_integers_favour_no_expression(tmp_path: Path) -> None:
+    folder = find_weights(DEFAULT_WEIGHTS)
+    preprocessing = load_card(folder).preprocessing
+    shape = (preprocessing.channel_count, preprocessing.size, preprocessing.size)
+    crops = np.stack([np.broadcast_to(cv2.resize(crop[0], shape[1:]), shape) for crop in toy_crops(64)])
+    quantise(folder / ONNX_FILE, tmp_path / INT8_FILE, crops)
+    single, integers = (
+        np.log(open_session(path).run(["six"], {"crops": crops})[0])
+        for path in (folder / ONNX_FILE, tmp_path / INT8_FILE)
+    )
+    shift = (integers - single).mean(axis=0)
+    assert np.abs(shift - shift.mean()).max() < 0.002  # 0.024 without the correction
 
 
 def test_traces_of_weight_decay_are_zero_in_exported_weights(tmp_path: Path) -> None:
