@@ -29,7 +29,7 @@ from training.config import TrainConfig
 from training.data.splits import head_truth, load_splits
 from training.data.targets import HEAD_LABELS
 from training.final_report import classifier_report
-from training.loop import SplitTensors, batch_losses
+from training.loop import SplitTensors, Teachers, batch_losses
 from training.run_files import RunState, earlier_runs, read_epochs
 from training.runs import read_run
 from training.setup import keep_history, load_teachers
@@ -289,6 +289,17 @@ def test_a_covered_face_is_drawn_to_doubt_and_teachers_see_the_cover(weights: Pa
     sure, unsure = losses(0.99), losses(0.6)
     assert (unsure - sure)[2:].mean() < (unsure - sure)[:2].mean() - 0.3
     assert not torch.allclose(losses(0.6, torch.zeros_like), unsure)
+
+
+def test_an_exported_teacher_and_one_from_a_run_teach_together() -> None:
+    exported = ExpressionNetwork("kv_fast", {"six": 7, "crowd": 7})
+    of_a_run = ExpressionNetwork("kv_fast", {"crowd": 7})
+    teachers = Teachers([(exported, 48), (of_a_run, 48)], ["crowd"], 0.5, 1.0)
+    crops = torch.from_numpy(np.stack([toy_face("happy", seed)[None] for seed in range(2)]))
+    answers = teachers.answers(crops)
+    assert list(answers) == ["crowd"]
+    alone = [torch.softmax(network(crops)["crowd"], dim=1) for network in (exported, of_a_run)]
+    torch.testing.assert_close(answers["crowd"], sum(alone) / 2)
 
 
 def test_a_teacher_without_the_students_heads_is_refused(config: TrainConfig, tmp_path: Path) -> None:

@@ -77,16 +77,21 @@ class Teachers:
     Args:
         networks: Trained networks with the student's heads, on its device, and the side of their crops; their
             crops may be grey where the student's are RGB, or the other way round.
+        heads: The student's heads.
         share: Weight of the distillation loss, in [0, 1]; the loss on labels has the rest.
         temperature: Distillation temperature, for teachers and student.
     """
 
     def __init__(
-        self, networks: Sequence[tuple[ExpressionNetwork, int]], share: float, temperature: float
+        self,
+        networks: Sequence[tuple[ExpressionNetwork, int]],
+        heads: Sequence[str],
+        share: float,
+        temperature: float,
     ) -> None:
         self.networks = [(network.eval().requires_grad_(False), side) for network, side in networks]
         self._run: list[nn.Module] = [network for network, _ in self.networks]
-        self.share, self.temperature = share, temperature
+        self.heads, self.share, self.temperature = heads, share, temperature
 
     def compile(self, prepare: Callable[[nn.Module], nn.Module]) -> None:
         """Replace each network by what ``prepare`` makes of it, which must give the same logits."""
@@ -110,7 +115,7 @@ class Teachers:
             head: torch.stack(
                 [torch.softmax(logits[head].float() / self.temperature, dim=1) for logits in all_logits]
             ).mean(dim=0)
-            for head in all_logits[0]
+            for head in self.heads  # exported teachers have more, the shown ones
         }
 
     def loss(

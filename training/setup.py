@@ -80,7 +80,7 @@ def load_teachers(
                 f"expected a teacher with heads {', '.join(heads)}, {name} lacks {', '.join(sorted(lacking))}"
             )
         networks.append((network.to(device).to(memory_format=torch.channels_last), _format_of(name).size))
-    return Teachers(networks, share, temperature)
+    return Teachers(networks, heads, share, temperature)
 
 
 def augmentation_of(
