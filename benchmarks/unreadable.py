@@ -92,7 +92,7 @@ CONDITIONS: Final[Mapping[str, Callable[[RgbImage], RgbImage]]] = MappingProxyTy
 
 
 def confident_wrong(classifier: EmotionClassifier, data: Path, inset: float) -> dict[str, dict[str, float]]:
-    """Return for each condition the shares of faces that are confidently wrong, and that are not unsure.
+    """Return for each condition the shares of faces that are confidently wrong, not unsure, rejected as ``other``.
 
     Raises:
         DatasetError: The data cannot be read.
@@ -100,15 +100,17 @@ def confident_wrong(classifier: EmotionClassifier, data: Path, inset: float) -> 
     faces, truth = labelled_faces(data, inset)
     found = {}
     for name, change in CONDITIONS.items():
-        is_sure, is_wrong = np.zeros(len(faces), bool), np.zeros(len(faces), bool)
+        is_sure, is_wrong, is_rejected = (np.zeros(len(faces), bool) for _ in range(3))
         for start in range(0, len(faces), AT_ONCE):
             crops = [change(face) for face in faces[start : start + AT_ONCE]]
             for at, answer in enumerate(classifier.classify(crops), start):
-                is_sure[at] = answer.other <= classifier.head.other_above and not answer.is_unsure
+                is_rejected[at] = answer.other > classifier.head.other_above
+                is_sure[at] = not is_rejected[at] and not answer.is_unsure
                 is_wrong[at] = answer.emotion != truth[at]
         found[name] = {
             "confident_wrong": float((is_sure & is_wrong).mean()),
             "sure": float(is_sure.mean()),
+            "rejected": float(is_rejected.mean()),
             "count": float(len(faces)),
         }
     return found
@@ -140,12 +142,13 @@ def main(options: Options) -> None:
     if options.json:
         print(json.dumps({"weights": classifier.card.name, "sets": report}))
         return
-    print(f"{classifier.card.name}: confidently wrong / not unsure\n")
+    print(f"{classifier.card.name}: confidently wrong / not unsure / rejected as no face\n")
     print(f"| | {' | '.join(report)} |")
     print("|---" * (len(report) + 1) + "|")
     for name in CONDITIONS:
         cells = [
-            f"{each[name]['confident_wrong']:.3f} / {each[name]['sure']:.2f}" for each in report.values()
+            f"{each[name]['confident_wrong']:.3f} / {each[name]['sure']:.2f} / {each[name]['rejected']:.3f}"
+            for each in report.values()
         ]
         print(f"| {name} | {' | '.join(cells)} |")
 

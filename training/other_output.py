@@ -21,6 +21,9 @@ _STEPS: Final = 200
 _PLACE_WEIGHT: Final = 0.2
 """Weight of a false positive relative to a face, since most detections are faces."""
 
+_COVERED_WEIGHT: Final = 0.5
+"""Weight of a covered face relative to a face."""
+
 _MOST_FACES: Final = 12_000
 """Maximum number of faces; larger sets are subsampled evenly and their faces weighted accordingly."""
 
@@ -42,7 +45,8 @@ def fit_other(
 
     Args:
         network: Trained; changed in place.
-        faces: Training data; crowd votes for "not a face" are soft targets of ``other``.
+        faces: Training data; crowd votes for "not a face" are soft targets of ``other``. Some are used
+            twice, the second time behind large covers.
         places: Parquet files of crops without a face, written by ``training.crop_others``; may be empty.
         preprocessing: Preprocessing of the crops.
         heads: Heads with the output ``other``.
@@ -60,13 +64,29 @@ def fit_other(
     step = max(round(len(faces.crops) / _MOST_FACES), 1)
     if step > 1:
         faces = DecodedFaces(faces.table.take(range(0, len(faces.crops), step)), faces.crops[::step], ())
-    crops = [faces.crops]
-    if places:
-        crops.append(decode(read_tables(places), preprocessing).crops)
-    face_features, *place_features = (_features(network, each) for each in crops)
-    return {
-        head: _fit_row(network, head, faces, face_features, place_features, float(step)) for head in heads
-    }
+    place_crops = decode(read_tables(places), preprocessing).crops if places else faces.crops[:0]
+    # Covered faces are as doubtful as crops without a face, but they are faces.
+    covered, rows = _covered(faces)
+    everything = DecodedFaces(
+        faces.table.take([*range(len(faces.crops)), *rows]), np.concatenate([faces.crops, covered]), ()
+    )
+    counts = torch.full((len(everything.crops),), float(step))
+    counts[len(faces.crops) :] *= _COVERED_WEIGHT
+    features, place_features = _features(network, everything.crops), _features(network, place_crops)
+    return {head: _fit_row(network, head, everything, features, place_features, counts) for head in heads}
+
+
+def _covered(faces: DecodedFaces) -> tuple[NDArray[np.uint8], list[int]]:
+    """Return a part of the faces behind large covers, and their rows."""
+    from training.data.augmentation import Occlusion  # noqa: PLC0415 - imports torchvision
+
+    occlude = Occlusion(torch.Generator().manual_seed(0))
+    parts, rows = [], []
+    for start in range(0, len(faces.crops), _BATCH_SIZE):
+        crops, has_cover = occlude(torch.from_numpy(faces.crops[start : start + _BATCH_SIZE]))
+        parts.append(crops[has_cover].numpy())
+        rows += [start + row for row in has_cover.nonzero().flatten().tolist()]
+    return np.concatenate(parts) if parts else faces.crops[:0], rows
 
 
 def _fit_row(
@@ -74,19 +94,20 @@ def _fit_row(
     head: str,
     faces: DecodedFaces,
     face_features: Tensor,
-    place_features: Sequence[Tensor],
-    face_weight: float,
+    place_features: Tensor,
+    face_weights: Tensor,
 ) -> dict[str, float]:
     row = HEAD_LABELS[head].index(OTHER)
     # For the head ``six``, too, disgusted faces count as faces, although it has no such label.
     names = HEAD_LABELS["seven" if head == "six" else head]
     shares, weights = crowd_targets(list(faces.table.labels), faces.table.votes, names)
     counted = weights > 0
-    features = torch.cat([face_features[torch.from_numpy(counted)], *place_features])
+    is_counted = torch.from_numpy(counted)
+    features = torch.cat([face_features[is_counted], place_features])
     is_other = torch.from_numpy(shares[counted, names.index(OTHER)]).float()
     place_count = len(features) - len(is_other)
     target = torch.cat([is_other, torch.ones(place_count)])
-    counts = torch.cat([torch.full((len(is_other),), face_weight), torch.full((place_count,), _PLACE_WEIGHT)])
+    counts = torch.cat([face_weights[is_counted], torch.full((place_count,), _PLACE_WEIGHT)])
     layer = cast(nn.Linear, network.heads[head])
     rest = [index for index in range(layer.out_features) if index != row]
     with torch.inference_mode():
@@ -130,4 +151,5 @@ def _features(network: ExpressionNetwork, crops: NDArray[np.uint8]) -> Tensor:
         batch = torch.from_numpy(crops[start : start + _BATCH_SIZE]).to(device)
         views = [network.trunk(network.standardise(view)).float() for view in network.views(batch)]
         parts.append((sum(views, start=torch.zeros_like(views[0])) / len(views)).cpu())
-    return torch.cat(parts) if parts else torch.zeros(0)
+    width = cast(nn.Linear, next(iter(network.heads.values()))).in_features
+    return torch.cat(parts) if parts else torch.zeros(0, width)
