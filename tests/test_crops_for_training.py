@@ -100,7 +100,7 @@ class TestOtherOutput:
     @pytest.fixture
     def places(self, tmp_path: Path) -> Path:
         rng = np.random.default_rng(0)
-        noise = [rng.integers(0, 256, (48, 48, 3), dtype=np.uint8) for _ in range(40)]
+        noise = [rng.integers(0, 256, (48, 48, 3), dtype=np.uint8) for _ in range(50)]
         path = tmp_path / "others_train.parquet"
         write_crops(path, [LabelledCrop(crop, None, is_face=False) for crop in noise])
         return path
@@ -119,14 +119,14 @@ class TestOtherOutput:
         before = [predict(network, torch.from_numpy(crops)) for crops in (faces.crops, noise)]
         fitted = fit_other(network, faces, [places], Preprocessing())["crowd"]
         after = [predict(network, torch.from_numpy(crops)) for crops in (faces.crops, noise)]
-        assert fitted["place_count"] == 40
+        assert fitted["place_count"] == 50
         assert len(faces.crops) < fitted["face_count"] < 2 * len(faces.crops)  # some also behind covers
         assert fitted["loss_after"] < fitted["loss_before"]
         for first, second in zip(before, after, strict=True):
             torch.testing.assert_close(first["fer2013"], second["fer2013"])
             torch.testing.assert_close(first["crowd"][:, :-1], second["crowd"][:, :-1])
         shares = [torch.softmax(logits["crowd"], 1)[:, -1] for logits in after]
-        assert float(shares[0].mean()) < 0.2 < 0.7 < float(shares[1].mean())
+        assert float(shares[0].mean()) < 0.2 < 0.8 < float(shares[1].mean())
         again = fit_other(network, faces, [places], Preprocessing())["crowd"]
         assert again["loss_before"] == pytest.approx(fitted["loss_after"], abs=1e-3)
         assert again["loss_after"] == pytest.approx(fitted["loss_after"], abs=1e-3)

@@ -15,6 +15,7 @@ from fer.emotions import OTHER, Label
 from fer.files import replaced
 from fer.networks import ExpressionNetwork
 from training.config import TrainConfig
+from training.data.augmentation import coarsen
 from training.data.datasets import DecodedFaces
 from training.data.splits import Splits, shown_truth
 from training.frame import save_weights
@@ -156,8 +157,6 @@ def _limit_of_small_faces(
 
 def _scores_of_small_faces(network: ExpressionNetwork, crops: Tensor, side: int) -> dict[str, Tensor]:
     """Return the logits by head for crops as they look if the faces have fewer pixels."""
-    from training.data.augmentation import coarsen  # noqa: PLC0415 - imports torchvision
-
     batches = torch.split(crops, _SHRUNK_AT_ONCE)
     return predict(network, torch.cat([coarsen(batch, side) for batch in batches]))
 

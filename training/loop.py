@@ -165,17 +165,10 @@ def batch_losses(
         losses = (1 - teachers.share) * losses + teachers.share * taught
     if is_covered is not None:
         doubt = COVER_DOUBT * is_covered
-        losses = (1 - doubt) * losses + doubt * _doubt_loss(logits, head_shares)
+        equal = {head: torch.full_like(scores, 1 / scores.shape[1]) for head, scores in logits.items()}
+        counted = dict.fromkeys(logits, torch.ones_like(losses))
+        losses = (1 - doubt) * losses + doubt * heads_loss(logits, equal, counted, head_shares)
     return losses, logits
-
-
-def _doubt_loss(logits: Mapping[str, Tensor], head_shares: Mapping[str, float]) -> Tensor:
-    """Return the cross-entropy with equal shares of all outputs, weighted by head share, shape (N,)."""
-    losses = [
-        -share * functional.log_softmax(logits[head].float(), dim=1).mean(dim=1)
-        for head, share in head_shares.items()
-    ]
-    return torch.stack(losses).sum(dim=0)
 
 
 @torch.inference_mode()

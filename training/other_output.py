@@ -13,6 +13,7 @@ from torch.nn import functional
 from fer.emotions import OTHER
 from fer.model_card import Preprocessing
 from fer.networks import ExpressionNetwork
+from training.data.augmentation import Occlusion
 from training.data.datasets import DecodedFaces, decode, read_tables
 from training.data.targets import HEAD_LABELS, crowd_targets
 
@@ -78,8 +79,6 @@ def fit_other(
 
 def _covered(faces: DecodedFaces) -> tuple[NDArray[np.uint8], list[int]]:
     """Return a part of the faces behind large covers, and their rows."""
-    from training.data.augmentation import Occlusion  # noqa: PLC0415 - imports torchvision
-
     occlude = Occlusion(torch.Generator().manual_seed(0))
     parts, rows = [], []
     for start in range(0, len(faces.crops), _BATCH_SIZE):

@@ -94,7 +94,7 @@ def _mean_logits(path: Path, batches: Sequence[Mapping[str, NDArray[Any]]]) -> d
     heads = {
         node.input[2]: node.output[0]
         for node in network.graph.node
-        if node.op_type == "Gemm" and _HEADS in node.input[2]
+        if node.op_type == "Gemm" and node.input[2].startswith(_HEADS)
     }
     network.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in heads.values())
     with tempfile.TemporaryDirectory() as folder:
