@@ -20,7 +20,7 @@ from fer.networks import ExpressionNetwork
 from training import crop_faces, crop_others, other_output, train
 from training.config import TrainConfig
 from training.crop_faces import LabelledCrop, write_crops
-from training.data.augmentation import Occlusion
+from training.data.augmentation import Occlusion, blur
 from training.data.datasets import DatasetError, DecodedFaces, decode, read_table
 from training.data.targets import head_targets
 from training.loop import predict
@@ -100,7 +100,7 @@ class TestOtherOutput:
     @pytest.fixture
     def places(self, tmp_path: Path) -> Path:
         rng = np.random.default_rng(0)
-        noise = [rng.integers(0, 256, (48, 48, 3), dtype=np.uint8) for _ in range(50)]
+        noise = [rng.integers(0, 256, (48, 48, 3), dtype=np.uint8) for _ in range(60)]
         path = tmp_path / "others_train.parquet"
         write_crops(path, [LabelledCrop(crop, None, is_face=False) for crop in noise])
         return path
@@ -119,7 +119,7 @@ class TestOtherOutput:
         before = [predict(network, torch.from_numpy(crops)) for crops in (faces.crops, noise)]
         fitted = fit_other(network, faces, [places], Preprocessing())["crowd"]
         after = [predict(network, torch.from_numpy(crops)) for crops in (faces.crops, noise)]
-        assert fitted["place_count"] == 50
+        assert fitted["place_count"] == 60
         assert len(faces.crops) < fitted["face_count"] < 2 * len(faces.crops)  # some also behind covers
         assert fitted["loss_after"] < fitted["loss_before"]
         for first, second in zip(before, after, strict=True):
@@ -131,19 +131,26 @@ class TestOtherOutput:
         assert again["loss_before"] == pytest.approx(fitted["loss_after"], abs=1e-3)
         assert again["loss_after"] == pytest.approx(fitted["loss_after"], abs=1e-3)
 
-    def test_covered_faces_are_learned_as_faces(self, places, faces, monkeypatch):
-        generator = torch.Generator().manual_seed(7)
-        crops, has_cover = Occlusion(generator)(torch.from_numpy(faces.crops).repeat(8, 1, 1, 1))
+    @pytest.mark.parametrize("damage", ["cover", "blur"])
+    def test_damaged_faces_are_learned_as_faces(self, damage, places, faces, monkeypatch):
+        damaged = torch.from_numpy(faces.crops).repeat(8, 1, 1, 1)
+        if damage == "cover":
+            covered, has_cover = Occlusion(torch.Generator().manual_seed(7))(damaged)
+            damaged = covered[has_cover]
+        else:
+            damaged = blur(damaged, damaged.shape[-1] / 12)
 
-        def share_of_other(weight: float) -> float:
-            monkeypatch.setattr(other_output, "_COVERED_WEIGHT", weight)
-            torch.manual_seed(0)
-            network = ExpressionNetwork("kv_fast", {"crowd": 7}).eval()
-            fit_other(network, faces, [places], Preprocessing())
-            logits = predict(network, crops[has_cover])["crowd"]
+        def share_of_other(name: str, value: float) -> float:
+            with monkeypatch.context() as patch:
+                patch.setattr(other_output, name, value)
+                torch.manual_seed(0)
+                network = ExpressionNetwork("kv_fast", {"crowd": 7}).eval()
+                fit_other(network, faces, [places], Preprocessing())
+            logits = predict(network, damaged)["crowd"]
             return float(torch.softmax(logits, 1)[:, -1].mean())
 
-        assert share_of_other(0.5) < share_of_other(0.0) - 0.02
+        name = "_DAMAGED_WEIGHT" if damage == "cover" else "_BLURRED_SHARE"
+        assert share_of_other(name, 1.0) < share_of_other(name, 0.0) - 0.02
 
     def test_a_network_without_it_is_refused(self, places, faces):
         network = ExpressionNetwork("kv_fast", {"fer2013": 7})

@@ -13,7 +13,7 @@ from torch.nn import functional
 from fer.emotions import OTHER
 from fer.model_card import Preprocessing
 from fer.networks import ExpressionNetwork
-from training.data.augmentation import Occlusion
+from training.data.augmentation import Occlusion, blur
 from training.data.datasets import DecodedFaces, decode, read_tables
 from training.data.targets import HEAD_LABELS, crowd_targets
 
@@ -22,8 +22,14 @@ _STEPS: Final = 200
 _PLACE_WEIGHT: Final = 0.2
 """Weight of a false positive relative to a face, since most detections are faces."""
 
-_COVERED_WEIGHT: Final = 0.5
-"""Weight of a covered face relative to a face."""
+_DAMAGED_WEIGHT: Final = 0.5
+"""Weight of a covered or blurred face relative to a face."""
+
+_BLURRED_SHARE: Final = 0.4
+"""Share of the faces that are used again, blurred."""
+
+_BLUR_RANGE: Final = (0.02, 0.1)
+"""Standard deviation of the blur, as a share of the side of the crop."""
 
 _MOST_FACES: Final = 12_000
 """Maximum number of faces; larger sets are subsampled evenly and their faces weighted accordingly."""
@@ -47,7 +53,7 @@ def fit_other(
     Args:
         network: Trained; changed in place.
         faces: Training data; crowd votes for "not a face" are soft targets of ``other``. Some are used
-            twice, the second time behind large covers.
+            again behind large covers, some blurred.
         places: Parquet files of crops without a face, written by ``training.crop_others``; may be empty.
         preprocessing: Preprocessing of the crops.
         heads: Heads with the output ``other``.
@@ -66,25 +72,32 @@ def fit_other(
     if step > 1:
         faces = DecodedFaces(faces.table.take(range(0, len(faces.crops), step)), faces.crops[::step], ())
     place_crops = decode(read_tables(places), preprocessing).crops if places else faces.crops[:0]
-    # Covered faces are as doubtful as crops without a face, but they are faces.
-    covered, rows = _covered(faces)
+    # Covered and blurred faces are as doubtful as crops without a face, but they are faces.
+    damaged, rows = _damaged(faces)
     everything = DecodedFaces(
-        faces.table.take([*range(len(faces.crops)), *rows]), np.concatenate([faces.crops, covered]), ()
+        faces.table.take([*range(len(faces.crops)), *rows]), np.concatenate([faces.crops, damaged]), ()
     )
     counts = torch.full((len(everything.crops),), float(step))
-    counts[len(faces.crops) :] *= _COVERED_WEIGHT
+    counts[len(faces.crops) :] *= _DAMAGED_WEIGHT
+    counts *= step * len(faces.crops) / counts.sum()  # copies do not make places rarer among the faces
     features, place_features = _features(network, everything.crops), _features(network, place_crops)
     return {head: _fit_row(network, head, everything, features, place_features, counts) for head in heads}
 
 
-def _covered(faces: DecodedFaces) -> tuple[NDArray[np.uint8], list[int]]:
-    """Return a part of the faces behind large covers, and their rows."""
-    occlude = Occlusion(torch.Generator().manual_seed(0))
-    parts, rows = [], []
+def _damaged(faces: DecodedFaces) -> tuple[NDArray[np.uint8], list[int]]:
+    """Return a part of the faces behind large covers, a part of them blurred, and the rows of both."""
+    generator = torch.Generator().manual_seed(0)
+    occlude = Occlusion(generator)
+    parts, rows = [], list[int]()
     for start in range(0, len(faces.crops), _BATCH_SIZE):
-        crops, has_cover = occlude(torch.from_numpy(faces.crops[start : start + _BATCH_SIZE]))
-        parts.append(crops[has_cover].numpy())
-        rows += [start + row for row in has_cover.nonzero().flatten().tolist()]
+        crops = torch.from_numpy(faces.crops[start : start + _BATCH_SIZE])
+        covered, has_cover = occlude(crops)
+        is_blurred = torch.rand(len(crops), generator=generator) < _BLURRED_SHARE
+        low, high = _BLUR_RANGE
+        sigma = float(low + (high - low) * torch.rand(1, generator=generator)) * crops.shape[-1]
+        for changed, chosen in ((covered, has_cover), (blur(crops, sigma), is_blurred)):
+            parts.append(changed[chosen].numpy())
+            rows += [start + row for row in chosen.nonzero().flatten().tolist()]
     return np.concatenate(parts) if parts else faces.crops[:0], rows
 
 

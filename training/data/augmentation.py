@@ -251,6 +251,13 @@ def coarsen(crops: Tensor, side: int) -> Tensor:
     return enlarged.round().to(torch.uint8)
 
 
+def blur(crops: Tensor, sigma: float) -> Tensor:
+    """Blur ``uint8`` crops of shape (N, C, S, S) by a Gaussian; ``sigma`` is its standard deviation in pixels."""
+    size = 2 * math.ceil(3 * sigma) + 1
+    blurred: Tensor = transforms.gaussian_blur(crops, kernel_size=[size, size], sigma=[sigma, sigma])
+    return blurred
+
+
 def _equalise(pixels: Tensor) -> Tensor:
     grey = pixels if pixels.shape[1] == 1 else luma(pixels)
     equalised: Tensor = transforms.equalize((grey.clamp(0, 1) * 255).to(torch.uint8)).float() / 255
