@@ -12,7 +12,7 @@ from torch.nn import functional
 from fer.networks import ExpressionNetwork
 from training.data.augmentation import luma
 
-COVER_DOUBT: Final = 0.3
+COVER_DOUBT: Final = 0.15
 """Weight of equal shares of all outputs in the loss of crops with a large cover."""
 _PREDICTED_AT_ONCE: Final = 512
 

@@ -252,7 +252,7 @@ def coarsen(crops: Tensor, side: int) -> Tensor:
 
 
 def blur(crops: Tensor, sigma: float) -> Tensor:
-    """Blur ``uint8`` crops of shape (N, C, S, S) by a Gaussian; ``sigma`` is its standard deviation in pixels."""
+    """Blur ``uint8`` crops of shape (N, C, S, S); ``sigma`` is the Gaussian's deviation in pixels."""
     size = 2 * math.ceil(3 * sigma) + 1
     blurred: Tensor = transforms.gaussian_blur(crops, kernel_size=[size, size], sigma=[sigma, sigma])
     return blurred
