@@ -21,7 +21,7 @@ import tyro
 from tqdm import tqdm
 
 from benchmarks.composed_clips import Clip, StillFace, compose, fit, in_turn, write_clip
-from benchmarks.filters import CANDIDATES, Shown, replay
+from benchmarks.filters import CANDIDATES, Shown, replay, shipped
 from fer.analysis import FaceAnalyzer, load_analyzer
 from fer.detection import load_detector
 from fer.emotions import Emotion
@@ -91,14 +91,17 @@ class Answers:
 
 
 def main(options: Options) -> None:
-    """Print the table of both paths and, if requested, that of the candidate filters."""
+    """Print the table of both paths, at full and at a third of the frame rate, and of candidates on request."""
     if options.answers is not None and options.answers.exists():
         measured = np.load(options.answers, allow_pickle=True)["answers"].tolist()
     else:
         measured = measure(options)
     print(heading())
     for path in options.paths:
-        print(row(path, [(each, each.shown) for each in measured if each.path == path]))
+        of_path = [each for each in measured if each.path == path]
+        print(row(path, [(each, each.shown) for each in of_path]))
+        sparse = [thinned(each, 3) for each in of_path]
+        print(row(f"{path}, every third frame", [(each, each.shown) for each in sparse]))
     if options.candidates:
         live = [each for each in measured if each.path == "live"]
         for name, build in CANDIDATES.items():
@@ -183,6 +186,12 @@ def through_file(
     with VideoFile(path) as video:
         analyze_video(keeper, video, watcher=watch)
     return Answers(name, "recorded", changes, tuple(times), tuple(keeper.raw), tuple(shown))
+
+
+def thinned(answers: Answers, step: int) -> Answers:
+    """Return what the shipped filter shows if it gets only every ``step``-th frame."""
+    times, raw = answers.times[::step], answers.raw[::step]
+    return replace(answers, times=times, raw=raw, shown=tuple(replay(times, raw, shipped())))
 
 
 def largest(faces: Sequence[Face]) -> Prediction | None:
