@@ -4,7 +4,7 @@ import torch
 from toy_faces import toy_face
 
 from training.data import augmentation
-from training.data.augmentation import COVER_SHARE, Augmentation, Occlusion
+from training.data.augmentation import BLUR_SHARE, COVER_SHARE, Augmentation, Damage
 
 
 def batch(count: int = 16) -> torch.Tensor:
@@ -52,10 +52,11 @@ def test_compression_keeps_the_picture() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_covers_are_plain_and_leave_the_rest_as_it_is(channels: int) -> None:
+def test_covers_are_plain_and_leave_the_rest_as_it_is(channels: int, monkeypatch) -> None:
     noise = torch.randint(0, 256, (400, channels, 48, 48), generator=torch.Generator().manual_seed(0))
     crops = noise.to(torch.uint8)
-    covered, has_cover = Occlusion(torch.Generator().manual_seed(1))(crops)
+    monkeypatch.setattr(augmentation, "BLUR_SHARE", 0.0)
+    covered, has_cover = Damage(torch.Generator().manual_seed(1))(crops)
     assert (covered.shape, covered.dtype) == (crops.shape, torch.uint8)
     changed = (covered != crops).any(dim=1).flatten(1)
     untouched = (~changed.any(dim=1)).float().mean().item()
@@ -72,15 +73,26 @@ def test_covers_are_plain_and_leave_the_rest_as_it_is(channels: int) -> None:
 
 def test_covers_of_coloured_crops_are_grey_or_coloured() -> None:
     crops = torch.full((400, 3, 48, 48), 128, dtype=torch.uint8)
-    covered = Occlusion(torch.Generator().manual_seed(1))(crops)[0].float()
+    covered = Damage(torch.Generator().manual_seed(1))(crops)[0].float()
     is_coloured = ((covered.amax(dim=1) - covered.amin(dim=1)) > 0).flatten(1).any(dim=1).float().mean()
     assert 0.2 < is_coloured < 0.6
 
 
-def test_nothing_is_covered_at_no_strength() -> None:
-    crops, has_cover = Occlusion(torch.Generator(), 0.0)(batch())
+def test_some_crops_are_blurred_beyond_reading_and_told(monkeypatch) -> None:
+    monkeypatch.setattr(augmentation, "COVER_SHARE", 0.0)
+    lines = torch.zeros(400, 3, 48, 48, dtype=torch.uint8)
+    lines[:, :, ::4] = lines[:, :, 1::4] = 200  # of two pixels, like eyes and a mouth in a small face
+    blurred, is_blurred = Damage(torch.Generator().manual_seed(1))(lines)
+    assert (blurred.shape, blurred.dtype) == (lines.shape, torch.uint8)
+    assert is_blurred.float().mean().item() == pytest.approx(BLUR_SHARE, abs=0.05)
+    contrast = (blurred[:, :, 1:].float() - blurred[:, :, :-1].float()).abs().mean(dim=(1, 2, 3))
+    assert contrast[is_blurred].max() < contrast[~is_blurred].min() / 2
+
+
+def test_nothing_is_damaged_at_no_strength() -> None:
+    crops, is_damaged = Damage(torch.Generator(), 0.0)(batch())
     assert torch.equal(crops, batch())
-    assert not has_cover.any()
+    assert not is_damaged.any()
 
 
 def test_shrinking_averages_areas() -> None:

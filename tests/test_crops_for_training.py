@@ -20,7 +20,8 @@ from fer.networks import ExpressionNetwork
 from training import crop_faces, crop_others, other_output, train
 from training.config import TrainConfig
 from training.crop_faces import LabelledCrop, write_crops
-from training.data.augmentation import Occlusion, blur
+from training.data import augmentation
+from training.data.augmentation import Damage
 from training.data.datasets import DatasetError, DecodedFaces, decode, read_table
 from training.data.targets import head_targets
 from training.loop import predict
@@ -131,26 +132,23 @@ class TestOtherOutput:
         assert again["loss_before"] == pytest.approx(fitted["loss_after"], abs=1e-3)
         assert again["loss_after"] == pytest.approx(fitted["loss_after"], abs=1e-3)
 
-    @pytest.mark.parametrize("damage", ["cover", "blur"])
-    def test_damaged_faces_are_learned_as_faces(self, damage, places, faces, monkeypatch):
-        damaged = torch.from_numpy(faces.crops).repeat(8, 1, 1, 1)
-        if damage == "cover":
-            covered, has_cover = Occlusion(torch.Generator().manual_seed(7))(damaged)
-            damaged = covered[has_cover]
-        else:
-            damaged = blur(damaged, damaged.shape[-1] / 12)
+    @pytest.mark.parametrize("kind", ["COVER_SHARE", "BLUR_SHARE"])
+    def test_damaged_faces_are_learned_as_faces(self, kind, places, faces, monkeypatch):
+        for each in ("COVER_SHARE", "BLUR_SHARE"):
+            monkeypatch.setattr(augmentation, each, 0.5 * (each == kind))
+        crops, is_damaged = Damage(torch.Generator().manual_seed(7))(
+            torch.from_numpy(faces.crops).repeat(8, 1, 1, 1)
+        )
 
-        def share_of_other(name: str, value: float) -> float:
-            with monkeypatch.context() as patch:
-                patch.setattr(other_output, name, value)
-                torch.manual_seed(0)
-                network = ExpressionNetwork("kv_fast", {"crowd": 7}).eval()
-                fit_other(network, faces, [places], Preprocessing())
-            logits = predict(network, damaged)["crowd"]
+        def share_of_other(weight: float) -> float:
+            monkeypatch.setattr(other_output, "_DAMAGED_WEIGHT", weight)
+            torch.manual_seed(0)
+            network = ExpressionNetwork("kv_fast", {"crowd": 7}).eval()
+            fit_other(network, faces, [places], Preprocessing())
+            logits = predict(network, crops[is_damaged])["crowd"]
             return float(torch.softmax(logits, 1)[:, -1].mean())
 
-        name = "_DAMAGED_WEIGHT" if damage == "cover" else "_BLURRED_SHARE"
-        assert share_of_other(name, 1.0) < share_of_other(name, 0.0) - 0.02
+        assert share_of_other(1.0) < share_of_other(0.0) - 0.02
 
     def test_a_network_without_it_is_refused(self, places, faces):
         network = ExpressionNetwork("kv_fast", {"fer2013": 7})

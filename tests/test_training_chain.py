@@ -280,10 +280,10 @@ def test_a_covered_face_is_drawn_to_doubt_and_teachers_see_the_cover(weights: Pa
     def losses(share: float, sees: Callable[[torch.Tensor], torch.Tensor] = torch.clone) -> torch.Tensor:
         """Return the losses of an answer that gives ``share`` to happy; the last two faces are covered."""
         logits = torch.log(target * share + (1 - target) * (1 - share) / (count - 1))
-        is_covered = torch.tensor([False, False, True, True])
+        is_damaged = torch.tensor([False, False, True, True])
         return batch_losses(
             lambda _crops: {"crowd": logits}, batch, {"crowd": 1.0}, nullcontext, teachers,
-            lambda crops: (sees(crops), is_covered),
+            lambda crops: (sees(crops), is_damaged),
         )[0]  # fmt: skip
 
     sure, unsure = losses(0.99), losses(0.6)

@@ -12,8 +12,8 @@ from torch.nn import functional
 from fer.networks import ExpressionNetwork
 from training.data.augmentation import luma
 
-COVER_DOUBT: Final = 0.15
-"""Weight of equal shares of all outputs in the loss of crops with a large cover."""
+DAMAGE_DOUBT: Final = 0.15
+"""Weight of equal shares of all outputs in the loss of crops that are covered or blurred beyond reading."""
 _PREDICTED_AT_ONCE: Final = 512
 
 
@@ -139,7 +139,7 @@ def batch_losses(
     head_shares: Mapping[str, float],
     autocast: Callable[[], AbstractContextManager[object]],
     teachers: Teachers | None = None,
-    occlude: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None,
+    damage: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None,
 ) -> tuple[Tensor, Mapping[str, Tensor]]:
     """Run a batch through a network and compute the losses.
 
@@ -149,13 +149,13 @@ def batch_losses(
         head_shares: Weight of each head in the loss.
         autocast: Creates the precision context of the forward pass.
         teachers: Teachers for distillation.
-        occlude: Covers parts of some crops, for the network and its teachers, and returns which lack too much
+        damage: Covers or blurs some crops, for the network and its teachers, and returns which lack too much
             for a confident answer; these are drawn towards equal shares of all outputs.
 
     Returns:
         The loss of each crop, shape (N,), and the logits by head.
     """
-    crops, is_covered = (batch.crops, None) if occlude is None else occlude(batch.crops)
+    crops, is_damaged = (batch.crops, None) if damage is None else damage(batch.crops)
     with autocast():
         logits = network(crops)
         answers = {} if teachers is None else teachers.answers(crops)
@@ -163,8 +163,8 @@ def batch_losses(
     if teachers is not None:
         taught = teachers.loss(logits, answers, head_shares)
         losses = (1 - teachers.share) * losses + teachers.share * taught
-    if is_covered is not None:
-        doubt = COVER_DOUBT * is_covered
+    if is_damaged is not None:
+        doubt = DAMAGE_DOUBT * is_damaged
         equal = {head: torch.full_like(scores, 1 / scores.shape[1]) for head, scores in logits.items()}
         counted = dict.fromkeys(logits, torch.ones_like(losses))
         losses = (1 - doubt) * losses + doubt * heads_loss(logits, equal, counted, head_shares)

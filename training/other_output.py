@@ -13,7 +13,7 @@ from torch.nn import functional
 from fer.emotions import OTHER
 from fer.model_card import Preprocessing
 from fer.networks import ExpressionNetwork
-from training.data.augmentation import Occlusion, blur
+from training.data.augmentation import Damage
 from training.data.datasets import DecodedFaces, decode, read_tables
 from training.data.targets import HEAD_LABELS, crowd_targets
 
@@ -24,12 +24,6 @@ _PLACE_WEIGHT: Final = 0.2
 
 _DAMAGED_WEIGHT: Final = 0.5
 """Weight of a covered or blurred face relative to a face."""
-
-_BLURRED_SHARE: Final = 0.4
-"""Share of the faces that are used again, blurred."""
-
-_BLUR_RANGE: Final = (0.02, 0.1)
-"""Standard deviation of the blur, as a share of the side of the crop."""
 
 _MOST_FACES: Final = 12_000
 """Maximum number of faces; larger sets are subsampled evenly and their faces weighted accordingly."""
@@ -53,7 +47,7 @@ def fit_other(
     Args:
         network: Trained; changed in place.
         faces: Training data; crowd votes for "not a face" are soft targets of ``other``. Some are used
-            again behind large covers, some blurred.
+            again, covered or blurred.
         places: Parquet files of crops without a face, written by ``training.crop_others``; may be empty.
         preprocessing: Preprocessing of the crops.
         heads: Heads with the output ``other``.
@@ -85,19 +79,13 @@ def fit_other(
 
 
 def _damaged(faces: DecodedFaces) -> tuple[NDArray[np.uint8], list[int]]:
-    """Return a part of the faces behind large covers, a part of them blurred, and the rows of both."""
-    generator = torch.Generator().manual_seed(0)
-    occlude = Occlusion(generator)
+    """Return a part of the faces behind large covers or blurred, and their rows."""
+    damage = Damage(torch.Generator().manual_seed(0))
     parts, rows = [], list[int]()
     for start in range(0, len(faces.crops), _BATCH_SIZE):
-        crops = torch.from_numpy(faces.crops[start : start + _BATCH_SIZE])
-        covered, has_cover = occlude(crops)
-        is_blurred = torch.rand(len(crops), generator=generator) < _BLURRED_SHARE
-        low, high = _BLUR_RANGE
-        sigma = float(low + (high - low) * torch.rand(1, generator=generator)) * crops.shape[-1]
-        for changed, chosen in ((covered, has_cover), (blur(crops, sigma), is_blurred)):
-            parts.append(changed[chosen].numpy())
-            rows += [start + row for row in chosen.nonzero().flatten().tolist()]
+        crops, is_damaged = damage(torch.from_numpy(faces.crops[start : start + _BATCH_SIZE]))
+        parts.append(crops[is_damaged].numpy())
+        rows += [start + row for row in is_damaged.nonzero().flatten().tolist()]
     return np.concatenate(parts) if parts else faces.crops[:0], rows
 
 

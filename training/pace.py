@@ -70,14 +70,14 @@ def measure_pace(
     averaged = AveragedModel(network, multi_avg_fn=average_of(config.ema_decay), use_buffers=True)
     split = made_up_split(config, config.batch_size * steps, device)
     order = torch.arange(len(split), device=device)
-    augment, occlude = augmentation_of(config, torch.Generator(device))
+    augment, damage = augmentation_of(config, torch.Generator(device))
     model = compiled(network, config.batch_size) if config.compile else network
 
     def train(rows: Tensor) -> None:
         network.train()
         for batch in split.batches(rows, config.batch_size):
             seen = batch if augment is None else replace(batch, crops=augment(batch.crops))
-            _step(model, optimizer, seen, config, device, occlude)
+            _step(model, optimizer, seen, config, device, damage)
             if config.ema_decay:
                 averaged.update_parameters(network)
 
@@ -150,9 +150,9 @@ def made_up_split(config: TrainConfig, count: int, device: torch.device) -> Spli
 def _one_step(config: TrainConfig, device: torch.device, size: int) -> None:
     network, optimizer = _network(config, device)
     split = made_up_split(config, size, device)
-    augment, occlude = augmentation_of(config, torch.Generator(device))
+    augment, damage = augmentation_of(config, torch.Generator(device))
     seen = split if augment is None else replace(split, crops=augment(split.crops))
-    _step(network.train(), optimizer, seen, config, device, occlude)
+    _step(network.train(), optimizer, seen, config, device, damage)
 
 
 def _step(
@@ -161,10 +161,10 @@ def _step(
     batch: SplitTensors,
     config: TrainConfig,
     device: torch.device,
-    occlude: Callable[[Tensor], tuple[Tensor, Tensor]] | None,
+    damage: Callable[[Tensor], tuple[Tensor, Tensor]] | None,
 ) -> None:
     shares, autocast = head_shares(config), autocast_for(config, device)
-    losses, _ = batch_losses(network, batch, shares, autocast, occlude=occlude)
+    losses, _ = batch_losses(network, batch, shares, autocast, damage=damage)
     optimizer.zero_grad(set_to_none=True)
     losses.mean().backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)

@@ -17,7 +17,7 @@ from fer.model_shelf import find_weights
 from fer.networks import ExpressionNetwork, load_network
 from fer.preprocessing import LUMA
 from training.config import TrainConfig
-from training.data.augmentation import Augmentation, Occlusion
+from training.data.augmentation import Augmentation, Damage
 from training.data.datasets import DecodedFaces
 from training.data.targets import head_targets
 from training.loop import SplitTensors, Teachers
@@ -85,12 +85,12 @@ def load_teachers(
 
 def augmentation_of(
     config: TrainConfig, generator: torch.Generator
-) -> tuple[Augmentation | None, Occlusion | None]:
+) -> tuple[Augmentation | None, Damage | None]:
     """Return the random changes of the crops before mixup, and the covers after it."""
     if not config.augment:
         return None, None
     strength = config.augment_strength
-    return Augmentation(generator, strength), Occlusion(generator, strength)
+    return Augmentation(generator, strength), Damage(generator, strength)
 
 
 def _load_trained(name: str) -> ExpressionNetwork:

@@ -19,7 +19,7 @@ from fer.commands import exit_status
 from fer.networks import ExpressionNetwork
 from training.command import EXPECTED_ERRORS, read_options
 from training.config import TrainConfig
-from training.data.augmentation import Occlusion, shrink
+from training.data.augmentation import Damage, shrink
 from training.data.splits import Splits, draw_rows, drawn_counts, head_truth, load_splits
 from training.final_report import classifier_report, default_head
 from training.frame import Schedule, Trainer, tensorboard_mirror
@@ -164,7 +164,7 @@ class ClassifierTrainer(Trainer):
         # All processes must take the same number of steps, or they would deadlock.
         order = order[: len(order) // self.workers.count * self.workers.count]
         order = order[self.workers.rank :: self.workers.count]
-        (augment, occlude), mixup = self._augmentation(epoch), self._mixup(epoch)
+        (augment, damage), mixup = self._augmentation(epoch), self._mixup(epoch)
         loss_sum = torch.zeros((), device=self.device)
         hit_sum, count = torch.zeros_like(loss_sum), 0
         self.network.train()
@@ -174,7 +174,7 @@ class ClassifierTrainer(Trainer):
                 batch = SplitTensors(augment(batch.crops), batch.targets, batch.weights)
             if mixup is not None:
                 batch = mixup(batch)
-            losses, logits = batch_losses(self.model, batch, shares, self.autocast, self.teachers, occlude)
+            losses, logits = batch_losses(self.model, batch, shares, self.autocast, self.teachers, damage)
             self.take_step(losses.mean(), epoch, step, self.step_count)
             first = config.heads[0]
             hits = logits[first].detach().argmax(dim=1) == batch.targets[first].argmax(dim=1)
@@ -227,14 +227,14 @@ class ClassifierTrainer(Trainer):
             if wish.item():
                 raise StopRequestedError
 
-    def _augmentation(self, epoch: int) -> tuple[Callable[[Tensor], Tensor] | None, Occlusion | None]:
+    def _augmentation(self, epoch: int) -> tuple[Callable[[Tensor], Tensor] | None, Damage | None]:
         generator = torch.Generator(self.device)
         generator.manual_seed((self.config.seed * 100_003 + epoch) * 1009 + self.workers.rank)
-        augment, occlude = augmentation_of(self.config, generator)
+        augment, damage = augmentation_of(self.config, generator)
         if epoch > self.config.early_epochs:
-            return augment, occlude
+            return augment, damage
         small = partial(shrink, side=self.config.early_side)
-        return small if augment is None else lambda crops: small(augment(crops)), occlude
+        return small if augment is None else lambda crops: small(augment(crops)), damage
 
     def _mixup(self, epoch: int) -> Callable[[SplitTensors], SplitTensors] | None:
         alpha = self.config.mixup

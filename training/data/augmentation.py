@@ -20,6 +20,10 @@ GREY_SHARE: Final = 0.25
 """Share of the RGB crops that lose their colour, since many photos have none; at any strength."""
 COVER_SHARE: Final = 0.4
 """Share of the crops of which a part of the face is covered, at a strength of 1."""
+BLUR_SHARE: Final = 0.1
+"""Share of the crops that are blurred beyond reading, at a strength of 1."""
+BLUR_RANGE: Final = (0.04, 0.1)
+"""Standard deviation of that blur, as a share of the crop's side."""
 
 
 class _RandomTransform:
@@ -135,14 +139,8 @@ class Augmentation(_RandomTransform):
 
         sigma = float(self._uniform(1, 0.4, 1.2).item()) * side / 48
 
-        def blur(chosen: Tensor) -> Tensor:
-            # cuDNN would search for the fastest convolution at every new number of chosen crops.
-            with torch.backends.cudnn.flags(enabled=True, benchmark=False):
-                blurred: Tensor = transforms.gaussian_blur(chosen, kernel_size=[5, 5], sigma=[sigma, sigma])
-            return blurred
-
         pixels = self._some(pixels, 0.3, coarsen)
-        pixels = self._some(pixels, 0.15, blur)
+        pixels = self._some(pixels, 0.15, lambda chosen: _gaussian(chosen, 5, sigma))
         noise = torch.randn(pixels.shape, generator=self.generator, device=self.device)
         strength = self._uniform(count, 0, 0.06)[:, None, None, None]
         pixels = torch.where(self._chosen(count, 0.3), pixels + noise * strength, pixels)
@@ -162,11 +160,11 @@ class Augmentation(_RandomTransform):
         return blocks.transpose(3, 4).reshape(count, channels, side, side)
 
 
-class Occlusion(_RandomTransform):
-    """Random covers, reproducible by the generator's seed.
+class Damage(_RandomTransform):
+    """Random covers and heavy blur, reproducible by the generator's seed.
 
-    Small rectangles make the network look at the whole face. Large covers hide what it needs: the caller is
-    told which crops got one, so that a training can ask for less confidence.
+    Small rectangles make the network look at the whole face. Large covers and heavy blur hide what it needs:
+    the caller is told which crops got one, so that a training can ask for less confidence.
 
     Args:
         generator: Generator on the device of the crops.
@@ -174,15 +172,23 @@ class Occlusion(_RandomTransform):
     """
 
     def __call__(self, crops: Tensor) -> tuple[Tensor, Tensor]:
-        """Cover a part of some crops.
+        """Damage some crops.
 
         Args:
             crops: ``uint8`` of shape (N, C, S, S).
 
         Returns:
-            ``uint8`` of the same shape, and whether each crop got a large cover, ``bool`` of shape (N,).
+            ``uint8`` of the same shape, and whether each crop is covered to a large part or heavily blurred,
+            ``bool`` of shape (N,).
         """
-        return self._cover(self._erase(crops))
+        covered, has_cover = self._cover(self._erase(crops))
+        low, high = BLUR_RANGE
+        sigma = float(self._uniform(1, low, high).item()) * crops.shape[-1]
+        is_blurred = self._chosen(len(crops), BLUR_SHARE).flatten()
+        rows = is_blurred.nonzero().flatten()
+        if len(rows):
+            covered = covered.index_copy(0, rows, blur(covered[rows], sigma))
+        return covered, has_cover | is_blurred
 
     def _erase(self, crops: Tensor) -> Tensor:
         """Cover 2 to 20 % of the area of half of the crops with a plain rectangle (Zhong et al. 2020)."""
@@ -254,7 +260,13 @@ def coarsen(crops: Tensor, side: int) -> Tensor:
 def blur(crops: Tensor, sigma: float) -> Tensor:
     """Blur ``uint8`` crops of shape (N, C, S, S); ``sigma`` is the Gaussian's deviation in pixels."""
     size = 2 * math.ceil(3 * sigma) + 1
-    blurred: Tensor = transforms.gaussian_blur(crops, kernel_size=[size, size], sigma=[sigma, sigma])
+    return _gaussian(crops, size, sigma)
+
+
+def _gaussian(crops: Tensor, size: int, sigma: float) -> Tensor:
+    # cuDNN would search for the fastest convolution at every new number of crops.
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False):
+        blurred: Tensor = transforms.gaussian_blur(crops, kernel_size=[size, size], sigma=[sigma, sigma])
     return blurred
 
 
