@@ -220,5 +220,5 @@ def test_the_shipped_plan_can_be_read(tmp_path: Path) -> None:
     for name in (*names, "others_places", "others_without"):
         (tmp_path / f"{name}.parquet").touch()
     stages = read_plan(RecipeOptions(folders=(tmp_path,)))
-    assert [stage.name for stage in stages if stage.tag] == ["kv_fast", "kv_accurate"]
+    assert sorted(stage.name for stage in stages if stage.tag) == ["kv_accurate", "kv_fast"]
     assert all(set(stage.after) < {each.name for each in stages} for stage in stages if stage.tag)
