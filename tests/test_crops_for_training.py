@@ -121,7 +121,7 @@ class TestOtherOutput:
         fitted = fit_other(network, faces, [places], Preprocessing())["crowd"]
         after = [predict(network, torch.from_numpy(crops)) for crops in (faces.crops, noise)]
         assert fitted["place_count"] == 60
-        assert len(faces.crops) < fitted["face_count"] < 2 * len(faces.crops)  # some also behind covers
+        assert len(faces.crops) < fitted["face_count"] < 2 * len(faces.crops)  # some also damaged
         assert fitted["loss_after"] < fitted["loss_before"]
         for first, second in zip(before, after, strict=True):
             torch.testing.assert_close(first["fer2013"], second["fer2013"])

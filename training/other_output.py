@@ -71,8 +71,8 @@ def fit_other(
     everything = DecodedFaces(
         faces.table.take([*range(len(faces.crops)), *rows]), np.concatenate([faces.crops, damaged]), ()
     )
-    counts = torch.full((len(everything.crops),), float(step))
-    counts[len(faces.crops) :] *= _DAMAGED_WEIGHT
+    counts = torch.ones(len(everything.crops))
+    counts[len(faces.crops) :] = _DAMAGED_WEIGHT
     counts *= step * len(faces.crops) / counts.sum()  # copies do not make places rarer among the faces
     features, place_features = _features(network, everything.crops), _features(network, place_crops)
     return {head: _fit_row(network, head, everything, features, place_features, counts) for head in heads}

@@ -86,7 +86,7 @@ def load_teachers(
 def augmentation_of(
     config: TrainConfig, generator: torch.Generator
 ) -> tuple[Augmentation | None, Damage | None]:
-    """Return the random changes of the crops before mixup, and the covers after it."""
+    """Return the random changes of the crops before mixup, and the damage after it."""
     if not config.augment:
         return None, None
     strength = config.augment_strength

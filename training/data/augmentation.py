@@ -69,10 +69,7 @@ class Augmentation(_RandomTransform):
 
     def _some(self, pixels: Tensor, share: float, change: Callable[[Tensor], Tensor]) -> Tensor:
         """Change a random share of the crops; only these are passed to the change."""
-        rows = self._chosen(len(pixels), share).flatten().nonzero().flatten()
-        if not len(rows):
-            return pixels
-        return pixels.index_copy(0, rows, change(pixels[rows]))
+        return _change_chosen(pixels, self._chosen(len(pixels), share), change)
 
     def _move(self, pixels: Tensor) -> Tensor:
         """Apply a random affine map (mirror, rotation, shift, scale, aspect, shear); edge pixels repeat."""
@@ -184,11 +181,10 @@ class Damage(_RandomTransform):
         covered, has_cover = self._cover(self._erase(crops))
         low, high = BLUR_RANGE
         sigma = float(self._uniform(1, low, high).item()) * crops.shape[-1]
-        is_blurred = self._chosen(len(crops), BLUR_SHARE).flatten()
-        rows = is_blurred.nonzero().flatten()
-        if len(rows):
-            covered = covered.index_copy(0, rows, blur(covered[rows], sigma))
-        return covered, has_cover | is_blurred
+        size = 2 * math.ceil(3 * sigma) + 1
+        is_blurred = self._chosen(len(crops), BLUR_SHARE)
+        damaged = _change_chosen(covered, is_blurred, lambda chosen: _gaussian(chosen, size, sigma))
+        return damaged, has_cover | is_blurred.flatten()
 
     def _erase(self, crops: Tensor) -> Tensor:
         """Cover 2 to 20 % of the area of half of the crops with a plain rectangle (Zhong et al. 2020)."""
@@ -257,13 +253,14 @@ def coarsen(crops: Tensor, side: int) -> Tensor:
     return enlarged.round().to(torch.uint8)
 
 
-def blur(crops: Tensor, sigma: float) -> Tensor:
-    """Blur ``uint8`` crops of shape (N, C, S, S); ``sigma`` is the Gaussian's deviation in pixels."""
-    size = 2 * math.ceil(3 * sigma) + 1
-    return _gaussian(crops, size, sigma)
+def _change_chosen(crops: Tensor, chosen: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Change the crops for which ``chosen``, of shape (N, 1, 1, 1), is true; only these are passed on."""
+    rows = chosen.flatten().nonzero().flatten()
+    return crops.index_copy(0, rows, change(crops[rows])) if len(rows) else crops
 
 
 def _gaussian(crops: Tensor, size: int, sigma: float) -> Tensor:
+    """Blur by a Gaussian of the deviation ``sigma``, in pixels, cut off to a kernel of ``size`` pixels."""
     # cuDNN would search for the fastest convolution at every new number of crops.
     with torch.backends.cudnn.flags(enabled=True, benchmark=False):
         blurred: Tensor = transforms.gaussian_blur(crops, kernel_size=[size, size], sigma=[sigma, sigma])
