@@ -125,6 +125,26 @@ def test_a_resumed_training_gives_the_same_curve(config: TrainConfig, run: Path,
         assert [row[name] for row in again] == pytest.approx([row[name] for row in whole], rel=1e-4)
 
 
+def test_a_training_that_goes_on_with_the_same_seed_draws_anew(
+    config: TrainConfig, weights: Path, tmp_path: Path, monkeypatch
+) -> None:
+    orders: dict[str, torch.Tensor] = {}
+
+    def first_order(name: str, initial_weights: str) -> list[int]:
+        monkeypatch.setattr(train, "draw_rows", lambda *args: orders.setdefault(name, drawn(*args)))
+        settings = replace(config, epochs=1, initial_weights=initial_weights)
+        train.train(settings, tmp_path / name, with_report=False)
+        return orders[name].tolist()
+
+    drawn = train.draw_rows
+    first = first_order("first", "")
+    second = first_order("second", str(weights))
+    assert sorted(second) == sorted(first)
+    assert second != first
+    assert first_order("repeated", str(weights)) == second
+    assert first_order("third", str(tmp_path / "second")) not in (first, second)
+
+
 def test_early_stopping_keeps_the_best_epoch(config: TrainConfig, tmp_path: Path) -> None:
     patient = replace(config, epochs=30, learning_rate=1e-6, early_stopping_patience=2, augment=False)
     train.train(patient, tmp_path / "run")

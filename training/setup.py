@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +62,21 @@ def initial_network(config: TrainConfig) -> ExpressionNetwork:
         for temperature in network.temperatures.values():
             temperature.data.fill_(1.0)
     return network
+
+
+def draw_seed(config: TrainConfig, network: ExpressionNetwork) -> int:
+    """Return the seed of all random draws of the epochs: order, augmentation, mixup.
+
+    It also depends on the initial weights, so a training that goes on from an earlier one with the same seed
+    does not see the same changes of the same images again.
+
+    Args:
+        config: The settings.
+        network: The network before its first step, on the CPU.
+    """
+    if not config.initial_weights:
+        return config.seed
+    return config.seed + zlib.crc32(network.state_dict()[_STEM].numpy().tobytes())
 
 
 def load_teachers(

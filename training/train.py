@@ -40,6 +40,7 @@ from training.runs import RunWriter, StopRequestedError, new_run_folder, read_ru
 from training.setup import (
     augmentation_of,
     compiled,
+    draw_seed,
     head_shares,
     initial_network,
     keep_history,
@@ -110,7 +111,9 @@ class ClassifierTrainer(Trainer):
         writer: RunWriter | None,
     ) -> None:
         torch.manual_seed(config.seed)
-        network = initial_network(config).to(device).to(memory_format=torch.channels_last)
+        network = initial_network(config)
+        self.seed = draw_seed(config, network)
+        network = network.to(device).to(memory_format=torch.channels_last)
         schedule = Schedule(
             epochs=config.epochs,
             learning_rate=config.learning_rate,
@@ -158,8 +161,8 @@ class ClassifierTrainer(Trainer):
     def train_epoch(self, epoch: int) -> dict[str, float]:
         """Train on the images drawn from each source once."""
         config, shares = self.config, head_shares(self.config)
-        # Seeds depend only on the epoch, so a resumed training draws the same data as an uninterrupted one.
-        torch.manual_seed(config.seed * 100_003 + epoch)
+        # The seed depends on start and epoch only: a resumed training draws what an uninterrupted one does.
+        torch.manual_seed(self.seed * 100_003 + epoch)
         order = draw_rows(self.splits.train.table.sources, config).to(self.device)
         # All processes must take the same number of steps, or they would deadlock.
         order = order[: len(order) // self.workers.count * self.workers.count]
@@ -229,7 +232,7 @@ class ClassifierTrainer(Trainer):
 
     def _augmentation(self, epoch: int) -> tuple[Callable[[Tensor], Tensor] | None, Damage | None]:
         generator = torch.Generator(self.device)
-        generator.manual_seed((self.config.seed * 100_003 + epoch) * 1009 + self.workers.rank)
+        generator.manual_seed((self.seed * 100_003 + epoch) * 1009 + self.workers.rank)
         augment, damage = augmentation_of(self.config, generator)
         if epoch > self.config.early_epochs:
             return augment, damage
@@ -240,7 +243,7 @@ class ClassifierTrainer(Trainer):
         alpha = self.config.mixup
         if not alpha or epoch > self.config.epochs * (1 - _LAST_WITHOUT_MIXUP):
             return None
-        generator = np.random.default_rng((self.config.seed, epoch, self.workers.rank))
+        generator = np.random.default_rng((self.seed, epoch, self.workers.rank))
 
         def mixup(batch: SplitTensors) -> SplitTensors:
             order = torch.from_numpy(generator.permutation(len(batch))).to(self.device)
