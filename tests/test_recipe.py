@@ -12,7 +12,7 @@ from training.config import TrainConfig
 from training.pack import PackOptions, pack
 from training.recipe import RecipeOptions, follow, main, read_plan
 from training.report import ReportOptions, repeat_report
-from training.run_files import earlier_runs, read_epochs, read_object, write_json, write_lines
+from training.run_files import earlier_runs, portable, read_epochs, read_object, write_json, write_lines
 from training.runs import read_run
 
 PLAN = """
@@ -97,10 +97,12 @@ def test_a_plan_goes_from_data_to_weights_and_does_nothing_twice(
     shutil.copytree(options.runs / "student", moved := tmp_path / "moved")
     (moved / "report.json").unlink()
     (moved / "last.pt").unlink()
+    write_json(moved / "environment.json", portable(read_object(moved / "environment.json")))
     repeat_report(ReportOptions(run=moved, folders=options.folders, thread_count=1))
     first, again = (read_object(run / "report.json") for run in (options.runs / "student", moved))
     assert first["heads"]["six"]["nll"] == pytest.approx(again["heads"]["six"]["nll"], rel=1e-4)
     assert first["best_epoch"] == again["best_epoch"]
+    assert "trained_on" not in read_object(moved / "environment.json"), "the same data in another folder"
 
 
 @pytest.mark.slow

@@ -14,7 +14,15 @@ from training.data.splits import head_truth, load_splits
 from training.final_report import classifier_report
 from training.hardware import set_up_processor
 from training.repeat import find_data
-from training.run_files import BEST_FILE, CONFIG_FILE, ENVIRONMENT_FILE, REPORT_FILE, kept_epoch, write_json
+from training.run_files import (
+    BEST_FILE,
+    CONFIG_FILE,
+    ENVIRONMENT_FILE,
+    REPORT_FILE,
+    kept_epoch,
+    portable,
+    write_json,
+)
 from training.runs import read_run
 
 
@@ -71,7 +79,7 @@ def repeat_report(options: ReportOptions) -> None:
     if options.other_places:
         write_json(folder / CONFIG_FILE, dict(run.config) | {"other_places": list(options.other_places)})
     environment = dict(run.environment) | {"data": dict(splits.summary)}
-    if run.data_files != splits.summary["files"]:
+    if portable({"files": run.data_files}) != portable({"files": splits.summary["files"]}):
         environment["trained_on"] = run.data_files
     write_json(folder / ENVIRONMENT_FILE, environment)
 
