@@ -48,6 +48,10 @@ _FOUND_SIDE: Final = 24
 _SMALL_SIDE: Final = 16
 """Side in pixels of typical faces below ``SMALL_FACE_SIDE``."""
 
+_WRONG_OF_SMALL: Final = 0.045
+"""Share of small faces that may get a wrong answer with confidence; a twentieth is the aim, the rest a margin
+for eight-bit integers and the crops of a detector."""
+
 _SHRUNK_AT_ONCE: Final = 1024
 
 log = logging.getLogger(__name__)
@@ -138,8 +142,8 @@ def _limit_of_small_faces(
 ) -> float:
     """Return the confidence below which small faces are unsure.
 
-    Nine in ten of the confident answers are right in the first set, and in every set, at most one face in
-    twenty gets a wrong answer with confidence.
+    Nine in ten of the confident answers are right in the first set, and in every set, at most
+    ``_WRONG_OF_SMALL`` of the faces get a wrong answer with confidence.
 
     Args:
         shares: Probabilities of a head for the whole validation split, with faces shrunk, shape (N, outputs).
@@ -152,7 +156,10 @@ def _limit_of_small_faces(
         for each in sets
         if any(label in judged for label in each.truth)
     ]
-    return max(confidence_for_accuracy(*parts[0]), *(confidence_for_wrong_share(*part) for part in parts))
+    return max(
+        confidence_for_accuracy(*parts[0]),
+        *(confidence_for_wrong_share(*part, _WRONG_OF_SMALL) for part in parts),
+    )
 
 
 def _scores_of_small_faces(network: ExpressionNetwork, crops: Tensor, side: int) -> dict[str, Tensor]:
