@@ -223,7 +223,7 @@ def confidence_for_accuracy(
 
 
 def confidence_for_wrong_share(
-    shares: NDArray[np.float64], target: NDArray[np.int64], allowed: float = 0.05
+    shares: NDArray[np.float64], target: NDArray[np.int64], allowed: float
 ) -> float:
     """Return a threshold that at most a share of all faces reach with a wrong answer; 0 if none is needed.
 

@@ -20,7 +20,6 @@ from training.run_files import (
     ENVIRONMENT_FILE,
     REPORT_FILE,
     kept_epoch,
-    portable,
     write_json,
 )
 from training.runs import read_run
@@ -79,7 +78,7 @@ def repeat_report(options: ReportOptions) -> None:
     if options.other_places:
         write_json(folder / CONFIG_FILE, dict(run.config) | {"other_places": list(options.other_places)})
     environment = dict(run.environment) | {"data": dict(splits.summary)}
-    if portable({"files": run.data_files}) != portable({"files": splits.summary["files"]}):
+    if set(run.data_files.values()) != set(splits.summary["files"].values()):
         environment["trained_on"] = run.data_files
     write_json(folder / ENVIRONMENT_FILE, environment)
 
