@@ -25,6 +25,8 @@ _LABELS: Final = {
 }
 """Labels of settings whose names are not clear enough."""
 
+_SWITCH: Final[Mapping[bool | None, str]] = MappingProxyType({None: "auto", True: "on", False: "off"})
+
 ANEW: Final = "random weights"
 
 
@@ -168,6 +170,11 @@ def _control(preset_name: str, preset: Preset, name: str) -> Any:  # noqa: PLR09
         return st.selectbox(label, choices, index=choices.index(value), key=key, help=help_text)
     if kind is bool:
         return st.checkbox(label, value=value, key=key, help=help_text)
+    if kind == bool | None:
+        return st.selectbox(
+            label, list(_SWITCH), index=list(_SWITCH).index(value), format_func=_SWITCH.__getitem__, key=key,
+            help=help_text,
+        )  # fmt: skip
     if kind is int:
         return int(st.number_input(label, value=value, step=1, key=key, help=help_text))
     number = st.number_input(

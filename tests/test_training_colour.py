@@ -9,7 +9,7 @@ import torch
 from toy_faces import SIX_WORDS, toy_face
 
 from fer.classification import EmotionClassifier
-from fer.model_card import Preprocessing
+from fer.model_card import Preprocessing, load_card
 from fer.preprocessing import prepare_crops
 from training import export, train
 from training.config import TrainConfig
@@ -78,15 +78,20 @@ def test_weights_of_rgb_crops_start_a_training_of_either_kind(
 
 
 def test_fine_tuning_keeps_the_format_of_its_initial_weights(
-    in_colour: TrainConfig, config: TrainConfig, tmp_path: Path
+    in_colour: TrainConfig, config: TrainConfig, weights: Path, tmp_path: Path
 ) -> None:
-    train.train(replace(in_colour, epochs=1, size=56), tmp_path / "run")
+    train.train(replace(in_colour, epochs=1, size=56, mirror_average=False), tmp_path / "run")
     tuned = replace(config, epochs=1, initial_weights=str(tmp_path / "run"))
     train.train(tuned, tmp_path / "tuned")
     assert (with_format(tuned).size, with_format(tuned).colour) == (56, "rgb")
     stored = read_object(tmp_path / "tuned" / CONFIG_FILE)
     assert (stored["size"], stored["colour"]) == (56, "rgb")
     assert with_format(replace(tuned, size=48, colour="grey")).preprocessing == Preprocessing()
+    assert with_format(tuned).mirror_average is False
+    assert with_format(replace(tuned, mirror_average=True)).mirror_average is True
+    assert with_format(config).mirror_average is True
+    exported = with_format(replace(config, initial_weights=str(weights)))
+    assert exported.mirror_average is load_card(weights).mirror_average is True
     assert with_format(config).preprocessing == Preprocessing()
 
 

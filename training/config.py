@@ -70,7 +70,7 @@ class TrainConfig:
     crowd_share: float = 0.5
     class_balance: float = 0.0
     prior_shift: float = 0.0
-    mirror_average: bool = True
+    mirror_average: bool | None = None
     inner_view: float = 1.0
     mixup: float = 0.0
     augment: bool = True
@@ -215,6 +215,11 @@ class TrainConfig:
     def preprocessing(self) -> Preprocessing:
         """Input format of the network; what the settings leave open is as for random weights."""
         return self.preprocessing_like(Preprocessing())
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether answers average over the mirror image; left open, they do, as for random weights."""
+        return self.mirror_average is not False
 
     def preprocessing_like(self, usual: Preprocessing) -> Preprocessing:
         """Return the input format; what the settings leave open is as in another one."""

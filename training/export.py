@@ -59,7 +59,7 @@ def export_run(options: ExportOptions) -> Path:
         config.architecture,
         {head.name: len(head.labels) for head in heads},
         config.preprocessing.channel_count,
-        mirror_average=config.mirror_average,
+        mirror_average=config.is_mirrored,
         inner_view=config.inner_view,
     )
     network.load_state_dict(load_file(best))
@@ -80,7 +80,7 @@ def export_run(options: ExportOptions) -> Path:
             {"name": Path(name).name, "sha256": digest} for name, digest in run.data_files.items()
         ),
         metrics={name: _figures(head) for name, head in report["heads"].items()},
-        mirror_average=config.mirror_average,
+        mirror_average=config.is_mirrored,
         inner_view=config.inner_view,
     )
     folder = options.weights / card.name

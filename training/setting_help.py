@@ -69,8 +69,8 @@ SETTING_HELP: Final[Mapping[str, str]] = MappingProxyType(
             "expressions after the training, in [0, 1]."
         ),
         "mirror_average": (
-            "Average over each crop and its mirror image in evaluation and use: more accurate, "
-            "at twice the inference time."
+            "Average over each crop and its mirror image in evaluation and use, at twice the inference time: "
+            "more accurate with small crops; None as for the initial weights, on without any."
         ),
         "inner_view": (
             "Average also over the centre of each crop in evaluation and use; side of the centre as a share "

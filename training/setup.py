@@ -95,7 +95,7 @@ def load_teachers(
             raise UnknownModelError(
                 f"expected a teacher with heads {', '.join(heads)}, {name} lacks {', '.join(sorted(lacking))}"
             )
-        networks.append((network.to(device).to(memory_format=torch.channels_last), _format_of(name).size))
+        networks.append((network.to(device).to(memory_format=torch.channels_last), _format_of(name)[0].size))
     return Teachers(networks, heads, share, temperature)
 
 
@@ -120,10 +120,12 @@ def _load_trained(name: str) -> ExpressionNetwork:
     return load_network(verified_file(folder, card, WEIGHTS_FILE), card)
 
 
-def _format_of(name: str) -> Preprocessing:
-    """Return the input format of a weights folder or of a run."""
-    run = _run_config(name)
-    return load_card(find_weights(name)).preprocessing if run is None else run.preprocessing
+def _format_of(name: str) -> tuple[Preprocessing, bool]:
+    """Return the input format of a weights folder or run, and whether it averages over the mirror image."""
+    if (run := _run_config(name)) is not None:
+        return run.preprocessing, run.is_mirrored
+    card = load_card(find_weights(name))
+    return card.preprocessing, card.mirror_average
 
 
 def _run_config(name: str) -> TrainConfig | None:
@@ -134,17 +136,20 @@ def _run_config(name: str) -> TrainConfig | None:
 
 
 def with_format(config: TrainConfig) -> TrainConfig:
-    """Return the settings with the size and the colour that they leave to the initial weights.
+    """Return the settings with the size, the colour and the views that they leave to the initial weights.
 
     Raises:
         UnknownModelError: The initial weights are missing.
         SettingsError: The architecture cannot be trained with their size.
     """
-    if config.size and config.colour != "auto":
+    if config.size and config.colour != "auto" and config.mirror_average is not None:
         return config
-    usual = _format_of(config.initial_weights) if config.initial_weights else Preprocessing()
+    usual, is_mirrored = Preprocessing(), config.is_mirrored
+    if config.initial_weights:
+        usual, was_mirrored = _format_of(config.initial_weights)
+        is_mirrored = was_mirrored if config.mirror_average is None else is_mirrored
     found = config.preprocessing_like(usual)
-    return replace(config, size=found.size, colour=found.colour)
+    return replace(config, size=found.size, colour=found.colour, mirror_average=is_mirrored)
 
 
 def _untrained_network(config: TrainConfig) -> ExpressionNetwork:
@@ -154,7 +159,7 @@ def _untrained_network(config: TrainConfig) -> ExpressionNetwork:
         {head: len(config.labels_of(head)) for head in config.heads},
         config.preprocessing.channel_count,
         dropout=config.dropout,
-        mirror_average=config.mirror_average,
+        mirror_average=config.is_mirrored,
         inner_view=config.inner_view,
     )
 
