@@ -70,7 +70,7 @@ SETTING_HELP: Final[Mapping[str, str]] = MappingProxyType(
         ),
         "mirror_average": (
             "Average over each crop and its mirror image in evaluation and use, at twice the inference time: "
-            "more accurate with small crops; None as for the initial weights, on without any."
+            "more accurate with small crops. By default as for the initial weights; on without any."
         ),
         "inner_view": (
             "Average also over the centre of each crop in evaluation and use; side of the centre as a share "
