@@ -19,10 +19,11 @@ from fer.model_card import Preprocessing
 from fer.networks import ExpressionNetwork
 from training import crop_faces, crop_others, other_output, train
 from training.config import TrainConfig
-from training.crop_faces import LabelledCrop, write_crops
+from training.crop_faces import CropFacesOptions, LabelledCrop, write_crops
 from training.data import augmentation
 from training.data.augmentation import Damage
 from training.data.datasets import DatasetError, DecodedFaces, decode, read_table
+from training.data.parquet_files import write_parquet_faces
 from training.data.targets import head_targets
 from training.loop import predict
 from training.other_output import fit_other
@@ -44,6 +45,19 @@ def test_faces_are_cut_out_with_their_labels_and_the_rest_is_named(
     assert not table.has_votes
     crop = crop_faces.open_picture(table.pictures[0])
     assert crop.shape[0] == crop.shape[1] < 200  # a face of the 512-pixel picture
+
+
+def test_votes_are_kept(astronaut: RgbImage, tmp_path: Path) -> None:
+    votes = np.array([[3, 0, 0, 4, 0, 0, 3, 0, 0, 0], [0, 10, 0, 0, 0, 0, 0, 0, 0, 0]], np.int16)
+    picture = encoded(astronaut)
+    write_parquet_faces(
+        tmp_path / "a.parquet", [picture] * 2, [Emotion.SAD, None], list(Emotion), votes=votes
+    )
+    options = CropFacesOptions(data=tmp_path / "a.parquet", output=tmp_path / "b.parquet", detector="haar")
+    assert crop_faces.crop_labelled_faces(options) == (2, [])
+    table = read_table(tmp_path / "b.parquet")
+    assert table.labels == (Emotion.SAD, None)
+    np.testing.assert_array_equal(table.votes, votes)
 
 
 @pytest.mark.parametrize("detector", ["haar", "kv_face"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from fer.cropping import crop_face, reference_square
@@ -46,12 +47,14 @@ class LabelledCrop:
         label: None if the crop shows no face.
         is_face: Whether the crop shows a face; other crops count as crowd votes for "not a face".
         split: The split of its image; empty if the data set names none.
+        votes: Votes for its image, shape (10,) in the order of ``VOTE_WORDS``; None without votes.
     """
 
     crop: RgbImage
     label: Label | None
     is_face: bool = True
     split: str = ""
+    votes: NDArray[np.integer] | None = None
 
 
 def crop_labelled_faces(options: CropFacesOptions) -> tuple[int, list[str]]:
@@ -66,8 +69,8 @@ def crop_labelled_faces(options: CropFacesOptions) -> tuple[int, list[str]]:
     """
     table, detector = read_table(options.data), load_detector(options.detector)
     crops, problems = [], []
-    for name, label, split, picture in zip(
-        table.names, table.labels, table.splits, table.pictures, strict=True
+    for name, label, split, votes, picture in zip(
+        table.names, table.labels, table.splits, table.votes, table.pictures, strict=True
     ):
         try:
             crop = largest_face(open_picture(picture), detector)
@@ -77,7 +80,7 @@ def crop_labelled_faces(options: CropFacesOptions) -> tuple[int, list[str]]:
         if crop is None:
             problems.append(f"{name}: no face found")
         else:
-            crops.append(LabelledCrop(crop, label, split=split))
+            crops.append(LabelledCrop(crop, label, split=split, votes=votes if table.has_votes else None))
     write_crops(options.output, crops)
     return len(crops), problems
 
@@ -96,16 +99,15 @@ def largest_face(image: RgbImage, detector: FaceDetector) -> RgbImage | None:
 def write_crops(path: Path, crops: Sequence[LabelledCrop]) -> None:
     """Write a parquet file in Hugging Face's layout, atomically.
 
-    Crops without a face get ten votes for "not a face"; crops with a face have no votes, so the two kinds go
-    into separate files. Splits named by the data set are kept.
+    Crops without a face get ten votes for "not a face"; faces without votes belong in another file. Splits
+    and votes of the data set are kept.
     """
     labels = [item.label for item in crops]
     own = {str(label) for label in labels if label is not None} - set(_WORDS)
     words = sorted({str(label) for label in labels if label is not None}) if own else _WORDS
     votes = None
-    if any(not item.is_face for item in crops):
-        votes = np.zeros((len(crops), len(VOTE_WORDS)), dtype=np.int8)
-        votes[[not item.is_face for item in crops], VOTE_WORDS.index("nf")] = 10
+    if any(item.votes is not None or not item.is_face for item in crops):
+        votes = np.stack([_votes(item) for item in crops])
     splits = [item.split for item in crops]
     write_parquet_faces(
         path,
@@ -115,6 +117,15 @@ def write_crops(path: Path, crops: Sequence[LabelledCrop]) -> None:
         splits=splits if any(splits) else (),
         votes=votes,
     )
+
+
+def _votes(item: LabelledCrop) -> NDArray[np.int16]:
+    votes = np.zeros(len(VOTE_WORDS), np.int16)
+    if not item.is_face:
+        votes[VOTE_WORDS.index("nf")] = 10
+    elif item.votes is not None:
+        votes[:] = item.votes
+    return votes
 
 
 def _encode(crop: RgbImage) -> bytes:
