@@ -32,7 +32,7 @@ from training.detector.evaluation import (
     measure_recall,
     read_boxed_photos,
 )
-from training.detector.verifier import load_verifier, verification_of, write_verifier
+from training.detector.verifier import mean_verifier, verification_of, write_verifier
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Options:
 
     Attributes:
         weights: The detector's weights folder.
-        verifier: A run of training.detector.train_verifier, to try a verifier before its export, in single
-            precision; None for the verifier in the weights folder, if there is one.
+        verifier: Runs of training.detector.train_verifier, whose mean is tried before its export, in single
+            precision; none for the verifier in the weights folder, if there is one.
         photos: Folder with boxed_photos_dev, expw_photos_dev, crowd_photos and photos_without_faces.parquet.
         live: Measure the search of live frames instead of that of photos.
         step: Use every n-th photo.
@@ -52,7 +52,7 @@ class Options:
     """
 
     weights: Path = Path("weights/kv_face.web")
-    verifier: Path | None = None
+    verifier: tuple[Path, ...] = ()
     photos: Path = Path("../shared/photos")
     live: bool = False
     step: int = 1
@@ -106,8 +106,8 @@ def detectors(options: Options) -> Iterator[tuple[str, KvFaceDetector]]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / card.name
         shutil.copytree(options.weights, folder)
-        if options.verifier is not None:
-            write_verifier(load_verifier(options.verifier), folder)
+        if options.verifier:
+            write_verifier(mean_verifier(options.verifier), folder)
             files[VERIFIER_FILE] = file_hash(folder / VERIFIER_FILE)
             files.pop(VERIFIER_INT8_FILE, None)
             verification = verification_of(0.5, 1.0)

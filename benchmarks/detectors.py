@@ -27,6 +27,7 @@ from fer.faces import Box, Detection
 from fer.images import RgbImage
 from fer.model_shelf import find_weights
 from training.command import run_command
+from training.data.datasets import pixels_of, read_table
 from training.data.targets import expressions_of
 from training.detector.evaluation import (
     BOXED_IOU,
@@ -38,6 +39,8 @@ from training.detector.evaluation import (
 )
 
 DEGREES = (0, 10, 20, 30, 45, 60, 90)
+CUTS = (1.0, 0.8)
+MOST_CLOSE_UPS = 1000
 CROP = 160
 BESIDE_IOU = 0.15
 CROWD_SIDES = (16, 24, 40, 80)
@@ -59,6 +62,8 @@ class Options:
         repeats: Number of timed runs per frame.
         weights: Weights of the classifier; None for the default, "none" to skip classification.
         detectors: Detectors to measure; empty for all.
+        close_ups: Parquet files of single faces that fill their pictures; of those with a ``split``, ``val`` is
+            used. At most a thousand of each.
         json: File to which the figures are also written.
     """
 
@@ -70,6 +75,7 @@ class Options:
     repeats: int = 40
     weights: str | None = None
     detectors: tuple[str, ...] = ()
+    close_ups: tuple[Path, ...] = ()
     json: Path | None = None
 
 
@@ -82,6 +88,7 @@ def main(options: Options) -> None:
     single = [photo for photo in boxed if len(photo.boxes) == 1 and 40 <= photo.boxes[0].width <= 200]
     single = single[:: max(len(single) // options.turned_count, 1)][: options.turned_count]
     crops = face_free_crops([*boxed, *web], teacher, options.crop_count)
+    close_ups = {path.stem: read_close_ups(path) for path in options.close_ups}
     crowds, faceless = (
         read_boxed_photos(path, held_out=True)[:: options.crowd_step]
         if (path := options.photos / name).is_file()
@@ -100,7 +107,11 @@ def main(options: Options) -> None:
             "web recall": measure_recall(detector.detect, web, WEB_IOU).share,
         }
         row |= crowd_recall(detector, crowds) | faceless_boxes(detector, faceless)
-        row |= turned_faces(detector, single)
+        row |= turned_faces(detector, single) | cut_faces(detector, single)
+        row |= {
+            f"found in {file}": float(np.mean([bool(detector.detect(picture)) for picture in pictures]))
+            for file, pictures in close_ups.items()
+        }
         row |= false_boxes(detector, [photo for photo in boxed if photo.is_exhaustive], crops)
         if teacher is not None:
             row["landmarks"] = landmark_distance(detector, teacher, single)
@@ -177,6 +188,35 @@ def turned_faces(detector: FaceDetector, photos: Sequence[BoxedPhoto]) -> dict[s
                     errors.append(abs((roll - upright - signed + 180) % 360 - 180))
     row = {f"turned {degrees}°": count / len(photos) for degrees, count in found.items()}
     return row | {"roll error at 30°": float(np.median(errors)) if errors else float("nan")}
+
+
+def read_close_ups(path: Path) -> list[RgbImage]:
+    """Read some pictures that no detector was trained on."""
+    table = read_table(path)
+    pictures = (table.split("val") if "val" in table.splits else table).pictures
+    return [pixels_of(picture) for picture in pictures[:: -(-len(pictures) // MOST_CLOSE_UPS)]]
+
+
+def cut_faces(detector: FaceDetector, photos: Sequence[BoxedPhoto]) -> dict[str, float]:
+    """Measure recall on single faces that fill a picture, as it is and between two black bars.
+
+    The picture is the part of the photo inside the face's box, enlarged or reduced around its centre.
+    """
+    row = {}
+    for scale in CUTS:
+        found = found_between = 0
+        for photo in photos:
+            [box] = photo.boxes
+            x, y = box.centre
+            left, right = (max(round(x + sign * scale * box.width / 2), 0) for sign in (-1, 1))
+            top, bottom = (max(round(y + sign * scale * box.height / 2), 0) for sign in (-1, 1))
+            part = np.ascontiguousarray(photo.image[top:bottom, left:right])
+            found += bool(detector.detect(part))
+            bar = part.shape[1] // 2
+            found_between += bool(detector.detect(np.pad(part, ((0, 0), (bar, bar), (0, 0)))))
+        row[f"cut to {scale:g} of the box"] = found / len(photos)
+        row[f"cut to {scale:g}, between bars"] = found_between / len(photos)
+    return row
 
 
 def face_free_crops(photos: Sequence[BoxedPhoto], teacher: FaceDetector | None, count: int) -> list[RgbImage]:

@@ -94,7 +94,7 @@ def russian_headline(report: dict[str, Any]) -> str:
 
 
 def results_table(reports: dict[str, dict[str, Any]]) -> str:
-    """Return a table with one row per set: accuracy, balanced accuracy and calibration error of all weights."""
+    """Return a table with one row per set: the main figures of all weights."""
     names = list(reports)
     lines = [
         f"| Data set | {' | '.join(f'`{name}`' for name in names)} |",
@@ -102,7 +102,8 @@ def results_table(reports: dict[str, dict[str, Any]]) -> str:
     ]
     for key, title in TITLES.items():
         cells = [
-            f"{each['accuracy']:.3f} / {each['balanced_accuracy']:.3f} / {each['ece']:.3f}"
+            f"{each['accuracy']:.3f} / {each['balanced_accuracy']:.3f} / {each['ece']:.3f} / "
+            f"{each['found_and_named']:.3f}"
             for each in (report["sets"][key] for report in reports.values())
         ]
         lines.append(f"| {title} | {' | '.join(cells)} |")

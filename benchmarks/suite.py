@@ -91,6 +91,7 @@ def judge_suite(
     classifier = EmotionClassifier(weights)
     seven = EmotionClassifier(weights, head="seven") if _has(classifier, "seven") else None
     detector = load_detector(detector_name)
+    analyzer = FaceAnalyzer(detector, classifier)
     sets: dict[str, Any] = {}
     for named in SETS:
         table = read_table(folder / named.file)
@@ -98,6 +99,7 @@ def judge_suite(
         crops, faces, undetected = _prepare(table, classifier, detector if named.detect else None)
         truth = true_labels(faces, votes=True) if named.votes else list(faces.labels)
         sets[named.name] = _judge(classifier, crops, truth, expressions_of("six")) | {
+            **_judge_pictures(analyzer, faces, truth),
             "people": named.people,
             "framing": f"face found by {detector_name}" if named.detect else "as cropped by the data set",
             "without_found_face": undetected,
@@ -121,7 +123,7 @@ def judge_suite(
     if photos is not None:
         web = read_boxed_photos(photos)
         report["web_photos"] = {
-            "found_and_named": named_right(FaceAnalyzer(detector, classifier), web),
+            "found_and_named": named_right(analyzer, web),
             "photos": len(web),
             "data": photos.name,
         }
@@ -181,6 +183,20 @@ def _judge(
     return figures
 
 
+def _judge_pictures(
+    analyzer: FaceAnalyzer, faces: FaceTable, truth: Sequence[Emotion | None]
+) -> dict[str, float]:
+    """Analyze the pictures as they are, like a user's: share of faces detected, and of those named right."""
+    six = expressions_of("six")
+    predicted = [
+        (label, analyzer.analyze(pixels_of(picture)))
+        for picture, label in zip(faces.pictures, truth, strict=True)
+        if label in six
+    ]
+    named = [found[0].prediction.emotion == label for label, found in predicted if found]
+    return {"found": len(named) / len(predicted), "found_and_named": sum(named) / len(predicted)}
+
+
 def suite_table(report: Mapping[str, Any]) -> str:
     """Return the report as a Markdown table."""
     lines = [
@@ -188,8 +204,8 @@ def suite_table(report: Mapping[str, Any]) -> str:
         f"{report['mean_balanced_accuracy']:.3f}, worst ECE {report['worst_ece']:.3f}",
         "",
         "| Set | Faces | Accuracy (95 %) | Balanced | Macro F1 | ECE | Angry | Fearful | Happy | Sad | Surprised "
-        "| Neutral | Seven |",
-        "|---" * 13 + "|",
+        "| Neutral | Seven | Found | Found and named |",
+        "|---" * 15 + "|",
     ]
     for name, each in report["sets"].items():
         low, high = each["intervals_95"]["accuracy"]
@@ -199,7 +215,8 @@ def suite_table(report: Mapping[str, Any]) -> str:
         seven = f"{each['seven']['accuracy']:.3f}" if "seven" in each else "–"
         lines.append(
             f"| {name} | {each['count']} | {each['accuracy']:.3f} ({low:.3f}–{high:.3f}) | "
-            f"{each['balanced_accuracy']:.3f} | {each['macro_f1']:.3f} | {each['ece']:.3f} | {recall} | {seven} |"
+            f"{each['balanced_accuracy']:.3f} | {each['macro_f1']:.3f} | {each['ece']:.3f} | {recall} | {seven} | "
+            f"{each['found']:.3f} | {each['found_and_named']:.3f} |"
         )
     if "web_photos" in report:
         lines += [

@@ -114,7 +114,7 @@ def test_the_verifier_keeps_integers_that_decide_alike(network, astronaut, tmp_p
                 run.folder / BEST_FILE,
             )
     folder = export_run(
-        DetectorExport(run=tmp_path / "run", verifier=str(tmp_path / "verifier"), weights=tmp_path)
+        DetectorExport(run=tmp_path / "run", verifier=(tmp_path / "verifier",), weights=tmp_path)
     )
     card = load_detector_card(folder)
     crops = np.random.default_rng(0).integers(0, 256, (70, VERIFIED_SIDE, VERIFIED_SIDE, 3), np.uint8)

@@ -117,6 +117,21 @@ def test_a_face_at_the_border_is_found(detector, astronaut):
     assert crop_face(cut, reference_square(face, detector.framing)).size
 
 
+@pytest.mark.parametrize("share", [1.1, 0.9, 0.8])
+@pytest.mark.parametrize("bars", [(0, 0), (0, 60), (60, 60)], ids=["as it is", "between bars", "framed"])
+@pytest.mark.parametrize("grey", [0, 255])
+def test_a_face_that_fills_the_picture_is_found(detector, astronaut, share, bars, grey):
+    x, y = map(round, FACE.centre)
+    half = round(share * (FACE.width + FACE.height) / 4)
+    down, across = bars
+    part = astronaut[y - half : y + half, x - half : x + half]
+    framed = np.pad(part, ((down, down), (across, across), (0, 0)), constant_values=grey)
+    [face] = detector.detect(framed)
+    right, lower = half + across - x, half + down - y  # from the photo's pixels to those of the picture
+    expected = Box(FACE.left + right, FACE.top + lower, FACE.right + right, FACE.bottom + lower)
+    assert face.box.iou(expected) > 0.4
+
+
 def group(
     astronaut: RgbImage, size_wh: tuple[int, int], face_side: int, places: list[tuple[int, int]]
 ) -> RgbImage:

@@ -1,11 +1,13 @@
 """Labelled photos for the detector: their moves, augmentation, false positives and copies."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from toy_scenes import POINTS, toy_scene
 
-from fer.faces import Box, Detection
+from fer.faces import Box, Detection, Landmarks
+from training.data.parquet_files import write_parquet_faces
 from training.detector import augmentation
 from training.detector.augmentation import SceneAugmentation
 from training.detector.false_places import FalsePlace, SecondLook, cut_place, find_false_places
@@ -14,7 +16,7 @@ from training.detector.network import (
     KvFaceNetwork,
     assign,
 )
-from training.detector.scenes import Scene, find_copies, join_scenes, make_scene, move_scene
+from training.detector.scenes import Scene, find_copies, join_scenes, make_scene, move_scene, read_face_crops
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -30,6 +32,19 @@ class TestScenes:
     def test_doubtful_faces_are_left_aside(self):
         assert toy_scene(score=0.71).is_sure.tolist() == [True]
         assert toy_scene(score=0.69).is_sure.tolist() == [False]
+
+    @pytest.mark.parametrize(("splits", "sides"), [(("train", "val", "train"), [8, 24]), ((), [8, 16, 24])])
+    def test_of_single_faces_only_those_for_training_are_read(self, tmp_path, splits, sides):
+        pictures = [
+            cv2.imencode(".png", np.zeros((side, side, 3), np.uint8))[1].tobytes() for side in (8, 16, 24)
+        ]
+        write_parquet_faces(tmp_path / "faces.parquet", pictures, [None] * 3, ["happy"], splits=splits)
+
+        class Teacher:
+            def detect(self, image):
+                return [Detection(Box(0, 0, 8, 8), 0.9, Landmarks.from_array(POINTS))]
+
+        assert [len(each.image) for each in read_face_crops(tmp_path / "faces.parquet", Teacher())] == sides
 
     def test_a_scene_without_faces(self):
         empty = make_scene(np.zeros((8, 8, 3), np.uint8), *(np.zeros(0, np.float32),) * 3)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from toy_scenes import ASTRONAUT_FACE, toy_place
 
-from fer.cropping import Framing
+from fer.cropping import Framing, reference_square
 from fer.detection.card import load_detector_card
 from fer.detection.kv_face import KvFaceDetector
 from fer.detection.verifier import (
@@ -27,6 +27,7 @@ from training.detector.verifier import (
     VerifierNetwork,
     golden_crops,
     load_verifier,
+    mean_verifier,
     verification_of,
     write_verifier,
 )
@@ -83,11 +84,48 @@ class TestMirrorImages:
             FaceVerifier(path, settings, FRAMING).crops(astronaut, [place], mirrored=mirrored)[0]
             for mirrored in (False, True)
         )
-        expected = verified_crop(astronaut, place, FRAMING, margin=0.8, side=VERIFIED_SIDE)
+        expected = verified_crop(astronaut, reference_square(place, FRAMING), margin=0.8, side=VERIFIED_SIDE)
         np.testing.assert_array_equal(wide[:, ::-1], expected)
         assert np.abs(wide[:, ::-1].astype(int) - crop).mean() > 5
         alike = FaceVerifier(path, verification(), FRAMING).crops(astronaut, [place], mirrored=True)[0]
         np.testing.assert_array_equal(alike[:, ::-1], crop)
+
+
+def test_the_weights_of_several_trainings_are_averaged(tmp_path):
+    runs = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        with RunWriter(tmp_path / str(seed), {}, {}, 1) as run:
+            save_file({name: value.contiguous() for name, value in VerifierNetwork().state_dict().items()},
+                      run.folder / BEST_FILE)  # fmt: skip
+        runs.append(tmp_path / str(seed))
+    one, other = (load_verifier(run).state_dict() for run in runs)
+    mean = mean_verifier(runs)
+    assert not mean.training
+    for name, value in mean.state_dict().items():
+        torch.testing.assert_close(value, ((one[name].double() + other[name].double()) / 2).to(value.dtype))
+
+
+class TestPicturesThatAFaceFills:
+    @pytest.mark.parametrize(
+        ("side", "margin"),
+        [
+            pytest.param(400, VERIFIED_MARGIN, id="with surroundings"),
+            pytest.param(200, (200 / 137.5 - 1) / 2, id="no larger than the picture"),
+            pytest.param(110, 0.0, id="the reference square at least"),
+        ],
+    )
+    def test_the_crop_is_no_larger_than_the_picture(self, path, astronaut, side, margin):
+        left, top, right, bottom = ASTRONAUT_FACE  # a reference square of 137.5 pixels
+        x, y = (round((left + right) / 2), round((top + bottom) / 2))
+        picture = np.ascontiguousarray(
+            astronaut[max(y - side // 2, 0) :, max(x - side // 2, 0) :][:side, :side]
+        )
+        place = toy_place(left - max(x - side // 2, 0), top - max(y - side // 2, 0),
+                          right - max(x - side // 2, 0), bottom - max(y - side // 2, 0))  # fmt: skip
+        [crop] = FaceVerifier(path, verification(), FRAMING).crops(picture, [place])
+        square = reference_square(place, FRAMING)
+        np.testing.assert_array_equal(crop, verified_crop(picture, square, margin=margin, side=VERIFIED_SIDE))
 
 
 class TestJointScore:
@@ -160,7 +198,7 @@ def exported(tmp_path_factory):
             save_file(state, run.folder / BEST_FILE)
             run.add_epoch({"epoch": 1, "train_loss": 2.0})
     options = DetectorExport(
-        run=root / "detector", verifier=str(root / "verifier"), trust=0.7, weights=root / "weights"
+        run=root / "detector", verifier=(root / "verifier",), trust=0.7, weights=root / "weights"
     )
     return export_run(options)
 

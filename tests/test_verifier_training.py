@@ -8,7 +8,7 @@ import pytest
 import torch
 from toy_scenes import ASTRONAUT_FACE, toy_place
 
-from fer.cropping import Framing
+from fer.cropping import Framing, reference_square
 from fer.detection.verifier import verified_crop
 from fer.faces import Detection
 from training.detector import train_verifier as training
@@ -129,7 +129,7 @@ class TestViews:
         stored = self.stored(astronaut)
         [view] = plain_views(stored[None]).permute(0, 2, 3, 1).numpy()
         sizes = {"margin": VERIFIED_MARGIN, "side": VERIFIED_SIDE}
-        used = verified_crop(astronaut, toy_place(*ASTRONAUT_FACE), FRAMING, **sizes)
+        used = verified_crop(astronaut, reference_square(toy_place(*ASTRONAUT_FACE), FRAMING), **sizes)
         # Two ways of scaling the same square: edges differ, the picture does not.
         assert np.abs(view - used.astype(float)).mean() < 6
         assert np.corrcoef(view.ravel(), used.ravel())[0, 1] > 0.98
@@ -143,9 +143,19 @@ class TestViews:
         assert 0 <= float(first.min()) < float(first.max()) <= 255
         assert float(first.std(0).mean()) > 10  # no two alike
 
+    def test_in_some_views_the_picture_ends_near_the_face(self):
+        bright, dark, half = 200, 20, STORED_SIDE * 11 // 40  # a little less than the smallest view shows
+        stored = np.full((STORED_SIDE, STORED_SIDE, 3), dark, np.uint8)
+        stored[STORED_SIDE // 2 - half : STORED_SIDE // 2 + half] = bright
+        stored = np.minimum(stored, stored.transpose(1, 0, 2))
+        views = random_views(np.stack([stored] * 600), torch.Generator().manual_seed(0)).mean(1)
+        shown = ((views - views.amin((1, 2), keepdim=True)) > 60).float().mean((1, 2))
+        assert 0.3 < float(shown.median()) < 0.9
+        assert 0.005 < float((shown > 0.97).float().mean()) < 0.2
+
     def stored(self, astronaut):
         sizes = {"margin": STORED_MARGIN, "side": STORED_SIDE}
-        return verified_crop(astronaut, toy_place(*ASTRONAUT_FACE), FRAMING, **sizes)
+        return verified_crop(astronaut, reference_square(toy_place(*ASTRONAUT_FACE), FRAMING), **sizes)
 
 
 class TestTraining:
@@ -166,7 +176,7 @@ class TestTraining:
             boxed_photos=tmp_path / "boxed.parquet",
             web_photos=tmp_path / "web.parquet",
             epochs=3,
-            steps=20,
+            steps=40,
             batch_size=16,
             learning_rate=5e-3,
             val_share=0.3,
@@ -206,10 +216,13 @@ class TestTraining:
         monkeypatch.setattr(
             SecondLook, "sees_face", lambda self, scene, found: looks.append(found) is not None
         )
-        found = training.gather_candidates(replace(config, crowds=(config.photos,)))
+        faces = [scene(astronaut, ASTRONAUT_FACE)] * 2
+        monkeypatch.setattr(training, "read_face_crops", lambda path, teacher: faces)
+        found = training.gather_candidates(replace(config, crowds=(config.photos,), faces=(config.photos,)))
         assert {512, 640} <= set(sides)
         assert looks  # a face that nobody listed is looked for in the teacher's photos alone
-        assert set(found.scenes[found.is_face]) == {1}
+        assert set(found.scenes[found.is_face]) == {1, 2, 3}
+        assert sides.count(training._FACE_SIDES[0]) == 1 + len(faces)  # one for the crowd
         assert found.is_face[found.scenes == 1][:3].all()
 
     def test_a_killed_training_goes_on(self, config, monkeypatch):

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer.cropping import Framing, crop_face, reference_square
+from fer.cropping import Framing, Square, crop_face, reference_square
 from fer.faces import Detection
 from fer.images import RgbImage
 from fer.model_card import WeightsMismatchError
@@ -138,13 +138,14 @@ class FaceVerifier:
         settings, margin = self.verification, self.verification.margin
         if mirrored and settings.mirrored_margin is not None:
             margin = settings.mirrored_margin
-        crops = np.stack(
-            [
-                verified_crop(image, place, self._framing, margin=margin, side=settings.side)
-                for place in candidates
-            ]
-        )
+        crops = np.stack([self._crop(image, place, margin) for place in candidates])
         return crops[:, :, ::-1] if mirrored else crops
+
+    def _crop(self, image: RgbImage, place: Detection, margin: float) -> RgbImage:
+        """Return a crop no larger than the picture, of which a face that fills it has no surroundings."""
+        square = reference_square(place, self._framing)
+        margin = min(margin, max((min(image.shape[:2]) / square.side - 1) / 2, 0.0))
+        return verified_crop(image, square, margin=margin, side=self.verification.side)
 
     def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the log-odds that each crop shows a face, shape (N,).
@@ -158,27 +159,19 @@ class FaceVerifier:
         return found
 
 
-def verified_crop(
-    image: RgbImage,
-    place: Detection,
-    framing: Framing,
-    *,
-    margin: float,
-    side: int,
-) -> RgbImage:
+def verified_crop(image: RgbImage, square: Square, *, margin: float, side: int) -> RgbImage:
     """Return the upright network input for a candidate, RGB ``uint8`` of shape (side, side, 3).
 
     Args:
         image: RGB ``uint8`` of shape (H, W, 3).
-        place: The candidate.
-        framing: Map from its box to the reference square.
+        square: The candidate's reference square.
         margin: Margin on each side of the reference square, as a share of its side.
         side: Side of the result, in pixels.
 
     Raises:
         ValueError: The candidate does not touch the image.
     """
-    crop = crop_face(image, reference_square(place, framing), margin, largest=2 * side)
+    crop = crop_face(image, square, margin, largest=2 * side)
     method = cv2.INTER_AREA if crop.shape[0] > side else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(crop, (side, side), interpolation=method), dtype=np.uint8)
 

@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer.cropping import Framing
+from fer.cropping import Framing, reference_square
 from fer.detection.verifier import verified_crop
 from fer.faces import Box, Detection
 from training.detector.evaluation import Detect
 from training.detector.false_places import FalsePlace, SecondLook, clear_reach
 from training.detector.scenes import Scene, move_scene
 
-STORED_SIDE: Final = 68
+STORED_SIDE: Final = 88
 """Side of the verifier's stored training crops in pixels; larger than its input, to allow random shifts."""
 
 STORED_MARGIN: Final = 0.75
@@ -102,7 +102,8 @@ def find_candidates(
             if most_false is not None:
                 places = _thinned(places, most_false, rng)
             for place, truth in _judged(view, places, second_look, is_touching_false):
-                crops.append(verified_crop(view.image, place, framing, margin=margin, side=side))
+                square = reference_square(place, framing)
+                crops.append(verified_crop(view.image, square, margin=margin, side=side))
                 truths.append(truth)
                 scores.append(place.score)
                 numbers.append(number)

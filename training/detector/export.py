@@ -36,7 +36,7 @@ from training.detector.scenes import read_photos
 from training.detector.verifier import (
     VerifierNetwork,
     golden_crops,
-    load_verifier,
+    mean_verifier,
     verification_of,
     write_verifier,
 )
@@ -66,7 +66,8 @@ class DetectorExport:
 
     Attributes:
         run: The run directory.
-        verifier: Run directory of training.detector.train_verifier; empty for a detector without a verifier.
+        verifier: Run directories of training.detector.train_verifier, each the initial run of the next, whose
+            weights are averaged; empty for a detector without a verifier.
         candidate_score: Minimum score of the detections passed to the verifier.
         live_candidate_score: The same for live frames; None for the same score.
         trust: Weight of the detector's log-odds when added to the verifier's; see
@@ -85,7 +86,7 @@ class DetectorExport:
     """
 
     run: Path
-    verifier: str = ""
+    verifier: tuple[Path, ...] = ()
     candidate_score: float = 0.25
     live_candidate_score: float | None = None
     trust: float = 1.0
@@ -117,7 +118,8 @@ def export_run(options: DetectorExport) -> Path:
         )
     network = KvFaceNetwork()
     network.load_state_dict(load_file(options.run / BEST_FILE))
-    verifier = load_verifier(Path(options.verifier)) if options.verifier else None
+    verifier = mean_verifier(options.verifier) if options.verifier else None
+    verifier_runs = [read_run(folder) for folder in options.verifier]
     figures = json.loads(Path(options.figures).read_text(encoding="utf-8")) if options.figures else {}
     card = DetectorCard(
         name=f"{DETECTOR}.{options.tag}",
@@ -133,7 +135,7 @@ def export_run(options: DetectorExport) -> Path:
         ),
         description=options.description,
         data_sets=tuple(
-            {"name": Path(name).name, "sha256": digest} for name, digest in run.data_files.items()
+            {"name": name, "sha256": digest} for name, digest in _data_files(run, *verifier_runs).items()
         ),
         metrics=figures,
     )
@@ -153,13 +155,18 @@ def export_run(options: DetectorExport) -> Path:
             card.save(draft)
         _write_history(run, draft / "run")
         copy_history(earlier_runs(options.run), draft / HISTORY_FOLDER)
-        if options.verifier:
+        if verifier_runs:
             kept = draft / "run" / VERIFIER_FOLDER
-            _write_history(read_run(Path(options.verifier)), kept)
-            copy_history(earlier_runs(Path(options.verifier)), kept / HISTORY_FOLDER)
-        text = detector_card_text(card, run.config, len(run.epochs))
+            _write_history(verifier_runs[-1], kept)
+            copy_history(earlier_runs(options.verifier[-1]), kept / HISTORY_FOLDER)
+        text = detector_card_text(card, run.config, len(run.epochs), [each.config for each in verifier_runs])
         (draft / "README.md").write_text(text, encoding="utf-8")
     return folder
+
+
+def _data_files(*runs: Run) -> dict[str, str]:
+    """Return the SHA-256 by name of the data of some trainings."""
+    return {Path(path).name: digest for run in runs for path, digest in run.data_files.items()}
 
 
 def golden_image() -> NDArray[np.uint8]:

@@ -1,6 +1,6 @@
 """The model card of a detector as Markdown, written from ``detector.json``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fer.detection.card import DetectorCard
@@ -9,13 +9,19 @@ from fer.detection.verifier import Verification
 from fer.model_card import INT8_FILE, ONNX_FILE
 
 
-def detector_card_text(card: DetectorCard, config: Mapping[str, Any], epoch_count: int) -> str:
+def detector_card_text(
+    card: DetectorCard,
+    config: Mapping[str, Any],
+    epoch_count: int,
+    verifier_configs: Sequence[Mapping[str, Any]] = (),
+) -> str:
     """Return the model card as Markdown.
 
     Args:
         card: The card, with or without the figures of benchmarks/detectors.py.
         config: Settings of the training.
         epoch_count: Number of epochs.
+        verifier_configs: Settings of the verifier's trainings whose weights were averaged, in order.
     """
     sets = "\n".join(f"- `{data['name']}` (SHA-256 `{data['sha256'][:12]}…`)" for data in card.data_sets)
     return f"""# {card.name}
@@ -43,7 +49,7 @@ Boxes and landmarks were labelled by a teacher, YuNet (OpenCV Zoo, MIT licence),
 score below 0.7 were ignored. Augmentation: rotation by up to 110°, mirroring, scaling, darkening, blur, compression,
 mosaics; single faces, and an equal number of patches without a face, were pasted into photos. Copies of the evaluation
 photos, and frames of the same clips, were excluded. {epoch_count} epochs, seed {config.get("seed", "?")}, settings in `run/config.json`, history in
-`run/epochs.jsonl`; `history/` contains those of earlier trainings, if the training started from one.{_crowds(config)}{_verifier_data(card)}
+`run/epochs.jsonl`; `history/` contains those of earlier trainings, if the training started from one.{_crowds(config)}{_verifier_data(verifier_configs)}
 
 ## Figures
 
@@ -66,7 +72,7 @@ set. The classifiers' reference square has {card.framing.scale:g} times the mean
 
 ```
 python -m training.detector.train --photos …{_crowds_option(config)} --faces … --boxed-photos … --web-photos … --epochs {config.get("epochs", epoch_count)}
-{_verifier_command(card, config)}python -m training.detector.export --run runs/…{_verifier_options(card)} --photos … --least-score {card.least_score:g} --photo-side {card.photo_side} --live-side {card.live_side} --scale {card.framing.scale:g} --shift-y={card.framing.shift_y:g}
+{_verifier_command(verifier_configs)}python -m training.detector.export --run runs/…{_verifier_options(card, len(verifier_configs))} --photos … --least-score {card.least_score:g} --photo-side {card.photo_side} --live-side {card.live_side} --scale {card.framing.scale:g} --shift-y={card.framing.shift_y:g}
 python -m benchmarks.detectors
 ```
 """
@@ -123,34 +129,45 @@ def _crowds_option(config: Mapping[str, Any]) -> str:
     return " --crowds …" if config.get("crowds") else ""
 
 
-def _verifier_data(card: DetectorCard) -> str:
-    if card.verification is None:
+def _verifier_data(configs: Sequence[Mapping[str, Any]]) -> str:
+    if not configs:
         return ""
-    return """
-
-The verifier was trained afterwards, on detections at a low threshold in the same photos, unchanged and rotated.
+    paragraphs = [
+        """The verifier was trained afterwards, on detections at a low threshold in the same photos, unchanged and rotated.
 Positives are faces of which the teacher is certain; negatives are parts of faces, and detections for which neither the
 labels nor a second check by the teacher show a face. In photos of crowds, whose faces are all listed, everything beside them
 counts as none. `run/verifier/` contains its settings and history."""
+    ]
+    if configs[-1].get("faces"):
+        paragraphs.append(
+            "Since a face may fill its picture, about half of the verifier's views end near the face, and pictures of "
+            "single\nfaces, labelled by the teacher, were added."
+        )
+    if len(configs) > 1:
+        paragraphs.append(
+            f"The verifier's weights are the mean of those of its last {len(configs)} trainings."
+        )
+    return "".join(f"\n\n{paragraph}" for paragraph in paragraphs)
 
 
-def _verifier_command(card: DetectorCard, config: Mapping[str, Any]) -> str:
-    if card.verification is None:
+def _verifier_command(configs: Sequence[Mapping[str, Any]]) -> str:
+    if not configs:
         return ""
+    faces = " --faces …" if configs[-1].get("faces") else ""
     return (
         "python -m training.detector.export --run runs/… --photos …\n"
-        f"python -m training.detector.train_verifier --detector weights/… --photos …{_crowds_option(config)} "
+        f"python -m training.detector.train_verifier --detector weights/… --photos …{_crowds_option(configs[-1])}{faces} "
         "--boxed-photos … --web-photos …\n"
     )
 
 
-def _verifier_options(card: DetectorCard) -> str:
+def _verifier_options(card: DetectorCard, count: int) -> str:
     verification = card.verification
     if verification is None:
         return ""
     live = verification.live_candidate_score
     return (
-        f" --verifier runs/… --candidate-score {verification.candidate_score:g}"
+        f" --verifier{' runs/…' * count} --candidate-score {verification.candidate_score:g}"
         f"{'' if live is None else f' --live-candidate-score {live:g}'} --trust {verification.trust:g}"
     )
 

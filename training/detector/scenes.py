@@ -145,14 +145,17 @@ def read_photos(path: Path) -> list[Scene]:
 def read_face_crops(
     path: Path, teacher: YuNetDetector, *, left_out: frozenset[str] = frozenset()
 ) -> Iterator[Scene]:
-    """Read crops of single faces from parquet and label them by the teacher; uncertain ones are skipped.
+    """Read pictures of single faces from parquet and label them by the teacher; uncertain ones are skipped.
 
     Args:
-        path: Parquet file with ``image`` and, optionally, the name of each crop's photo in ``name``.
+        path: Parquet file with ``image`` and, optionally, the name of each crop's photo in ``name``, and its
+            ``split``; only those in ``train`` are read.
         teacher: Detector of box and landmarks.
         left_out: Names of photos whose crops are skipped.
     """
     table = pd.read_parquet(path)
+    if "split" in table:
+        table = table[table["split"] == "train"]
     names = table["name"] if "name" in table else [""] * len(table)
     for image, name in zip(table["image"], names, strict=True):
         if name in left_out:

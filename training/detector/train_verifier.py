@@ -4,7 +4,7 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,10 +18,17 @@ from fer.detection.decoding import CANDIDATES
 from fer.detection.kv_face import find_faces, network_file, onnx_runner
 from training.command import run_command
 from training.config import plain_settings
-from training.detector.candidates import Candidates, find_candidates, join_candidates
+from training.detector.candidates import TURNED_COUNT, Candidates, find_candidates, join_candidates
 from training.detector.evaluation import read_boxed_photos
 from training.detector.false_places import SecondLook
-from training.detector.scenes import Scene, drop_copies, open_teacher, read_crowds, read_photos
+from training.detector.scenes import (
+    Scene,
+    drop_copies,
+    open_teacher,
+    read_crowds,
+    read_face_crops,
+    read_photos,
+)
 from training.detector.verifier import VerifierNetwork, load_verifier, plain_views, random_views
 from training.frame import Schedule, Trainer
 from training.hardware import Workers, describe_environment, file_hashes, set_up_processor
@@ -32,6 +39,7 @@ EAGER_SCORE: Final = 0.1
 """Score threshold, well below that of candidates in use."""
 
 _SIDES: Final = (352, 220)
+_FACE_SIDES: Final = (320,)
 _CROWD_SIDES: Final = (512, 640, 320)
 _MOST_FALSE: Final = 8
 """Maximum number of false positives of one search where the teacher has to check each of them."""
@@ -55,6 +63,7 @@ class VerifierConfig:
         photos: Parquet file with whole photos and the teacher's faces.
         crowds: Parquet files with photos and hand-labelled boxes of all faces, or without a face; three rows
             of ten are never used.
+        faces: Parquet files with pictures of single faces; of those with a ``split``, only ``train`` is used.
         boxed_photos: Evaluation photos, whose copies are excluded from the training.
         web_photos: More evaluation photos.
         teacher: YuNet's file, for checking false positives; empty for the fetched one.
@@ -73,6 +82,7 @@ class VerifierConfig:
     detector: Path
     photos: Path
     crowds: tuple[Path, ...] = ()
+    faces: tuple[Path, ...] = ()
     boxed_photos: Path
     web_photos: Path
     teacher: str = ""
@@ -112,7 +122,9 @@ def train_verifier(config: VerifierConfig) -> Path:
     set_up_processor(config.thread_count)
     torch.manual_seed(config.seed)
     folder = config.runs / config.name if config.name else new_run_folder(config.runs, VERIFIER)
-    files = file_hashes((config.photos, *config.crowds, config.boxed_photos, config.web_photos))
+    files = file_hashes(
+        (config.photos, *config.crowds, *config.faces, config.boxed_photos, config.web_photos)
+    )
     environment = describe_environment(torch.device("cpu"), Workers(), files)
     with RunWriter(folder, config.to_dict(), environment, config.epochs) as writer:
         VerifierTrainer(config, folder, writer).fit(resume=(folder / LAST_FILE).is_file())
@@ -218,7 +230,12 @@ def gather_candidates(config: VerifierConfig) -> Candidates:
     choosing = [*read_boxed_photos(config.boxed_photos), *read_boxed_photos(config.web_photos)]
     choosing += [photo for path in config.crowds for photo in read_boxed_photos(path, held_out=True)]
 
-    def search(scenes: Sequence[Scene], sides: Sequence[int], look: SecondLook | None) -> Candidates:
+    def search(
+        scenes: Sequence[Scene],
+        sides: Sequence[int],
+        look: SecondLook | None,
+        turned_count: int = TURNED_COUNT,
+    ) -> Candidates:
         detect = partial(find_faces, run, least_score=EAGER_SCORE, suppression=CANDIDATES)
         detects = [partial(detect, longest_side=side) for side in sides]
         photos = drop_copies(scenes, choosing)
@@ -229,16 +246,21 @@ def gather_candidates(config: VerifierConfig) -> Candidates:
             photos,
             look,
             seed=config.seed,
+            turned_count=turned_count,
             most_false=_MOST_FALSE_OF_CROWDS if are_all_listed else _MOST_FALSE,
             is_touching_false=are_all_listed,
         )
 
-    look = SecondLook(open_teacher(config.teacher))
-    # All faces of crowds are listed, so the teacher need not look for others.
-    return join_candidates(
+    teacher = open_teacher(config.teacher)
+    look = SecondLook(teacher)
+    faces = [scene for path in config.faces for scene in read_face_crops(path, teacher)]
+    parts = [
         search(read_photos(config.photos), _SIDES, look),
+        # All faces of crowds are listed, so the teacher need not look for others.
         search(read_crowds(config.crowds, config.teacher), _CROWD_SIDES, None),
-    )
+        search(faces, _FACE_SIDES, look, turned_count=0),
+    ]
+    return reduce(join_candidates, parts)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,5 +1,6 @@
 """The verifier of detections: its network, training views and files."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,18 +29,28 @@ That of training; random views have margins around it."""
 USED_MARGINS: Final = (0.33, 0.47)
 """Margins of the crop and of the mirrored crop in use: two views that differ tell more than two alike."""
 
-EVEN_SCORE: Final = 0.95
+EVEN_SCORE: Final = 0.93
 """Joint score at which a classifier's threshold of ``other`` applies unchanged; benchmarks/false_boxes.py."""
 
 _CHANNELS: Final = (24, 48, 96, 128)
 _DROPOUT: Final = 0.2
 _SHOWN: Final = (1 + 2 * VERIFIED_MARGIN) / (1 + 2 * STORED_MARGIN)
 """Side of the network's input as a share of the side of a stored crop."""
+_REFERENCE: Final = 1 / (1 + 2 * STORED_MARGIN)
+"""Side of the reference square as a share of that side."""
 
 _VIEW_ZOOM: Final = 0.16
 _VIEW_TURN: Final = 0.26  # radians
-_VIEW_SHIFT: Final = 0.09  # of half the side
+_VIEW_SHIFT: Final = 0.125  # of half the view's side
 _BLURRED_SIDES: Final = (14, 40)
+_FRAMED_SHARE: Final = 0.3
+"""Share of the views of a picture that the face nearly fills: it ends near the face on all four sides."""
+_BORDERED_SHARE: Final = 0.2
+"""Share of the views of a picture that ends near the face on some sides, each with probability 0.5."""
+_ENDS: Final = (0.28, 0.8)
+"""Distance of such an end from the centre, as a share of half the side of a stored crop."""
+_BAR_SHARE: Final = 0.3
+"""Share of these views with plain bars beyond, as around films, instead of repeated edge pixels."""
 _COVERED_SIDES: Final = (6, 20)
 
 
@@ -68,7 +79,7 @@ class VerifierNetwork(nn.Module):
 def plain_views(crops: NDArray[np.uint8]) -> Tensor:
     """Return the stored crops as network input: ``float32`` of shape (N, 3, side, side) in [0, 255]."""
     count = len(crops)
-    return _sample(crops, torch.full((count,), _SHOWN), torch.zeros(count), torch.zeros(count, 2))
+    return _sample(crops, _grid(torch.full((count,), _SHOWN), torch.zeros(count), torch.zeros(count, 2)))
 
 
 def random_views(crops: NDArray[np.uint8], generator: torch.Generator) -> Tensor:
@@ -78,8 +89,16 @@ def random_views(crops: NDArray[np.uint8], generator: torch.Generator) -> Tensor
     def draw(*shape: int, low: float = -1.0, high: float = 1.0) -> Tensor:
         return torch.rand(count, *shape, generator=generator) * (high - low) + low
 
-    zoom = _SHOWN * torch.exp(_VIEW_ZOOM * draw())
-    views = _sample(crops, zoom, _VIEW_TURN * draw(), _VIEW_SHIFT * draw(2))
+    ends, has_bars = _random_ends(count, generator)
+    # A crop in use is no larger than the picture, but shows the reference square; bars belong to the picture.
+    picture = (ends[:, :2] + ends[:, 2:]).amin(1) / 2
+    largest = torch.where(has_bars, _SHOWN, picture.clamp(_REFERENCE, _SHOWN))
+    zoom = largest * torch.exp(_VIEW_ZOOM * draw())
+    grid = _grid(zoom, _VIEW_TURN * draw(), _VIEW_SHIFT * zoom[:, None] * draw(2))
+    inside = torch.maximum(torch.minimum(grid, ends[:, None, None, 2:]), -ends[:, None, None, :2])
+    views = _sample(crops, inside)
+    is_bar = (inside != grid).any(-1)[:, None] & has_bars[:, None, None, None]
+    views = torch.where(is_bar, 127.5 + 127.5 * draw(3, 1, 1), views)
     views = torch.where(draw(1, 1, 1) < 0, views.flip(3), views)
     mean = views.mean((1, 2, 3), keepdim=True)
     views = (views - mean) * draw(1, 1, 1, low=0.6, high=1.4) + mean
@@ -90,13 +109,31 @@ def random_views(crops: NDArray[np.uint8], generator: torch.Generator) -> Tensor
     return _cover_some(views, generator).clamp(0, 255)
 
 
-def _sample(crops: NDArray[np.uint8], zoom: Tensor, turn: Tensor, shift: Tensor) -> Tensor:
+def _grid(zoom: Tensor, turn: Tensor, shift: Tensor) -> Tensor:
+    """Return the points of the stored crops that the views show, shape (N, side, side, 2), in [-1, 1]."""
     cos, sin = torch.cos(turn) * zoom, torch.sin(turn) * zoom
     rows = torch.stack([torch.stack([cos, -sin, shift[:, 0]], 1), torch.stack([sin, cos, shift[:, 1]], 1)], 1)
+    return functional.affine_grid(rows, [len(zoom), 3, VERIFIED_SIDE, VERIFIED_SIDE], align_corners=False)
+
+
+def _sample(crops: NDArray[np.uint8], grid: Tensor) -> Tensor:
     images = torch.from_numpy(crops).permute(0, 3, 1, 2).float()
-    size = [len(crops), 3, VERIFIED_SIDE, VERIFIED_SIDE]
-    grid = functional.affine_grid(rows, size, align_corners=False)
     return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def _random_ends(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return where pictures end, and whether plain bars follow there.
+
+    Returns:
+        Distances to the left, top, right and bottom of the centre, shape (N, 4), infinite if far away; and
+        whether bars follow, shape (N,).
+    """
+    ends = torch.empty(count, 4).uniform_(*_ENDS, generator=generator)
+    kind = torch.rand(count, 1, generator=generator)
+    is_framed = kind < _FRAMED_SHARE
+    is_bordered = (kind < _FRAMED_SHARE + _BORDERED_SHARE) & (torch.rand(count, 4, generator=generator) < 0.5)
+    has_bars = torch.rand(count, generator=generator) < _BAR_SHARE
+    return torch.where(is_framed | is_bordered, ends, torch.inf), has_bars
 
 
 def _blur_some(views: Tensor, generator: torch.Generator) -> Tensor:
@@ -140,6 +177,28 @@ def load_verifier(run: Path) -> VerifierNetwork:
         raise ValueError(
             f"{run} was trained with an earlier network of the verifier; train it again"
         ) from error
+    return network.eval()
+
+
+def mean_verifier(runs: Sequence[Path]) -> VerifierNetwork:
+    """Load the mean of the weights of trainings that follow one another, in evaluation mode.
+
+    It separates better than each of them (Wortsman et al. 2022, "Model soups").
+
+    Args:
+        runs: At least one.
+
+    Raises:
+        ValueError: A run has no weights yet, or is not a training of this network.
+    """
+    states = [load_verifier(run).state_dict() for run in runs]
+    network = VerifierNetwork()
+    network.load_state_dict(
+        {
+            name: torch.stack([state[name].double() for state in states]).mean(0).to(value.dtype)
+            for name, value in states[-1].items()
+        }
+    )
     return network.eval()
 
 
