@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fer.analysis import limit_of_other
 from fer.classification import EmotionClassifier
-from fer.cropping import crop_face, reference_square
+from fer.cropping import crop_face, crop_square
 from fer.detection import load_detector
 from fer.faces import Box
 from fer.images import RgbImage
@@ -50,7 +50,7 @@ def main(options: Options) -> None:
     for path in options.photos:
         for image, known in photos_of(path, held_out=options.held_out):
             detections = detector.detect(image)
-            crops = [crop_face(image, reference_square(d, detector.framing), margin) for d in detections]
+            crops = [crop_face(image, crop_square(image, d, detector.framing), margin) for d in detections]
             for detection, prediction in zip(detections, classifier.classify(crops), strict=True):
                 drops = (prediction.other > above, prediction.other > limit_of_other(above, detection))
                 overlap = max((detection.box.iou(box) for box in known), default=0.0)

@@ -19,7 +19,7 @@ from skimage.data import astronaut
 from fer import __version__
 from fer.analysis import load_analyzer
 from fer.annotation import FaceAnnotator
-from fer.cropping import crop_face, reference_square
+from fer.cropping import crop_face, crop_square
 from fer.images import RgbImage, read_image
 from training.command import run_command
 
@@ -82,7 +82,7 @@ def main(options: Options) -> None:
                 margin, framing = analyzer.classifier.card.preprocessing.margin, analyzer.detector.framing
                 crops = timed(
                     times["crop"],
-                    lambda: [crop_face(image, reference_square(f, framing), margin) for f in faces],  # noqa: B023
+                    lambda: [crop_face(image, crop_square(image, f, framing), margin) for f in faces],  # noqa: B023
                 )
                 timed(times["classify"], lambda: analyzer.classifier.classify(crops))  # noqa: B023
                 read = analyzer.read_faces(image, faces)

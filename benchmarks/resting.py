@@ -16,14 +16,13 @@ import tyro
 from pyarrow import parquet
 
 from fer.classification import EmotionClassifier
-from fer.cropping import crop_face, reference_square
-from fer.detection import FaceDetector, load_detector
+from fer.detection import load_detector
 from fer.emotions import Emotion
 from fer.faces import Prediction
-from fer.images import RgbImage
 from fer.model_shelf import find_weights
 from fer.streams.resting import RestingFaceError, learn_resting_face
 from training.command import run_command
+from training.crop_faces import largest_face
 from training.data.datasets import pixels_of, read_table
 from training.data.targets import expressions_of
 
@@ -91,7 +90,7 @@ def read_people(options: Options, classifier: EmotionClassifier) -> dict[str, li
     for picture, label, name in zip(table.pictures, table.labels, names, strict=True):
         if label not in expressions_of("six") or label is None:
             continue
-        crop = found_face(pixels_of(picture), detector)
+        crop = largest_face(pixels_of(picture), detector)
         if crop is not None:
             (prediction,) = classifier.classify([crop])
             person = re.split(r"[._-]", Path(name["path"]).name)[0]
@@ -101,14 +100,6 @@ def read_people(options: Options, classifier: EmotionClassifier) -> dict[str, li
         for person, seen in people.items()
         if 1 < sum(each.label == Emotion.NEUTRAL for each in seen) < len(seen)
     }
-
-
-def found_face(image: RgbImage, detector: FaceDetector) -> RgbImage | None:
-    """Crop the largest face; the image is padded with edge pixels, since a face may fill it."""
-    border = round(max(image.shape[:2]) / 4)
-    padded = np.ascontiguousarray(np.pad(image, ((border, border), (border, border), (0, 0)), mode="edge"))
-    found = detector.detect(padded)
-    return crop_face(padded, reference_square(found[0], detector.framing)) if found else None
 
 
 if __name__ == "__main__":

@@ -12,11 +12,10 @@ from benchmarks.detectors import named_right
 from fer import __version__
 from fer.analysis import FaceAnalyzer
 from fer.classification import EmotionClassifier
-from fer.cropping import crop_face, reference_square
 from fer.detection import FaceDetector, load_detector
 from fer.emotions import Emotion
-from fer.images import RgbImage
 from fer.preprocessing import prepare_crops
+from training.crop_faces import largest_face
 from training.data.datasets import FaceTable, decode, pixels_of, read_table, square_of
 from training.data.splits import data_hash
 from training.data.targets import expressions_of
@@ -145,20 +144,10 @@ def _prepare(
     crops, undetected = [], 0
     for picture in table.pictures:
         image = pixels_of(picture)
-        crop = _found_crop(image, detector, preprocessing.margin)
+        crop = largest_face(image, detector, preprocessing.margin)
         undetected += crop is None
         crops.append(square_of(image) if crop is None else crop)
     return prepare_crops(crops, preprocessing), table, undetected
-
-
-def _found_crop(image: RgbImage, detector: FaceDetector, margin: float) -> RgbImage | None:
-    """Crop the largest face; the image is padded with edge pixels, since a face may fill it."""
-    border = round(max(image.shape[:2]) / 4)
-    padded = np.pad(image, ((border, border), (border, border), (0, 0)), mode="edge")
-    found = detector.detect(np.ascontiguousarray(padded))
-    if not found:
-        return None
-    return crop_face(padded, reference_square(found[0], detector.framing), margin)
 
 
 def _judge(

@@ -5,20 +5,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from PIL import Image
 
 from dashboard.data_check import open_picture
-from fer.cropping import crop_face, reference_square
+from fer.cropping import crop_face, crop_square
 from fer.detection import FaceDetector
 from fer.emotions import Label
 from fer.images import RgbImage, UnreadableImageError
 from fer.model_shelf import is_plain_name
 from training.data.datasets import CLASSES_FILE, FaceTable
-
-CROP_MARGIN: Final = 0.0
-"""Crop margin of FER2013, on which all networks here are trained."""
 
 
 class PictureSetError(ValueError):
@@ -65,9 +61,7 @@ def set_folder(data_folder: Path, name: str) -> Path:
 def largest_face(image: RgbImage, detector: FaceDetector) -> RgbImage | None:
     """Return the crop of the largest face, as the networks expect it; None without a face."""
     found = detector.detect(image)
-    if not found:
-        return None
-    return crop_face(image, reference_square(found[0], detector.framing), CROP_MARGIN)
+    return crop_face(image, crop_square(image, found[0], detector.framing)) if found else None
 
 
 def add_picture(folder: Path, emotion: Label, crop: RgbImage) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from fer.classification import EmotionClassifier
-from fer.cropping import crop_face, reference_square
+from fer.cropping import crop_face, crop_square
 from fer.detection import AUTO, FaceDetector, load_detector
 from fer.faces import Detection, Face
 from fer.head_turn import head_turn
@@ -48,7 +48,7 @@ class FaceAnalyzer:
         """
         margin = self.classifier.card.preprocessing.margin
         framing = self.detector.framing
-        crops = [crop_face(image, reference_square(detection, framing), margin) for detection in detections]
+        crops = [crop_face(image, crop_square(image, detection, framing), margin) for detection in detections]
         above = self.classifier.head.other_above
         return [
             Face(detection, replace(prediction, turned_away=_is_away(detection)))

@@ -1,6 +1,7 @@
 """Cut the square face crop that a model card specifies."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import cv2
 import numpy as np
@@ -10,6 +11,9 @@ from fer.images import RgbImage, shrink_blocks
 
 MAX_CROP_SIDE = 256
 """Crops of larger faces are shrunk to this side: no network here needs more."""
+
+MOST_SHIFT: Final = 0.1
+"""Largest shift of a crop towards the middle of its image, as a share of its side; trainings shift as far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,34 @@ def reference_square(detection: Detection, framing: Framing) -> Square:
     dx, dy = framing.shift_x * mean_side, framing.shift_y * mean_side
     x, y = box.centre
     return Square(x + cos * dx - sin * dy, y + sin * dx + cos * dy, framing.scale * mean_side, detection.roll)
+
+
+def crop_square(image: RgbImage, detection: Detection, framing: Framing) -> Square:
+    """Return the square to cut for a classifier: the reference square, as far as possible inside the image.
+
+    It is no larger than the image, and moved by at most ``MOST_SHIFT`` of its side: repeated edge pixels
+    around a face mislead a classifier more than a slightly tighter crop.
+
+    Args:
+        image: RGB ``uint8`` of shape (H, W, 3).
+        detection: The face.
+        framing: Map from the detector's boxes to the reference square.
+    """
+    square = reference_square(detection, framing)
+    height, width = image.shape[:2]
+    side = min(square.side, float(max(height, width)))
+    centre_x, centre_y = (
+        _moved_inside(centre, side, length)
+        for centre, length in ((square.centre_x, width), (square.centre_y, height))
+    )
+    return Square(centre_x, centre_y, side, square.roll)
+
+
+def _moved_inside(centre: float, side: float, length: int) -> float:
+    """Return the centre of an interval, moved towards the middle of [0, length] while it ends outside."""
+    half = min(side, length) / 2
+    wanted = min(max(centre, half), length - half)
+    return centre + min(max(wanted - centre, -MOST_SHIFT * side), MOST_SHIFT * side)
 
 
 def crop_face(image: RgbImage, square: Square, margin: float = 0.0, largest: int = MAX_CROP_SIDE) -> RgbImage:

@@ -1,10 +1,12 @@
 """The square crop: full size at every border, upright for tilted faces, exact without resampling."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
 
-from fer.cropping import MAX_CROP_SIDE, Framing, Square, crop_face, reference_square
+from fer.cropping import MAX_CROP_SIDE, Framing, Square, crop_face, crop_square, reference_square
 from fer.faces import Box, Detection
 from fer.images import RgbImage
 
@@ -114,3 +116,25 @@ def test_reference_square_follows_the_framing():
     # Turned by a quarter, "up" of the face is to the right.
     sideways = reference_square(Detection(Box(10, 20, 50, 80), 0.9, roll=90.0), Framing(1.2, 0.0, -0.2))
     assert (sideways.centre_x, sideways.centre_y) == pytest.approx((40.0, 50.0))
+
+
+@pytest.mark.parametrize(
+    ("size_wh", "square", "expected"),
+    [
+        pytest.param((200, 100), Square(60, 50, 80, 5), Square(60, 50, 80, 5), id="inside: as it is"),
+        pytest.param((200, 100), Square(38, 64, 80), Square(40, 60, 80), id="moved inside"),
+        pytest.param(
+            (200, 100), Square(0, 50, 80), Square(8, 50, 80), id="moved by a tenth of its side at most"
+        ),
+        pytest.param((100, 80), Square(55, 39, 120), Square(50, 40, 100), id="a face that fills the image"),
+        pytest.param((80, 100), Square(41, 44, 120), Square(40, 50, 100), id="an upright image"),
+        pytest.param((200, 100), Square(90, 45, 130), Square(90, 50, 130), id="higher than the image"),
+    ],
+)
+def test_the_square_to_cut_is_inside_the_image_as_far_as_possible(size_wh, square, expected):
+    half = square.side / 2
+    box = Box(*(centre - half for centre in (square.centre_x, square.centre_y)),
+              *(centre + half for centre in (square.centre_x, square.centre_y)))  # fmt: skip
+    image = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
+    found = crop_square(image, Detection(box, 0.9, roll=square.roll), Framing())
+    assert dataclasses.astuple(found) == pytest.approx(dataclasses.astuple(expected))

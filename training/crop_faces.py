@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fer.cropping import crop_face, reference_square
+from fer.cropping import crop_face, crop_square
 from fer.detection import FaceDetector, load_detector
 from fer.emotions import Emotion, Label
 from fer.images import RgbImage, UnreadableImageError, as_rgb, read_image
@@ -90,10 +90,16 @@ def open_picture(picture: Picture) -> RgbImage:
     return read_image(picture) if isinstance(picture, bytes | Path) else as_rgb(picture)
 
 
-def largest_face(image: RgbImage, detector: FaceDetector) -> RgbImage | None:
-    """Return the tight, upright crop of the largest face; None if no face is detected."""
-    detections = detector.detect(image)
-    return crop_face(image, reference_square(detections[0], detector.framing)) if detections else None
+def largest_face(image: RgbImage, detector: FaceDetector, margin: float = 0.0) -> RgbImage | None:
+    """Return the upright crop of the largest face, as in use; None if no face is detected.
+
+    Args:
+        image: RGB ``uint8`` of shape (H, W, 3).
+        detector: Finds the face.
+        margin: Margin of the crop on each side, as a share of the square's side.
+    """
+    found = detector.detect(image)
+    return crop_face(image, crop_square(image, found[0], detector.framing), margin) if found else None
 
 
 def write_crops(path: Path, crops: Sequence[LabelledCrop]) -> None:

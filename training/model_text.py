@@ -148,11 +148,13 @@ def _suite(suite: Mapping[str, Any]) -> str:
     lines = [
         "Each set is evaluated separately with the shipped network: six expressions, 95 % intervals by "
         f"bootstrap. Mean balanced accuracy over the sets {suite['mean_balanced_accuracy']:.3f}, largest "
-        f"calibration error (ECE) {suite['worst_ece']:.3f}. Found and named: share of the faces that the default "
-        "detector finds in the set's picture as it is, and that are then classified as labelled.",
+        f"calibration error (ECE) {suite['worst_ece']:.3f}.",
+        "",
+        "Found: share of the set's pictures, as they are, in which the default detector finds the face. Named: share of "
+        "all pictures whose face is found and classified as labelled.",
         "",
         "| Set | Faces | Accuracy | Balanced accuracy | Macro F1 | ECE | Neutral faces confidently misclassified "
-        "| Found | Found and named |",
+        "| Found | Named |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, each in suite["sets"].items():

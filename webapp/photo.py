@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, FiniteFloat
 from fer.analysis import FaceAnalyzer
 from fer.annotation import FaceAnnotator
 from fer.anonymising import Cover, cover_photo
-from fer.cropping import crop_face, reference_square
+from fer.cropping import crop_face, crop_square
 from fer.emotions import label_of
 from fer.explanation import annotate_heat, explain
 from fer.faces import Box, Detection, Face
@@ -118,7 +118,7 @@ def explain_photo(data: bytes, detection: Detection, analyzer: FaceAnalyzer) -> 
     inside = detection.box.clip(image.shape[1], image.shape[0])
     if inside is None or detection.box.area > _MOST_OUTSIDE * inside.area:
         raise UnreadableImageError("expected a face inside the picture; choose the picture again")
-    square = reference_square(detection, analyzer.detector.framing)
+    square = crop_square(image, detection, analyzer.detector.framing)
     crop = crop_face(image, square, analyzer.classifier.card.preprocessing.margin)
     explanation = explain(analyzer.classifier, crop)
     word = explanation.emotion.display_name
