@@ -13,7 +13,7 @@ MAX_CROP_SIDE = 256
 """Crops of larger faces are shrunk to this side: no network here needs more."""
 
 MOST_SHIFT: Final = 0.1
-"""Largest shift of a crop towards the middle of its image, as a share of its side; trainings shift as far."""
+"""Largest shift of a crop towards the middle of its image, as a share of its side; much like in trainings."""
 
 
 @dataclass(frozen=True, slots=True)

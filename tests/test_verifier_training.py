@@ -225,6 +225,17 @@ class TestTraining:
         assert sides.count(training._FACE_SIDES[0]) == 1 + len(faces)  # one for the crowd
         assert found.is_face[found.scenes == 1][:3].all()
 
+    def test_single_faces_of_which_none_is_for_training_are_told(self, config, astronaut, monkeypatch):
+        monkeypatch.undo()
+        monkeypatch.setattr(training, "load_detector_card", lambda folder: SimpleNamespace(framing=FRAMING))
+        monkeypatch.setattr(training, "network_file", lambda folder, card: folder)
+        monkeypatch.setattr(training, "onnx_runner", lambda file: None)
+        monkeypatch.setattr(training, "read_boxed_photos", lambda path, **_: [])
+        monkeypatch.setattr(training, "open_teacher", lambda *_: None)
+        monkeypatch.setattr(training, "read_face_crops", lambda path, teacher: iter(()))
+        with pytest.raises(ValueError, match="of split 'train' or without a split, got none"):
+            training.gather_candidates(replace(config, faces=(config.photos,)))
+
     def test_a_killed_training_goes_on(self, config, monkeypatch):
         whole = load_verifier(train_verifier(config)).state_dict()
         run_epoch = training.VerifierTrainer.run_epoch

@@ -159,11 +159,13 @@ def _suite(suite: Mapping[str, Any]) -> str:
     ]
     for name, each in suite["sets"].items():
         low, high = each["intervals_95"]["accuracy"]
-        resting = each.get("resting_named_otherwise", float("nan"))
+        resting, found, named = (
+            each.get(key, float("nan")) for key in ("resting_named_otherwise", "found", "found_and_named")
+        )
         lines.append(
             f"| {name} | {each['count']} | {each['accuracy']:.3f} ({low:.3f}–{high:.3f}) | "
             f"{each['balanced_accuracy']:.3f} | {each['macro_f1']:.3f} | {each['ece']:.3f} | {resting:.3f} | "
-            f"{each['found']:.3f} | {each['found_and_named']:.3f} |"
+            f"{found:.3f} | {named:.3f} |"
         )
     expressions = list(next(iter(suite["sets"].values()))["recall"])
     lines += ["", f"| Recall | {' | '.join(label_name(label) for label in expressions)} |"]

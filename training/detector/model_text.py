@@ -13,7 +13,7 @@ def detector_card_text(
     card: DetectorCard,
     config: Mapping[str, Any],
     epoch_count: int,
-    verifier_configs: Sequence[Mapping[str, Any]] = (),
+    verifier_configs: Sequence[Mapping[str, Any]],
 ) -> str:
     """Return the model card as Markdown.
 

@@ -254,6 +254,11 @@ def gather_candidates(config: VerifierConfig) -> Candidates:
     teacher = open_teacher(config.teacher)
     look = SecondLook(teacher)
     faces = [scene for path in config.faces for scene in read_face_crops(path, teacher)]
+    if config.faces and not faces:
+        raise ValueError(
+            "expected pictures of single faces, of split 'train' or without a split, got none with a face "
+            f"that the teacher finds; check {', '.join(map(str, config.faces))}"
+        )
     parts = [
         search(read_photos(config.photos), _SIDES, look),
         # All faces of crowds are listed, so the teacher need not look for others.
