@@ -35,6 +35,22 @@ def test_every_size_becomes_the_networks(side: int) -> None:
     assert [np.unique(crop).tolist() for crop in batch] == [[50], [90]]
 
 
+@pytest.mark.parametrize(
+    ("side", "period", "least", "most"),
+    [
+        pytest.param(60, 4, 0.9, 1.0, id="fine stripes stay (the mean of areas keeps 0.78)"),
+        pytest.param(
+            500, 4, 0.0, 0.15, id="stripes finer than its pixels vanish (OpenCV's Lanczos filter: 0.98)"
+        ),
+    ],
+)
+def test_shrinking_keeps_what_the_result_can_show(side: int, period: int, least: float, most: float) -> None:
+    wave = np.cos(2 * np.pi * (np.arange(side) + 0.5) / period)
+    crop = np.repeat((128 + 100 * np.tile(wave, (side, 1)))[:, :, None], 3, axis=2).round().astype(np.uint8)
+    shown = prepare_crops([crop], Preprocessing())[0, 0].astype(float)
+    assert least <= shown[8:-8, 8:-8].std() / crop.std() <= most
+
+
 def test_no_crops_are_an_empty_batch() -> None:
     assert prepare_crops([], Preprocessing()).shape == (0, 1, 48, 48)
 

@@ -60,7 +60,7 @@ class Augmentation(_RandomTransform):
             ``uint8`` of the same shape.
         """
         pixels = crops.float() / 255
-        pixels = self._move(pixels)
+        pixels = self._move(pixels).clamp(0, 1)  # cubic interpolation overshoots at edges
         if pixels.shape[1] == len(LUMA):
             pixels = self._recolour(pixels)
         pixels = self._relight(pixels)
@@ -72,7 +72,10 @@ class Augmentation(_RandomTransform):
         return _change_chosen(pixels, self._chosen(len(pixels), share), change)
 
     def _move(self, pixels: Tensor) -> Tensor:
-        """Apply a random affine map (mirror, rotation, shift, scale, aspect, shear); edge pixels repeat."""
+        """Apply a random affine map (mirror, rotation, shift, scale, aspect, shear); edge pixels repeat.
+
+        Pixels may leave the range of the input.
+        """
         count = len(pixels)
         angle = self._uniform(count, -1, 1) * math.radians(ROTATION_DEGREES)
         shear = torch.tan(self._uniform(count, -1, 1) * math.radians(SHEAR_DEGREES))
@@ -92,7 +95,10 @@ class Augmentation(_RandomTransform):
             dim=1,
         )
         grid = functional.affine_grid(matrix, list(pixels.shape), align_corners=False)
-        return functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+        # Linear interpolation would blur all training crops, unlike those in use.
+        return functional.grid_sample(
+            pixels, grid, mode="bicubic", padding_mode="border", align_corners=False
+        )
 
     def _shift(self, count: int) -> Tensor:
         return self._uniform(count, -2 * SHIFT_SHARE, 2 * SHIFT_SHARE)  # the grid is two units wide
