@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from fer.classification import EmotionClassifier
-from fer.cropping import crop_face, crop_square
+from fer.cropping import crop_face, crop_square, hidden_share
 from fer.detection import AUTO, FaceDetector, load_detector
 from fer.faces import Detection, Face
 from fer.head_turn import head_turn
@@ -14,6 +14,9 @@ from fer.images import RgbImage, as_rgb
 from fer.model_shelf import find_weights
 
 DEFAULT_DETECTOR: Final = AUTO
+
+MOST_HIDDEN: Final = 0.2
+"""Share of a crop outside the picture above which a face is cut off and as hard to read as a small one."""
 
 _MOST_EVIDENCE: Final = 50.0  # log-odds; keeps the exponential finite
 
@@ -44,17 +47,22 @@ class FaceAnalyzer:
         """Read the expressions of detected faces; drop those that the classifier rejects as no face.
 
         The surer the detector is of a face, the surer the classifier has to be of the contrary. Predictions
-        for heads turned away by more than 45 degrees are unsure.
+        for heads turned away by more than 45 degrees are unsure; those for faces that the border cuts off are
+        unsure below the card's threshold for small faces.
         """
-        margin = self.classifier.card.preprocessing.margin
-        framing = self.detector.framing
-        crops = [crop_face(image, crop_square(image, detection, framing), margin) for detection in detections]
-        above = self.classifier.head.other_above
-        return [
-            Face(detection, replace(prediction, turned_away=_is_away(detection)))
-            for detection, prediction in zip(detections, self.classifier.classify(crops), strict=True)
-            if prediction.other <= limit_of_other(above, detection)
-        ]
+        margin, head = self.classifier.card.preprocessing.margin, self.classifier.head
+        squares = [crop_square(image, detection, self.detector.framing) for detection in detections]
+        read = self.classifier.classify([crop_face(image, square, margin) for square in squares])
+        faces = []
+        for detection, square, prediction in zip(detections, squares, read, strict=True):
+            if prediction.other > limit_of_other(head.other_above, detection):
+                continue
+            unsure_below = prediction.unsure_below
+            if hidden_share(image, square) > MOST_HIDDEN:
+                unsure_below = max(unsure_below, head.unsure_below_small)
+            is_away = _is_away(detection)
+            faces.append(Face(detection, replace(prediction, unsure_below=unsure_below, turned_away=is_away)))
+        return faces
 
 
 def limit_of_other(other_above: float, detection: Detection) -> float:

@@ -73,6 +73,21 @@ def crop_square(image: RgbImage, detection: Detection, framing: Framing) -> Squa
     return Square(centre_x, centre_y, side, square.roll)
 
 
+def hidden_share(image: RgbImage, square: Square) -> float:
+    """Return the share of a square's area that lies outside an image, in [0, 1]; its roll is ignored.
+
+    Args:
+        image: RGB ``uint8`` of shape (H, W, 3).
+        square: Such as that of a face at the border.
+    """
+    half = square.side / 2
+    shown = 1.0
+    for centre, length in ((square.centre_x, image.shape[1]), (square.centre_y, image.shape[0])):
+        inside = min(centre + half, float(length)) - max(centre - half, 0.0)
+        shown *= min(max(inside / square.side, 0.0), 1.0)
+    return 1.0 - shown
+
+
 def _moved_inside(centre: float, side: float, length: int) -> float:
     """Return the centre of an interval, moved towards the middle of [0, length] while it ends outside."""
     half = min(side, length) / 2

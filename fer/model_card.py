@@ -87,7 +87,8 @@ class Head:
             the head ``own``.
         temperature: Divisor of the logits before the softmax; already part of the exported files.
         unsure_below: Confidence below which a prediction is unsure; 0 if not measured.
-        unsure_below_small: The same for faces of fewer than ``SMALL_FACE_SIDE`` pixels, if it is larger.
+        unsure_below_small: The same for faces of fewer than ``SMALL_FACE_SIDE`` pixels, and for those that
+            the picture's border cuts off, if it is larger.
         other_above: Probability of ``other`` above which a detection is rejected as no readable face; 1 for
             never.
     """

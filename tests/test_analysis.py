@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,18 @@ def test_photos_stored_sideways_are_read_upright(
     Image.fromarray(np.rot90(astronaut, turns)).save(tmp_path / "a.png", exif=exif)
     (face,) = analyzer.analyze(read_image(tmp_path / "a.png"))
     assert face.prediction.emotion is Emotion.HAPPY
+
+
+def test_a_face_that_the_border_cuts_off_needs_more_confidence(
+    analyzer: FaceAnalyzer, astronaut: RgbImage
+) -> None:
+    (whole,) = analyzer.analyze(astronaut)
+    box, head = whole.detection.box, analyzer.classifier.head
+    middle = round(box.centre[0])
+    cut = replace(box, left=box.left - middle, right=box.right - middle)
+    (face,) = analyzer.read_faces(astronaut[:, middle:], [replace(whole.detection, box=cut)])
+    assert whole.prediction.unsure_below == head.unsure_below
+    assert face.prediction.unsure_below == head.unsure_below_small > head.unsure_below
 
 
 def test_no_face_is_an_empty_list(analyzer: FaceAnalyzer) -> None:

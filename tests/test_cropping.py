@@ -6,7 +6,15 @@ import cv2
 import numpy as np
 import pytest
 
-from fer.cropping import MAX_CROP_SIDE, Framing, Square, crop_face, crop_square, reference_square
+from fer.cropping import (
+    MAX_CROP_SIDE,
+    Framing,
+    Square,
+    crop_face,
+    crop_square,
+    hidden_share,
+    reference_square,
+)
 from fer.faces import Box, Detection
 from fer.images import RgbImage
 
@@ -74,6 +82,20 @@ def test_a_turned_face_comes_upright(astronaut, degrees):
     # Turning there and back blurs edges: the mean stays within 3 % of the range, where half a turn gives 25 %.
     assert np.abs(crop - upright).mean() < 8
     assert np.abs(crop[::-1, ::-1] - upright).mean() > 40
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "share"),
+    [
+        pytest.param(50.0, 30.0, 0.0, id="inside"),
+        pytest.param(0.0, 30.0, 0.5, id="half"),
+        pytest.param(100.0, 60.0, 0.75, id="a quarter is seen"),
+        pytest.param(-40.0, 30.0, 1.0, id="outside"),
+    ],
+)
+def test_hidden_share(x, y, share):
+    image = np.zeros((60, 100, 3), np.uint8)
+    assert hidden_share(image, Square(x, y, 40.0)) == pytest.approx(share)
 
 
 def fine_detail(crop: RgbImage) -> float:

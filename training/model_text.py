@@ -223,7 +223,7 @@ def _confidence(report: Mapping[str, Any], shown: Head) -> str:
         text += (
             f" Faces of fewer than {SMALL_FACE_SIDE} pixels are unsure below {shown.unsure_below_small:.0%}, which "
             "was measured on faces shrunk to 16 pixels: the same holds, and in no set are more than 5 % of all faces "
-            "wrong with confidence."
+            "wrong with confidence. The same threshold applies to faces that the picture's border cuts off."
         )
     rows = [
         f"| {row['coverage']:.0%} | {row['accuracy']:.3f} | {row['confidence']:.2f} |"
