@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from fer.analysis import limit_of_other
 from fer.classification import EmotionClassifier
-from fer.cropping import crop_face, crop_square
+from fer.cropping import crop_square
 from fer.detection import load_detector
 from fer.faces import Box
 from fer.images import RgbImage
 from fer.model_shelf import find_weights
+from fer.preprocessing import cut_for_network
 from training.command import run_command
 from training.crop_others import known_photos
 from training.detector.evaluation import read_boxed_photos
@@ -45,12 +46,13 @@ class Options:
 
 def main(options: Options) -> None:
     classifier, detector = EmotionClassifier(find_weights(options.weights)), load_detector(options.detector)
-    margin, above = classifier.card.preprocessing.margin, classifier.head.other_above
+    preprocessing, above = classifier.card.preprocessing, classifier.head.other_above
     faces, false = [], []
     for path in options.photos:
         for image, known in photos_of(path, held_out=options.held_out):
             detections = detector.detect(image)
-            crops = [crop_face(image, crop_square(image, d, detector.framing), margin) for d in detections]
+            squares = [crop_square(image, each, detector.framing) for each in detections]
+            crops = [cut_for_network(image, square, preprocessing) for square in squares]
             for detection, prediction in zip(detections, classifier.classify(crops), strict=True):
                 drops = (prediction.other > above, prediction.other > limit_of_other(above, detection))
                 overlap = max((detection.box.iou(box) for box in known), default=0.0)

@@ -25,7 +25,7 @@ STAGES: Final = (
     ("fer.detection.verifier", "FaceVerifier.logits", "search: verifier"),
     ("fer.streams.local_search", "crop_face", "search: cut the surroundings"),
     ("fer.streams.search", "BudgetSearch.find", "search: choose where"),
-    ("fer.analysis", "crop_face", "cut the faces"),
+    ("fer.analysis", "cut_for_network", "cut the faces"),
     ("fer.classification", "prepare_crops", "resize the faces"),
     ("fer.classification", "EmotionClassifier.probabilities", "expression network"),
     ("fer.analysis", "FaceAnalyzer.read_faces", "predictions, turn of the head"),

@@ -19,8 +19,9 @@ from skimage.data import astronaut
 from fer import __version__
 from fer.analysis import load_analyzer
 from fer.annotation import FaceAnnotator
-from fer.cropping import crop_face, crop_square
+from fer.cropping import crop_square
 from fer.images import RgbImage, read_image
+from fer.preprocessing import cut_for_network
 from training.command import run_command
 
 
@@ -79,10 +80,10 @@ def main(options: Options) -> None:
             for _ in range(options.repeats + 3):
                 image: RgbImage = timed(times["decode"], lambda: read_image(encoded))  # type: ignore[assignment]  # noqa: B023
                 faces = timed(times["detect"], lambda: analyzer.detector.detect(image))  # noqa: B023
-                margin, framing = analyzer.classifier.card.preprocessing.margin, analyzer.detector.framing
+                wanted, framing = analyzer.classifier.card.preprocessing, analyzer.detector.framing
                 crops = timed(
                     times["crop"],
-                    lambda: [crop_face(image, crop_square(image, f, framing), margin) for f in faces],  # noqa: B023
+                    lambda: [cut_for_network(image, crop_square(image, f, framing), wanted) for f in faces],  # noqa: B023
                 )
                 timed(times["classify"], lambda: analyzer.classifier.classify(crops))  # noqa: B023
                 read = analyzer.read_faces(image, faces)

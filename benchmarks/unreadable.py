@@ -107,7 +107,7 @@ def confident_wrong(classifier: EmotionClassifier, data: Path, inset: float) -> 
         for start in range(0, len(faces), AT_ONCE):
             crops = [change(face) for face in faces[start : start + AT_ONCE]]
             # As in ``FaceAnalyzer.read_faces``, which sees that the border cuts off a face.
-            least = classifier.head.unsure_below_small if name == CUT_OFF else 0.0
+            least = classifier.head.unsure_below_hard if name == CUT_OFF else 0.0
             for at, answer in enumerate(classifier.classify(crops), start):
                 is_rejected[at] = answer.other > classifier.head.other_above
                 is_sure[at] = not (is_rejected[at] or answer.is_unsure or answer.confidence < least)

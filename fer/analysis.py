@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Final
 
 from fer.classification import EmotionClassifier
-from fer.cropping import crop_face, crop_square, hidden_share
+from fer.cropping import crop_square, hidden_share
 from fer.detection import AUTO, FaceDetector, load_detector
 from fer.faces import Detection, Face
 from fer.head_turn import head_turn
 from fer.images import RgbImage, as_rgb
 from fer.model_shelf import find_weights
+from fer.preprocessing import cut_for_network
 
 DEFAULT_DETECTOR: Final = AUTO
 
@@ -50,18 +51,20 @@ class FaceAnalyzer:
         for heads turned away by more than 45 degrees are unsure; those for faces that the border cuts off are
         unsure below the card's threshold for small faces.
         """
-        margin, head = self.classifier.card.preprocessing.margin, self.classifier.head
+        preprocessing, head = self.classifier.card.preprocessing, self.classifier.head
         squares = [crop_square(image, detection, self.detector.framing) for detection in detections]
-        read = self.classifier.classify([crop_face(image, square, margin) for square in squares])
+        read = self.classifier.classify([cut_for_network(image, square, preprocessing) for square in squares])
         faces = []
         for detection, square, prediction in zip(detections, squares, read, strict=True):
             if prediction.other > limit_of_other(head.other_above, detection):
                 continue
-            unsure_below = prediction.unsure_below
-            if hidden_share(image, square) > MOST_HIDDEN:
-                unsure_below = max(unsure_below, head.unsure_below_small)
-            is_away = _is_away(detection)
-            faces.append(Face(detection, replace(prediction, unsure_below=unsure_below, turned_away=is_away)))
+            is_cut_off = hidden_share(image, square) > MOST_HIDDEN
+            judged = replace(
+                prediction,
+                unsure_below=head.unsure_below_hard if is_cut_off else prediction.unsure_below,
+                turned_away=_is_away(detection),
+            )
+            faces.append(Face(detection, judged))
         return faces
 
 

@@ -97,9 +97,8 @@ class EmotionClassifier:
             return []
         found = self.predictions(self.probabilities(prepare_crops(crops, self.card.preprocessing)))
         smallest = SMALL_FACE_SIDE * (1 + 2 * self.card.preprocessing.margin)
-        small = max(self.head.unsure_below, self.head.unsure_below_small)
         return [
-            replace(each, unsure_below=small) if crop.shape[0] < smallest else each
+            replace(each, unsure_below=self.head.unsure_below_hard) if crop.shape[0] < smallest else each
             for each, crop in zip(found, crops, strict=True)
         ]
 

@@ -100,6 +100,11 @@ class Head:
     unsure_below_small: float = 0.0
     other_above: float = 1.0
 
+    @property
+    def unsure_below_hard(self) -> float:
+        """Confidence below which a prediction is unsure if the face is hard to read: small, or cut off."""
+        return max(self.unsure_below, self.unsure_below_small)
+
     def __post_init__(self) -> None:
         if self.name == OWN_HEAD:
             self._check_own()

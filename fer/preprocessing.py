@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fer.cropping import Square, crop_face
 from fer.images import RgbImage
 from fer.model_card import Preprocessing
 
@@ -16,6 +17,27 @@ LUMA: Final = (0.299, 0.587, 0.114)
 
 _GAP: Final = 2.0
 """Side from which blocks are averaged before the filter, relative to the result's: fast for large crops."""
+
+
+_MOST_PIXELS: Final = 2
+"""Side of a crop relative to the network's input above which more pixels only take time."""
+
+
+def cut_for_network(image: RgbImage, square: Square, preprocessing: Preprocessing) -> RgbImage:
+    """Cut a square with the margin of a network, and with no more pixels than it can use.
+
+    Args:
+        image: RGB ``uint8`` of shape (H, W, 3).
+        square: From ``crop_square``.
+        preprocessing: From the model's card.
+
+    Returns:
+        RGB ``uint8`` of shape (S, S, 3), for ``prepare_crops``.
+
+    Raises:
+        ValueError: The square does not touch the image.
+    """
+    return crop_face(image, square, preprocessing.margin, largest=_MOST_PIXELS * preprocessing.size)
 
 
 def prepare_crops(crops: Sequence[RgbImage], preprocessing: Preprocessing) -> NDArray[np.uint8]:

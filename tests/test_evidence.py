@@ -23,7 +23,7 @@ def analyzer(*others: float) -> FaceAnalyzer:
     shares = np.full(len(Emotion), 1 / len(Emotion), np.float32)
     answers = [Prediction(tuple(Emotion), shares, other=other) for other in others]
     classifier = SimpleNamespace(
-        card=SimpleNamespace(preprocessing=SimpleNamespace(margin=0.0)),
+        card=SimpleNamespace(preprocessing=SimpleNamespace(margin=0.0, size=48)),
         head=SimpleNamespace(other_above=0.8),
         classify=lambda crops: answers[: len(crops)],
     )

@@ -43,7 +43,7 @@ class BlobDetector:
 
 
 class FixedClassifier:
-    card = SimpleNamespace(preprocessing=SimpleNamespace(margin=0.0))
+    card = SimpleNamespace(preprocessing=SimpleNamespace(margin=0.0, size=48))
     head = SimpleNamespace(other_above=1.0)
 
     def classify(self, crops):

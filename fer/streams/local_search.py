@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-import cv2
 import numpy as np
 
 from fer.cropping import Square, crop_face
@@ -39,9 +38,7 @@ def search_around(detector: FaceDetector, frame: RgbImage, expected: Detection) 
         return None
     side = (box.width + box.height) / 2
     square = Square(*box.centre, _REACH * side, expected.roll)
-    region = crop_face(frame, square)
-    if region.shape[0] > _SIDE:
-        region = np.asarray(cv2.resize(region, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    region = crop_face(frame, square, largest=_SIDE)
     best: Detection | None = None
     best_overlap = _SMALLEST_OVERLAP
     for local in detector.detect(region):
